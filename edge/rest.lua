@@ -1,0 +1,147 @@
+-- The envelope of REST: what a request must look like before it is transcoded,
+-- and how an error looks after. Rules about fields are the server's.
+
+local REST = "/portal-api/"
+local QUERY_PARAMETERS = {per_page = true, page = true, limit = true, force = true}
+
+local function fail(handle, status, text)
+  -- local_reply_config in envoy.yaml makes {"errors":["text"]} of it.
+  handle:respond({[":status"] = tostring(status)}, text)
+end
+
+-- What is wrong with a query string, or nil. Only plain names pass: the
+-- transcoder would bind any field of the request, the path's and the body's
+-- too, and takes every spelling of its name.
+local function bad_query(query)
+  for pair in query:gmatch("[^&]+") do
+    local name, value = pair:match("^([^=]*)=(.*)$")
+    if not QUERY_PARAMETERS[name or pair] then
+      return "unknown query parameter: " .. (name or pair)
+    elseif not value or value == "" then
+      return pair:gsub("=", "") .. ": needs a value"
+    end
+  end
+end
+
+local function bad_content_type(content_type)
+  if not content_type then return false end
+  local essence, parameters = content_type:lower():match("^%s*([^;%s]*)%s*(.*)$")
+  local charset = parameters:match("charset%s*=%s*\"?([^\";%s]*)")
+  return essence ~= "application/json" or (charset and charset ~= "utf-8")
+end
+
+-- What is wrong with a body that the strict parser has read, or nil.
+local function bad_body(handle)
+  local body = handle:body()
+  if not body or body:length() == 0 then return nil end
+  local found = handle:streamInfo():dynamicMetadata():get("portal.json") or {}
+  if found.malformed then return "the body is not valid JSON" end
+  if not body:getBytes(0, body:length()):match("^%s*{") then
+    return "the body must be a JSON object"
+  end
+  local flag = found.SSLInsecureSkipVerify
+  if flag ~= nil and type(flag) ~= "boolean" then
+    return "SSLInsecureSkipVerify: must be true or false"
+  end
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local path, method = headers:get(":path"), headers:get(":method")
+  if path:sub(1, #REST) ~= REST then return end
+  local query = path:match("%?(.*)$")
+  local wrong = query and bad_query(query)
+  if wrong then return fail(handle, 400, wrong) end
+  if method == "POST" or method == "PUT" then
+    if bad_content_type(headers:get("content-type")) then
+      return fail(handle, 415, "Content-Type must be application/json")
+    end
+    wrong = bad_body(handle)
+    if wrong then return fail(handle, 400, wrong) end
+  end
+end
+
+-- The JSON string literal of `text` that starts at `from`, quotes and all.
+local function literal(text, from)
+  local at = from + 1
+  while true do
+    local stop = text:find('["\\]', at)
+    if not stop then return nil end
+    if text:sub(stop, stop) == '"' then return text:sub(from, stop) end
+    at = stop + 2
+  end
+end
+
+local function field_of(text, key, from)
+  local _, at = text:find('"' .. key .. '":', from, true)
+  return at and literal(text, at + 1), at
+end
+
+-- The errors of a google.rpc.Status in JSON: its field violations, else its
+-- message. Literals are copied, never decoded.
+local function errors_of_status(text)
+  local errors = {}
+  local at = text:find('"fieldViolations":', 1, true)
+  while at do
+    local field, description
+    field, at = field_of(text, "field", at)
+    if not field then break end
+    description, at = field_of(text, "description", at)
+    if not description then break end
+    errors[#errors + 1] = field:sub(1, -2) .. ": " .. description:sub(2)
+  end
+  if #errors == 0 then errors[1] = field_of(text, "message", 1) end
+  return errors
+end
+
+-- The transcoder names fields as the protos do; these are all that a body has.
+local KEYS = {
+  name = "Name", type = "Type", well_known_url = "WellKnownURL",
+  ssl_insecure_skip_verify = "SSLInsecureSkipVerify",
+  registration_access_token = "RegistrationAccessToken",
+  description = "Description", response_types = "ResponseTypes",
+  grant_type = "GrantType", token_endpoint_auth_method = "TokenEndpointAuthMethod",
+  okta_app_type = "OktaAppType",
+}
+local KINDS = {
+  TYPE_STRING = "must be a string", TYPE_BOOL = "must be true or false",
+  TYPE_INT64 = "must be an integer",
+}
+
+-- The transcoder's refusals in words for callers: which key, what is wrong.
+local function plain(text)
+  local function key(name) return KEYS[name] or name end
+  local name, kind = text:match("([%w_]+): invalid value .* for type (TYPE_%u+%d*)")
+  if name and KINDS[kind] then return key(name) .. ": " .. KINDS[kind] end
+  name = text:match("Starting an object on a scalar field for type ([%w_]+)")
+  if name then return key(name) .. ": must not be an object" end
+  name = text:match("oneof field '_([%w_]+)' is already set")
+  if name then return key(name) .. ": is given more than once" end
+  name = text:match('Could not find field \\"(.-)\\" in the type')
+  if name then return "unknown query parameter: " .. name end
+  if text:find("is not repeating, cannot start list", 1, true) then
+    return "the body has an array where none may be; lists are comma-separated strings"
+  end
+end
+
+function envoy_on_response(handle)
+  local status = tonumber(handle:headers():get(":status"))
+  if status < 400 then return end
+  local body = handle:body(true)
+  local text = body:length() > 0 and body:getBytes(0, body:length()) or ""
+  local errors
+  if text:sub(1, 8) == '{"code":' then
+    errors = errors_of_status(text)
+  elseif text:sub(1, 10) == '{"errors":' then
+    local better = status == 400 and plain(text)
+    if not better then return end
+    errors = {'"' .. better .. '"'}
+  end
+  if not errors or #errors == 0 then errors = {'"Bad request"'} end
+  local length = body:setBytes('{"errors":[' .. table.concat(errors, ",") .. "]}")
+  -- Fetched again: the headers from before body() are stale.
+  local headers = handle:headers()
+  headers:replace("content-length", tostring(length))
+  headers:replace("content-type", "application/json")
+  if status == 401 then headers:replace("www-authenticate", "Bearer") end
+end

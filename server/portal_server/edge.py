@@ -1,0 +1,63 @@
+"""Envoy's configuration: envoy.yaml with the ports of the settings put in.
+
+Envoy reads no environment, and merging a second file appends to lists instead
+of replacing. So the file is read, the few places that depend on a setting are
+set, and the result is handed over as one argument: there is no second copy.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from portal_server.domain.errors import OperatorError
+from portal_server.settings import Settings
+
+CONFIG = Path("envoy.yaml")
+
+
+class EdgeError(OperatorError):
+    """Envoy cannot be configured."""
+
+
+def command(settings: Settings) -> list[str]:
+    """The command that runs Envoy for these settings, in the folder of envoy.yaml.
+
+    Raises:
+        EdgeError: there is no envoy.yaml here, or it lacks a part that is named below.
+    """
+    try:
+        config = yaml.safe_load(CONFIG.read_text())
+        _set_ports(config, settings)
+    except OSError:
+        raise EdgeError(f"no {CONFIG} in this folder: start where the project is") from None
+    except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
+        raise EdgeError(f"{CONFIG} is not as expected: {error!r}") from error
+    return [
+        "envoy",
+        "--config-yaml",
+        json.dumps(config),
+        # Hot restart ties Envoy to the thread that starts it and to one a machine.
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+        "--drain-time-s",
+        str(int(settings.stop_seconds) or 1),
+    ]
+
+
+def _set_ports(config: Any, settings: Settings) -> None:
+    config["admin"]["address"]["socket_address"]["port_value"] = settings.envoy_admin_port
+    resources = config["static_resources"]
+    listener = next(part for part in resources["listeners"] if part["name"] == "portal")
+    listener["address"]["socket_address"] |= {
+        "address": settings.host,
+        "port_value": settings.http_port,
+    }
+    cluster = next(part for part in resources["clusters"] if part["name"] == "portal")
+    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    endpoint["endpoint"]["address"]["socket_address"] |= {
+        "address": "127.0.0.1" if settings.host == "0.0.0.0" else settings.host,  # noqa: S104
+        "port_value": settings.grpc_port,
+    }

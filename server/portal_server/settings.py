@@ -1,0 +1,82 @@
+"""The settings: environment variables that begin with PORTAL_, each with a default that works."""
+
+import logging
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL
+
+from portal_server.domain.errors import OperatorError
+from portal_server.storage.engine import parse_url
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(OperatorError):
+    """Settings that cannot be used; the text names each and never its value."""
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    parse_url(value.get_secret_value())
+    return value
+
+
+def _key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces, or no header can carry it")
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings of one start. README.md has the table for people."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, frozen=True)
+
+    host: str = "127.0.0.1"
+    http_port: Port = 3001
+    grpc_port: Port = 50051
+    envoy_admin_port: Port = 9901
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
+        "sqlite:///./data/portal.db"
+    )
+    admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    open_reflection: bool = True
+    threads: int = Field(default=16, ge=1, le=1024)
+    stop_seconds: float = Field(default=15, ge=0, le=600)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def database(self) -> URL:
+        """Where the data lives. Shows no password when printed."""
+        return parse_url(self.database_url.get_secret_value())
+
+    @property
+    def admin_key_text(self) -> str | None:
+        """The admin key, a secret."""
+        return self.admin_key.get_secret_value() if self.admin_key else None
+
+
+def load() -> Settings:
+    """The settings of this process's environment.
+
+    Raises:
+        SettingsError: one or more cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = (
+            f"PORTAL_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError("; ".join(lines)) from None
+
+
+def configure_logging(level: str) -> None:
+    """One line an event on standard error."""
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.getLogger("alembic").setLevel("WARNING")

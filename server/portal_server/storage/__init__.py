@@ -1,0 +1,1 @@
+"""Rows in and out. Stores what it is told; decides nothing."""

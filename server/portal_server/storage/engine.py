@@ -1,0 +1,97 @@
+"""From a URL to an engine whose every connection keeps what the portal promises.
+
+Durable: SQLite runs in WAL mode with synchronous=FULL, so that a commit that
+was answered survives a loss of power. Whole: foreign keys are on. Bounded: no
+connection, lock or statement is waited for without an end.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+POOL_SIZE = 8
+POOL_OVERFLOW = 8
+POOL_TIMEOUT_S = 2.0
+LOCK_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 9
+CONNECT_TIMEOUT_S = 3
+
+WRITES = "portal_writes"
+"""Execution option of a connection whose next transaction writes."""
+
+
+def parse_url(text: str) -> URL:
+    """The database URL of a setting.
+
+    Raises:
+        ValueError: it is no SQLAlchemy URL of a SQLite file or of PostgreSQL.
+            The text has no part of the URL, which may hold a password.
+    """
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a SQLAlchemy URL") from None
+    match url.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            if not url.database or url.database == ":memory:" or url.query:
+                raise ValueError("needs a file, as in sqlite:///./data/portal.db")
+        case "postgresql" | "postgresql+psycopg":
+            url = url.set(drivername="postgresql+psycopg")
+        case _:
+            raise ValueError("must start with sqlite:/// or postgresql://")
+    return url
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine for this database; makes the folder of a SQLite file, readable to us alone.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url)
+    return create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s"
+            f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC",
+        },
+    )
+
+
+def _open_sqlite(url: URL) -> Engine:
+    Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,
+        # None: we say when a transaction begins, see _begin.
+        connect_args={"timeout": LOCK_TIMEOUT_S, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes the lock at once: upgrading a read transaction later fails
+    # without waiting when another writer was faster.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,68 @@
+"""From what a driver raises to what callers are told.
+
+OperationalError covers nearly everything, so the SQLSTATE decides where there
+is one. The driver's own words stay in the log.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import exc
+
+from portal_server.domain.errors import (
+    Aborted,
+    DeadlineExceeded,
+    Exhausted,
+    PortalError,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_BY_SQLSTATE: dict[str, type[PortalError]] = {
+    "40001": Aborted,  # serialization_failure
+    "40P01": Aborted,  # deadlock_detected
+    "55P03": Aborted,  # lock_not_available: lock_timeout has passed
+    "57014": DeadlineExceeded,  # query_canceled: statement_timeout has passed
+    "53100": Exhausted,  # disk_full
+    "53200": Exhausted,  # out_of_memory
+}
+# https://www.sqlite.org/rescode.html
+_BY_SQLITE_NAME: dict[str, type[PortalError]] = {
+    "SQLITE_BUSY": Aborted,
+    "SQLITE_LOCKED": Aborted,
+    "SQLITE_FULL": Exhausted,
+}
+_TEXTS: dict[type[PortalError], tuple[str, str]] = {
+    Aborted: ("CONCURRENT_CHANGE", "another call holds the same data; try again"),
+    DeadlineExceeded: ("STORAGE_TIMEOUT", "the storage did not answer in time"),
+    Exhausted: ("STORAGE_EXHAUSTED", "the storage is full or has no free connection"),
+    Unavailable: ("STORAGE_UNAVAILABLE", "the storage is not available; try again"),
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let the storage's failures out as PortalErrors; bugs pass as they are."""
+    try:
+        yield
+    except exc.TimeoutError as error:  # no connection of the pool came free
+        raise _logged(Exhausted, error) from error
+    except (exc.OperationalError, exc.InternalError, exc.InterfaceError) as error:
+        raise _logged(_kind(error), error) from error
+
+
+def _kind(error: exc.DBAPIError) -> type[PortalError]:
+    name = getattr(error.orig, "sqlite_errorname", None)
+    if name is not None:
+        # Extended codes go on from their primary one: SQLITE_BUSY_SNAPSHOT.
+        primary = "_".join(name.split("_")[:2])
+        return _BY_SQLITE_NAME.get(primary, Unavailable)
+    return _BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "", Unavailable)
+
+
+def _logged(kind: type[PortalError], error: Exception) -> PortalError:
+    log.warning("storage: %s: %s", kind.__name__, error)
+    return kind(*_TEXTS[kind])

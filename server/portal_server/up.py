@@ -1,0 +1,299 @@
+"""`portal up`: the whole system in the foreground, for development and small installations.
+
+    supervisor (this process)
+     +- portal serve    the gRPC server
+     +- envoy           REST and gRPC for the outside
+
+Each child has a process group of its own, so that a Ctrl-C reaches this process
+alone, which stops them in order: Envoy first, so that no call finds the server
+gone. A child that dies is started again.
+"""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from portal_server import edge
+from portal_server.catalog import Catalog
+from portal_server.domain.errors import OperatorError
+from portal_server.domain.model import ProviderDraft, ProviderType, Slice
+from portal_server.keyring import KeyRing
+from portal_server.settings import Settings
+from portal_server.storage.engine import open_engine
+from portal_server.storage.schema import migrate
+from portal_server.storage.store import Store
+
+_READY_SECONDS = 30
+# A child that dies sooner than this after its start will die again.
+_SHORT_LIFE_SECONDS = 5
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+_EXAMPLE = ProviderDraft(
+    name="Example Keycloak",
+    type=ProviderType.KEYCLOAK,
+    well_known_uri="http://localhost:8080/realms/example/.well-known/openid-configuration",
+)
+
+
+class UpError(OperatorError):
+    """The system cannot start or go on; the text is one line for people."""
+
+
+def up(settings: Settings) -> None:
+    """Run everything until SIGTERM or SIGINT.
+
+    Raises:
+        OperatorError, PortalError, OSError: it cannot start, or a child dies
+            again and again. Nothing is left running.
+    """
+    stopping = _Stop()
+    envoy_command = edge.command(settings)
+    _require_free_ports(settings)
+    key, provider_id = _prepare(settings)
+    server = _Child("the gRPC server", [sys.executable, "-m", "portal_server", "serve"])
+    envoy = _Child("Envoy", envoy_command)
+    try:
+        server.start()
+        envoy.start()
+        _await_ready(settings, (server, envoy), stopping)
+        if not stopping:
+            print(_banner(settings, key, provider_id), flush=True)
+        while not stopping:
+            server.keep_alive()
+            envoy.keep_alive()
+            time.sleep(0.2)
+    finally:
+
+        def _kill_both() -> None:
+            envoy.kill()
+            server.kill()
+
+        stopping.by_force(_kill_both)
+        _drain(settings)
+        envoy.stop(settings.stop_seconds)
+        server.stop(settings.stop_seconds + 1)
+
+
+class _Stop:
+    """Whether a signal told us to stop. A second signal is for the impatient."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._force: Callable[[], object] = lambda: None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def by_force(self, force: Callable[[], object]) -> None:
+        """Say what a second signal does."""
+        self._force = force
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            self._force()
+        self._asked = True
+
+
+class _Child:
+    """A process of ours."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self._name = name
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        try:
+            # The child hears of our death even when we are killed outright.
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command,
+                start_new_session=True,
+                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
+            )
+        except FileNotFoundError:
+            raise UpError(f"{self._command[0]} is not installed") from None
+
+    def require_alive(self) -> None:
+        """Raise UpError when it has ended."""
+        if self._process and self._process.poll() is not None:
+            raise UpError(f"{self._name} ended with status {self._process.returncode}")
+
+    def keep_alive(self) -> None:
+        """Start it again when it has ended, unless it ended at once."""
+        if self._process and self._process.poll() is not None:
+            if time.monotonic() - self._started < _SHORT_LIFE_SECONDS:
+                self.require_alive()
+            print(f"{self._name} ended and is started again", file=sys.stderr, flush=True)
+            self.start()
+
+    def stop(self, seconds: float) -> None:
+        """End it; by force when it takes longer than this."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process.wait()
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+
+
+def _require_free_ports(settings: Settings) -> None:
+    ports = {
+        "PORTAL_HTTP_PORT": (settings.host, settings.http_port),
+        "PORTAL_GRPC_PORT": (settings.host, settings.grpc_port),
+        "PORTAL_ENVOY_ADMIN_PORT": ("127.0.0.1", settings.envoy_admin_port),
+    }
+    if len({port for _, port in ports.values()}) < len(ports):
+        raise UpError(f"{', '.join(ports)} must differ")
+    for name, (host, port) in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                text = f"cannot listen on {host}:{port}: {error.strerror}; set {name}"
+                raise UpError(text) from None
+
+
+def _prepare(settings: Settings) -> tuple[str | None, int]:
+    """Bring the database up: its schema, a first key (returned), an example provider."""
+    engine = open_engine(settings.database)
+    migrate(engine)
+    store = Store(engine)
+    try:
+        catalog = Catalog(store)
+        key = None if settings.admin_key else KeyRing(store).create_first("made by portal up")
+        providers = catalog.list_providers((), Slice(limit=1)).items
+        provider = providers[0] if providers else catalog.create_provider(_EXAMPLE)
+        return key, provider.id
+    finally:
+        store.close()
+
+
+def _await_ready(settings: Settings, children: tuple[_Child, ...], stopping: _Stop) -> None:
+    """Envoy answers 200 here as soon as the server behind it does."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while not stopping and _http(f"http://{_local(settings)}/healthz") != HTTPStatus.OK:
+        for child in children:
+            child.require_alive()
+        if time.monotonic() > deadline:
+            raise UpError(f"not ready after {_READY_SECONDS} s")
+        time.sleep(0.05)
+
+
+def _drain(settings: Settings) -> None:
+    """Let Envoy take no new connections and finish the calls it has."""
+    admin = f"http://127.0.0.1:{settings.envoy_admin_port}"
+    if _http(f"{admin}/drain_listeners?graceful&skip_exit", method="POST") != HTTPStatus.OK:
+        return
+    deadline = time.monotonic() + settings.stop_seconds
+    while time.monotonic() < deadline and _calls_in_flight(admin):
+        time.sleep(0.05)
+
+
+def _calls_in_flight(admin: str) -> bool:
+    name = "http.portal.downstream_rq_active"
+    try:
+        with urlopen(f"{admin}/stats?filter=^{name}$", timeout=1) as answer:  # noqa: S310
+            return int(answer.read().split()[-1]) > 0
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+def _http(url: str, method: str = "GET") -> int | None:
+    try:
+        with urlopen(Request(url, method=method), timeout=1) as answer:  # noqa: S310
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except (URLError, OSError):
+        return None
+
+
+def _local(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104
+    return f"{host}:{settings.http_port}"
+
+
+def _banner(settings: Settings, key: str | None, provider_id: int) -> str:
+    if settings.database.get_backend_name() == "sqlite":
+        data = str(Path(settings.database.database or "").resolve())
+    else:
+        data = settings.database.render_as_string(hide_password=True)
+    rest = f"http://localhost:{settings.http_port}/portal-api"
+    if key:
+        intro = f"Admin key  {key}\n           shown this once: keep it"
+        shown = key
+    elif settings.admin_key:
+        intro = "Admin key  the one in PORTAL_ADMIN_KEY"
+        shown = "$PORTAL_ADMIN_KEY"
+    else:
+        intro = (
+            "Admin key  the one shown at the first start, here as $PORTAL_KEY\n"
+            "           lost it? `.venv/bin/portal keys create` makes another"
+        )
+        shown = "$PORTAL_KEY"
+    return f"""
+OAuth Portal is up. Ctrl-C stops it.
+
+REST       {rest}
+gRPC       localhost:{settings.grpc_port}, and localhost:{settings.http_port} through Envoy
+Data       {data}
+{intro}
+
+Create a client type by REST:
+
+curl --request POST \\
+  --url {rest}/oauth-providers/{provider_id}/client-types \\
+  --header "Authorization: {shown}" \\
+  --header 'Content-Type: application/json' \\
+  --data '{_SEED_REST}'
+
+The same by gRPC:
+
+grpcurl -plaintext -H "authorization: {shown}" -d '{_seed_grpc(provider_id)}' \\
+  localhost:{settings.grpc_port} portal.oauth.v1.ClientTypeService/CreateClientType
+"""
+
+
+_SEED_REST = """{
+  "Name": "Server-side application",
+  "Description": "Use this client configuration to create server-side applications that don'\\''t act on behalf of end-users",
+  "ResponseTypes": "code,token",
+  "GrantType": "authorization_code,refresh_token,password",
+  "TokenEndpointAuthMethod": "client_secret_basic",
+  "OktaAppType": "web"
+}"""  # noqa: E501
+
+
+def _seed_grpc(provider_id: int) -> str:
+    return f"""{{
+  "provider_id": {provider_id},
+  "client_type": {{
+    "name": "Server-side application",
+    "description": "Use this client configuration to create server-side applications that don'\\''t act on behalf of end-users",
+    "response_types": ["RESPONSE_TYPE_CODE", "RESPONSE_TYPE_TOKEN"],
+    "grant_types": ["GRANT_TYPE_AUTHORIZATION_CODE", "GRANT_TYPE_REFRESH_TOKEN", "GRANT_TYPE_PASSWORD"],
+    "token_endpoint_auth_method": "TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC",
+    "okta_app_type": "OKTA_APP_TYPE_WEB"
+  }}
+}}"""  # noqa: E501

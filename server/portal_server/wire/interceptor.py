@@ -1,0 +1,158 @@
+"""What happens around every call: read, authenticate, serve, refuse, log.
+
+Methods of our services need a key; health never does, reflection by a setting.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.code_pb2 import Code
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
+from portal_server.keyring import KeyRing
+from portal_server.wire.status import Surface, internal, to_status
+
+log = logging.getLogger("portal.calls")
+
+_READS = ("Get", "List")
+_PLAIN = Surface({}, str)
+
+
+class CallInterceptor(grpc.ServerInterceptor):
+    """Guards and serves the methods of `surfaces`, by the name of their service."""
+
+    def __init__(
+        self, keyring: KeyRing, surfaces: Mapping[str, Surface], *, open_reflection: bool
+    ) -> None:
+        """Take who may call and how each service spells its fields."""
+        self._keyring = keyring
+        self._surfaces = surfaces
+        self._open = {health.SERVICE_NAME}
+        if open_reflection:
+            self._open.add(reflection.SERVICE_NAME)
+        self._handlers: dict[str, Any] = {}
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a call; made once a method."""
+        method = handler_call_details.method
+        if method not in self._handlers:
+            handler = continuation(handler_call_details)
+            if handler is None:  # no such method: grpc answers UNIMPLEMENTED
+                return None
+            self._handlers[method] = self._handler(method, handler)
+        return self._handlers[method]
+
+    def _handler(self, path: str, handler: Any) -> Any:
+        service, _, method = path.lstrip("/").rpartition("/")
+        if service in self._open:
+            return handler
+        if handler.request_streaming:  # reflection
+            return grpc.stream_stream_rpc_method_handler(
+                self._authenticated(handler.stream_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        call = _Call(
+            path=path,
+            writes=not method.startswith(_READS),
+            read=handler.request_deserializer,
+            serve=handler.unary_stream if handler.response_streaming else handler.unary_unary,
+            surface=self._surfaces.get(service, _PLAIN),
+            keyring=self._keyring,
+        )
+        # No deserializer: grpc would answer INTERNAL to bytes that are no message.
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                call.stream, None, handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(call.one, None, handler.response_serializer)
+
+    def _authenticated(self, serve: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(requests: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                self._keyring.authenticate(_authorization(context))
+            except PortalError as error:
+                context.abort_with_status(rpc_status.to_status(to_status(error, _PLAIN)))
+            return serve(requests, context)
+
+        return guarded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One method of ours; `one` and `stream` are what grpc runs."""
+
+    path: str
+    writes: bool
+    read: Callable[[bytes], Any]
+    serve: Callable[[Any, grpc.ServicerContext], Any]
+    surface: Surface
+    keyring: KeyRing
+
+    def one(self, message: bytes, context: grpc.ServicerContext) -> Any:
+        return self._answer(message, context, lambda answer: answer)
+
+    def stream(self, message: bytes, context: grpc.ServicerContext) -> Any:
+        # Every row is made before the first is sent: an error after that would
+        # reach REST as a short list with status 200.
+        return iter(self._answer(message, context, list))
+
+    def _answer(
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        complete: Callable[[Any], Any],
+    ) -> Any:
+        start = perf_counter()
+        caller = "-"
+        try:
+            who = self.keyring.authenticate(_authorization(context))
+            caller = who.key_id
+            who.require(write=self.writes)
+            answer = complete(self.serve(self._request(message), context))
+        except PortalError as error:
+            status = to_status(error, self.surface)
+            self._log(caller, status, start)
+        except Exception:
+            number = secrets.token_hex(4)
+            log.exception("%s key=%s error=%s", self.path, caller, number)
+            status = internal(number)
+        else:
+            log.info("%s OK %.1f ms key=%s", self.path, _ms(start), caller)
+            return answer
+        return context.abort_with_status(rpc_status.to_status(status))
+
+    def _request(self, message: bytes) -> Any:
+        try:
+            return self.read(message)
+        except DecodeError:
+            broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
+            raise Invalid(broken) from None
+
+    def _log(self, caller: str, status: Status, start: float) -> None:
+        code = Code.Name(status.code)
+        # Not the message: it quotes what the caller sent.
+        reasons = [any_.type_url.rpartition(".")[2] for any_ in status.details]
+        log.info("%s %s %.1f ms key=%s %s", self.path, code, _ms(start), caller, reasons)
+
+
+def _authorization(context: grpc.ServicerContext) -> list[str]:
+    return [str(value) for name, value in context.invocation_metadata() if name == "authorization"]
+
+
+def _ms(start: float) -> float:
+    return (perf_counter() - start) * 1000

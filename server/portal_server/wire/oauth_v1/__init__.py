@@ -1,0 +1,1 @@
+"""The native API, portal.oauth.v1."""

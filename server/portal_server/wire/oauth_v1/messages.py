@@ -1,0 +1,100 @@
+"""What the messages of both native services have in common: ids, masks, pages, times."""
+
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Protocol
+from zlib import crc32
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from portal_server.domain import rules
+from portal_server.domain.errors import Invalid, Rule, Violation
+from portal_server.domain.model import Slice
+
+_TOKEN = struct.Struct(">qI")
+
+
+class ListRequest(Protocol):
+    """What every List request has (AIP-132, AIP-158)."""
+
+    page_size: int
+    page_token: str
+    filter: str
+
+
+def required_ids(**ids: int) -> None:
+    """Accept ids that are given.
+
+    Raises:
+        Invalid: one is 0, which is how proto3 says "absent".
+    """
+    absent = [Violation(name, Rule.REQUIRED, "is required") for name, id_ in ids.items() if not id_]
+    if absent:
+        raise Invalid(*absent)
+
+
+def masked_fields(mask: FieldMask, message: Message, writable: Collection[str]) -> set[str]:
+    """The fields that an update writes (AIP-134).
+
+    No mask: those that are set. `*`: all. Fields that callers cannot write are
+    ignored (AIP-203).
+
+    Raises:
+        Invalid: the mask names a field that the message does not have.
+    """
+    if not mask.paths:
+        return {field.name for field, _ in message.ListFields()} & set(writable)
+    known: Any = message.DESCRIPTOR.fields_by_name
+    unknown = [path for path in mask.paths if path != "*" and path not in known]
+    if unknown:
+        quoted = ", ".join(f'"{path[:64]}"' for path in unknown[:8])
+        fields = ", ".join(writable)
+        text = f"has unknown fields: {quoted}; allowed: {fields}, *"
+        raise Invalid(Violation("update_mask", Rule.UNKNOWN_FIELD, text))
+    return set(writable) if "*" in mask.paths else set(mask.paths) & set(writable)
+
+
+def slice_of(request: ListRequest, *scope: object) -> Slice:
+    """The rows that a List request asks for.
+
+    `scope` is what must be the same from page to page beside the filter: a
+    token of another list is refused instead of giving wrong rows.
+
+    Raises:
+        Invalid: page_size is negative, or page_token is none of this list's.
+    """
+    size = rules.page_size(request.page_size)
+    if not request.page_token:
+        return Slice(limit=size)
+    try:
+        after, check = _TOKEN.unpack(urlsafe_b64decode(request.page_token + "=="))
+    except (ValueError, struct.error):
+        check = None
+    if check != _checksum(request, scope):
+        text = "is not a token of this list: it must come from the same provider_id and filter"
+        raise Invalid(Violation("page_token", Rule.MALFORMED, text))
+    return Slice(limit=size, after=after)
+
+
+def page_token(after: int | None, request: ListRequest, *scope: object) -> str:
+    """The token of the page after the row with this id; "" when there is none.
+
+    The id is a fixed place in the list: rows that come or go before it move nothing.
+    """
+    if after is None:
+        return ""
+    packed = _TOKEN.pack(after, _checksum(request, scope))
+    return urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """An aware time as a message."""
+    return Timestamp(seconds=int(time.timestamp()), nanos=time.microsecond * 1000)
+
+
+def _checksum(request: ListRequest, scope: tuple[object, ...]) -> int:
+    return crc32(repr((*scope, request.filter)).encode())

@@ -1,0 +1,176 @@
+"""PortalRestService: the portal's REST operations, behind Envoy's transcoder."""
+
+from collections.abc import Iterator, Sequence
+
+import grpc
+from portal.rest.v1 import portal_rest_pb2 as pb
+from portal.rest.v1 import portal_rest_pb2_grpc
+
+from portal_server.catalog import Catalog
+from portal_server.domain.model import ClientType, ClientTypeDraft, Provider, ProviderDraft, Slice
+from portal_server.domain.rules import (
+    CLIENT_TYPE_FIELDS,
+    PROVIDER_FIELDS,
+    check_numbered_page,
+)
+from portal_server.wire.rest_v1 import dialect
+
+NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
+
+
+class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
+    """Translates; the catalog does the work and raises what callers are refused with."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Take the catalog to serve."""
+        self._catalog = catalog
+
+    def ListProviders(
+        self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Provider]:
+        """List providers."""
+        return map(_provider, self._catalog.list_providers((), _slice(request)).items)
+
+    def CreateProvider(
+        self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
+    ) -> pb.Provider:
+        """Create a provider."""
+        return _provider(self._catalog.create_provider(_provider_draft(request.provider)))
+
+    def GetProvider(
+        self, request: pb.GetProviderRequest, context: grpc.ServicerContext
+    ) -> pb.ProviderWithClientTypes:
+        """Get a provider with its client types."""
+        return _whole(*self._catalog.get_provider_with_client_types(request.provider_id))
+
+    def UpdateProvider(
+        self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
+    ) -> pb.ProviderWithClientTypes:
+        """Replace a provider."""
+        fields = set(PROVIDER_FIELDS)
+        if not request.provider.HasField("registration_access_token"):
+            # No caller can read it back, so what is not given stays.
+            fields.discard("registration_access_token")
+        draft = _provider_draft(request.provider)
+        return _whole(*self._catalog.update_provider(request.provider_id, draft, fields))
+
+    def DeleteProvider(
+        self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
+    ) -> pb.Status:
+        """Delete a provider with its client types."""
+        _check_force(request.force)
+        self._catalog.delete_provider(request.provider_id)
+        return pb.Status(status="ok")
+
+    def ListClientTypes(
+        self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ClientType]:
+        """List the client types of a provider."""
+        part = _slice(request)
+        page = self._catalog.list_client_types(request.provider_id, (), part)
+        return map(_client_type, page.items)
+
+    def CreateClientType(
+        self, request: pb.CreateClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Create a client type."""
+        draft = _client_type_draft(request.client_type)
+        return _client_type(self._catalog.create_client_type(request.provider_id, draft))
+
+    def GetClientType(
+        self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Get a client type."""
+        found = self._catalog.get_client_type(request.provider_id, request.client_type_id)
+        return _client_type(found)
+
+    def UpdateClientType(
+        self, request: pb.UpdateClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Replace a client type."""
+        draft = _client_type_draft(request.client_type)
+        return _client_type(
+            self._catalog.update_client_type(
+                request.provider_id, request.client_type_id, draft, CLIENT_TYPE_FIELDS
+            )
+        )
+
+    def DeleteClientType(
+        self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.Status:
+        """Delete a client type."""
+        _check_force(request.force)
+        self._catalog.delete_client_type(request.provider_id, request.client_type_id)
+        return pb.Status(status="ok")
+
+
+def _check_force(text: str) -> None:
+    # `force` deletes what is in use. A client type is in use once a client was
+    # registered from it, and this version registers none: nothing to force.
+    dialect.flag("force", text)
+
+
+def _slice(request: pb.ListProvidersRequest | pb.ListClientTypesRequest) -> Slice:
+    return check_numbered_page(
+        per_page=request.per_page if request.HasField("per_page") else None,
+        page=request.page if request.HasField("page") else None,
+        limit=request.limit if request.HasField("limit") else None,
+    )
+
+
+def _provider_draft(message: pb.ProviderInput) -> ProviderDraft:
+    return ProviderDraft(
+        name=message.name,
+        type=dialect.PROVIDER_TYPE.optional_word(message.type),
+        well_known_uri=message.well_known_url,
+        tls_insecure_skip_verify=message.ssl_insecure_skip_verify,
+        registration_access_token=message.registration_access_token,
+    )
+
+
+def _client_type_draft(message: pb.ClientTypeInput) -> ClientTypeDraft:
+    return ClientTypeDraft(
+        name=message.name,
+        description=message.description,
+        response_types=dialect.RESPONSE_TYPE.words(message.response_types),
+        grant_types=dialect.GRANT_TYPE.words(message.grant_type),
+        token_endpoint_auth_method=dialect.TOKEN_ENDPOINT_AUTH_METHOD.optional_word(
+            message.token_endpoint_auth_method
+        ),
+        okta_app_type=dialect.OKTA_APP_TYPE.optional_word(message.okta_app_type),
+    )
+
+
+def _provider(provider: Provider) -> pb.Provider:
+    return pb.Provider(
+        name=provider.name,
+        type=dialect.spell(provider.type),
+        well_known_url=provider.well_known_uri,
+        ssl_insecure_skip_verify=provider.tls_insecure_skip_verify,
+        id=provider.id,
+        created_at=dialect.minute(provider.create_time),
+        updated_at=dialect.minute(provider.update_time),
+    )
+
+
+def _whole(provider: Provider, client_types: Sequence[ClientType]) -> pb.ProviderWithClientTypes:
+    part = _provider(provider)
+    return pb.ProviderWithClientTypes(
+        **{field.name: value for field, value in part.ListFields()},
+        client_types=map(_client_type, client_types),
+    )
+
+
+def _client_type(client_type: ClientType) -> pb.ClientType:
+    method, app_type = client_type.token_endpoint_auth_method, client_type.okta_app_type
+    return pb.ClientType(
+        name=client_type.name,
+        description=client_type.description,
+        response_types=dialect.csv(client_type.response_types),
+        grant_type=dialect.csv(client_type.grant_types),
+        token_endpoint_auth_method=dialect.spell(method) if method else "",
+        okta_app_type=dialect.spell(app_type) if app_type else "",
+        id=client_type.id,
+        created_at=dialect.minute(client_type.create_time),
+        updated_at=dialect.minute(client_type.update_time),
+    )

@@ -1,0 +1,87 @@
+"""Which status a domain error becomes (AIP-193)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.status_pb2 import Status
+
+from portal_server.domain import errors
+from portal_server.domain.errors import Invalid, NotFound, PortalError, Violation
+
+ERROR_DOMAIN = "oauth-portal"
+
+# All violations are in the details; the message has the first few.
+_IN_MESSAGE = 3
+
+_CODES: dict[type[PortalError], "Code.ValueType"] = {
+    errors.Invalid: Code.INVALID_ARGUMENT,
+    errors.NotFound: Code.NOT_FOUND,
+    errors.Precondition: Code.FAILED_PRECONDITION,
+    errors.Unauthenticated: Code.UNAUTHENTICATED,
+    errors.Forbidden: Code.PERMISSION_DENIED,
+    errors.Exhausted: Code.RESOURCE_EXHAUSTED,
+    errors.Aborted: Code.ABORTED,
+    errors.Unavailable: Code.UNAVAILABLE,
+    errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """How one service spells the model's fields and words.
+
+    A field that is not in `fields` is spelled as it is.
+    """
+
+    fields: Mapping[str, str]
+    spell: Callable[[StrEnum], str]
+
+    def violation(self, violation: Violation) -> BadRequest.FieldViolation:
+        """A violation in this surface's spelling."""
+        description = violation.message
+        if violation.allowed:
+            description += "; allowed: " + ", ".join(map(self.spell, violation.allowed))
+        return BadRequest.FieldViolation(
+            field=self.fields.get(violation.field, violation.field),
+            description=description,
+            reason=violation.rule,
+        )
+
+
+def to_status(error: PortalError, surface: Surface) -> Status:
+    """The status of a refusal."""
+    details: list[Message] = [ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
+    message = error.message
+    if isinstance(error, Invalid):
+        violations = [surface.violation(v) for v in error.violations]
+        details.append(BadRequest(field_violations=violations))
+        message = "; ".join(f"{v.field}: {v.description}" for v in violations[:_IN_MESSAGE])
+        if len(violations) > _IN_MESSAGE:
+            message += f"; and {len(violations) - _IN_MESSAGE} more"
+    if isinstance(error, NotFound):
+        details.append(
+            ResourceInfo(
+                resource_type=error.resource, resource_name=str(error.id), description=message
+            )
+        )
+    return _status(_CODES[type(error)], message, details)
+
+
+def internal(number: str) -> Status:
+    """The status of a bug: nothing but a number, under which the log has the rest."""
+    info = ErrorInfo(reason="INTERNAL", domain=ERROR_DOMAIN, metadata={"error": number})
+    return _status(Code.INTERNAL, f"internal error {number}", [info])
+
+
+def _status(code: "Code.ValueType", message: str, details: list[Message]) -> Status:
+    packed = []
+    for detail in details:
+        any_ = Any()
+        any_.Pack(detail)
+        packed.append(any_)
+    return Status(code=code, message=message, details=packed)
