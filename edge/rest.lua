@@ -2,6 +2,7 @@
 -- and how an error looks after. Rules about fields are the server's.
 
 local REST = "/portal-api/"
+local PARSED = "portal.json"  -- the metadata of the strict parser, see envoy.yaml
 local QUERY_PARAMETERS = {per_page = true, page = true, limit = true, force = true}
 
 local function fail(handle, status, text)
@@ -34,14 +35,19 @@ end
 local function bad_body(handle)
   local body = handle:body()
   if not body or body:length() == 0 then return nil end
-  local found = handle:streamInfo():dynamicMetadata():get("portal.json") or {}
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local found = metadata:get(PARSED) or {}
   if found.malformed then return "the body is not valid JSON" end
-  if not body:getBytes(0, body:length()):match("^%s*{") then
-    return "the body must be a JSON object"
-  end
+  local text = body:getBytes(0, body:length())
+  if not text:match("^%s*{") then return "the body must be a JSON object" end
   local flag = found.SSLInsecureSkipVerify
   if flag ~= nil and type(flag) ~= "boolean" then
     return "SSLInsecureSkipVerify: must be true or false"
+  end
+  if text:find("[", 1, true) then
+    -- The transcoder refuses an array without saying where: a hint for plain().
+    local key = text:match('"(%w+)"%s*:%s*%[')
+    if key then metadata:set(PARSED, "array", key) end
   end
 end
 
@@ -109,7 +115,7 @@ local KINDS = {
 }
 
 -- The transcoder's refusals in words for callers: which key, what is wrong.
-local function plain(text)
+local function plain(text, array)
   local function key(name) return KEYS[name] or name end
   local name, kind = text:match("([%w_]+): invalid value .* for type (TYPE_%u+%d*)")
   if name and KINDS[kind] then return key(name) .. ": " .. KINDS[kind] end
@@ -120,7 +126,7 @@ local function plain(text)
   name = text:match('Could not find field \\"(.-)\\" in the type')
   if name then return "unknown query parameter: " .. name end
   if text:find("is not repeating, cannot start list", 1, true) then
-    return "the body has an array where none may be; lists are comma-separated strings"
+    return (array or "the body") .. ": must not be an array; a list is a comma-separated string"
   end
 end
 
@@ -133,7 +139,8 @@ function envoy_on_response(handle)
   if text:sub(1, 8) == '{"code":' then
     errors = errors_of_status(text)
   elseif text:sub(1, 10) == '{"errors":' then
-    local better = status == 400 and plain(text)
+    local found = handle:streamInfo():dynamicMetadata():get(PARSED) or {}
+    local better = status == 400 and plain(text, found.array)
     if not better then return end
     errors = {'"' .. better .. '"'}
   end

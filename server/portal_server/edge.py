@@ -41,9 +41,10 @@ def command(settings: Settings) -> list[str]:
         # Hot restart ties Envoy to the thread that starts it and to one a machine.
         "--disable-hot-restart",
         "--log-level",
-        "warning",
-        "--drain-time-s",
-        str(int(settings.stop_seconds) or 1),
+        "error",
+        # Once told to drain, close each connection after its call, not bit by bit.
+        "--drain-strategy",
+        "immediate",
     ]
 
 

@@ -201,10 +201,11 @@ def _await_ready(settings: Settings, children: tuple[_Child, ...], stopping: _St
 
 
 def _drain(settings: Settings) -> None:
-    """Let Envoy take no new connections and finish the calls it has."""
+    """Let Envoy close each connection after its call, take no new ones, and finish the calls."""
     admin = f"http://127.0.0.1:{settings.envoy_admin_port}"
-    if _http(f"{admin}/drain_listeners?graceful&skip_exit", method="POST") != HTTPStatus.OK:
-        return
+    for order in ("drain_listeners?graceful&skip_exit", "drain_listeners"):
+        if _http(f"{admin}/{order}", method="POST") != HTTPStatus.OK:
+            return
     deadline = time.monotonic() + settings.stop_seconds
     while time.monotonic() < deadline and _calls_in_flight(admin):
         time.sleep(0.05)

@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -126,7 +125,9 @@ class _Call:
             answer = complete(self.serve(self._request(message), context))
         except PortalError as error:
             status = to_status(error, self.surface)
-            self._log(caller, status, start)
+            # Not the message: it quotes what the caller sent.
+            code = Code.Name(status.code)
+            log.info("%s %s %s %.1f ms key=%s", self.path, code, error.reason, _ms(start), caller)
         except Exception:
             number = secrets.token_hex(4)
             log.exception("%s key=%s error=%s", self.path, caller, number)
@@ -142,12 +143,6 @@ class _Call:
         except DecodeError:
             broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
             raise Invalid(broken) from None
-
-    def _log(self, caller: str, status: Status, start: float) -> None:
-        code = Code.Name(status.code)
-        # Not the message: it quotes what the caller sent.
-        reasons = [any_.type_url.rpartition(".")[2] for any_ in status.details]
-        log.info("%s %s %.1f ms key=%s %s", self.path, code, _ms(start), caller, reasons)
 
 
 def _authorization(context: grpc.ServicerContext) -> list[str]:
