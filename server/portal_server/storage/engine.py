@@ -5,6 +5,8 @@ was answered survives a loss of power. Whole: foreign keys are on. Bounded: no
 connection, lock or statement is waited for without an end.
 """
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def open_engine(url: URL) -> Engine:
     """An engine for this database; makes the folder of a SQLite file, readable to us alone.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be made, or we may not write there.
     """
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url)
@@ -70,7 +72,11 @@ def open_engine(url: URL) -> Engine:
 
 
 def _open_sqlite(url: URL) -> Engine:
-    Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = Path(url.database or "")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (file.parent, file):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "is not writable", str(path))
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
