@@ -22,8 +22,19 @@ LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
 CONNECT_TIMEOUT_S = 3
 
-WRITES = "portal_writes"
-"""Execution option of a connection whose next transaction writes."""
+_WRITES = "portal_writes"
+
+
+def for_reading(engine: Engine) -> Engine:
+    """The engine, for transactions that see one moment of the database."""
+    if engine.dialect.name == "sqlite":
+        return engine  # every transaction does
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def for_writing(engine: Engine) -> Engine:
+    """The engine, for transactions that write."""
+    return engine.execution_options(**{_WRITES: True})
 
 
 def parse_url(text: str) -> URL:
@@ -99,5 +110,5 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     # A writer takes the lock at once: upgrading a read transaction later fails
     # without waiting when another writer was faster.
-    writes = connection.get_execution_options().get(WRITES, False)
+    writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

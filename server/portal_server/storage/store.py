@@ -37,7 +37,7 @@ from portal_server.domain.model import (
     ProviderSpec,
     Slice,
 )
-from portal_server.storage.engine import WRITES
+from portal_server.storage.engine import for_reading, for_writing
 from portal_server.storage.failures import translated
 from portal_server.storage.tables import ApiKeyRow, ClientTypeRow, ProviderRow, Words
 
@@ -56,8 +56,9 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         """Take an engine of `storage.engine`; its schema must be the newest."""
-        self._reader = engine
-        self._writer = engine.execution_options(**{WRITES: True})
+        self._engine = engine
+        self._reader = for_reading(engine)
+        self._writer = for_writing(engine)
         # SQLite has one writer at a time and lets the others poll; a lock lets
         # them queue. PostgreSQL has row locks.
         self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -90,7 +91,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connections; SQLite then folds its write-ahead log in."""
-        self._reader.dispose()
+        self._engine.dispose()
 
 
 class Transaction:

@@ -17,7 +17,7 @@ context.configure(
     transaction_per_migration=False,
 )
 # One transaction for all: a migration that fails leaves nothing behind.
-with connection.execution_options(portal_writes=True).begin():
+with connection.begin():
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     context.run_migrations()
