@@ -9,6 +9,7 @@ from portal_server.domain.model import (
     ProviderDraft,
     ProviderType,
     ResponseType,
+    Slice,
 )
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
@@ -43,3 +44,18 @@ def test_a_provider_takes_its_client_types_with_it(catalog: Catalog) -> None:
 
     with pytest.raises(NotFound, match="provider"):
         catalog.get_client_type(provider.id, created.id)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**63 - 1])
+def test_a_number_that_no_id_can_have_is_not_found(catalog: Catalog, number: int) -> None:
+    provider = catalog.create_provider(PROVIDER)
+
+    with pytest.raises(NotFound):
+        catalog.get_provider(number)
+    with pytest.raises(NotFound):
+        catalog.delete_provider(number)
+    with pytest.raises(NotFound):
+        catalog.get_client_type(provider.id, number)
+    with pytest.raises(NotFound):
+        catalog.create_client_type(number, CLIENT_TYPE)
+    assert catalog.list_providers((), Slice(limit=5, after=number)).items in ([provider], [])

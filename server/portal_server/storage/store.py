@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     update,
 )
@@ -110,7 +112,7 @@ class Transaction:
 
     def find_provider(self, id_: int, lock: Lock | None = None) -> Provider | None:
         """The provider with this id; a lock keeps it as it is until the end of the write."""
-        query = _locked(select(_provider).where(_provider.c.id == id_), lock)
+        query = _locked(select(_provider).where(_provider.c.id == _any(id_)), lock)
         row = self._connection.execute(query).mappings().first()
         return None if row is None else Provider(**row)
 
@@ -122,11 +124,11 @@ class Transaction:
     def update_provider(self, id_: int, spec: ProviderSpec, now: datetime) -> None:
         """Write a provider."""
         values = {**asdict(spec), "update_time": now}
-        self._connection.execute(update(_provider).where(_provider.c.id == id_), values)
+        self._connection.execute(update(_provider).where(_provider.c.id == _any(id_)), values)
 
     def remove_provider(self, id_: int) -> bool:
         """Remove a provider and its client types; False when there is none."""
-        return self._delete(_provider, _provider.c.id == id_)
+        return self._delete(_provider, _provider.c.id == _any(id_))
 
     # Client types
 
@@ -158,7 +160,7 @@ class Transaction:
 
         `part` None is all of them.
         """
-        query = select(_client_type).where(_client_type.c.provider_id == provider_id)
+        query = select(_client_type).where(_client_type.c.provider_id == _any(provider_id))
         query = _sliced(query, _client_type, where, part)
         return [ClientType(**row) for row in self._connection.execute(query).mappings()]
 
@@ -166,7 +168,7 @@ class Transaction:
         """Ids of a provider's client types that have no Okta app type."""
         query = (
             select(_client_type.c.id)
-            .where(_client_type.c.provider_id == provider_id)
+            .where(_client_type.c.provider_id == _any(provider_id))
             .where(_client_type.c.okta_app_type.is_(None))
             .order_by(_client_type.c.id)
             .limit(limit)
@@ -176,7 +178,7 @@ class Transaction:
     def update_client_type(self, id_: int, spec: ClientTypeSpec, now: datetime) -> None:
         """Write a client type."""
         values = {**asdict(spec), "update_time": now}
-        self._connection.execute(update(_client_type).where(_client_type.c.id == id_), values)
+        self._connection.execute(update(_client_type).where(_client_type.c.id == _any(id_)), values)
 
     def remove_client_type(self, provider_id: int, id_: int) -> bool:
         """Remove a provider's client type; False when there is none."""
@@ -214,8 +216,14 @@ class Transaction:
         return bool(self._connection.execute(delete(table).where(where)).rowcount)
 
 
+def _any(id_: int) -> ColumnElement[int]:
+    # As a column's own type PostgreSQL would refuse a number that is too big for
+    # it, instead of finding no row.
+    return literal(id_, BigInteger)
+
+
 def _is(provider_id: int, id_: int) -> ColumnElement[bool]:
-    return (_client_type.c.id == id_) & (_client_type.c.provider_id == provider_id)
+    return (_client_type.c.id == _any(id_)) & (_client_type.c.provider_id == _any(provider_id))
 
 
 def _locked(query: Select[Any], lock: Lock | None) -> Select[Any]:
@@ -229,7 +237,7 @@ def _sliced(
     query = query.where(*(_meets(table.c[c.field], c) for c in where)).order_by(table.c.id)
     if part is None:
         return query
-    return query.where(table.c.id > part.after).offset(part.offset).limit(part.limit)
+    return query.where(table.c.id > _any(part.after)).offset(part.offset).limit(part.limit)
 
 
 def _meets(column: Column[Any], condition: Condition) -> ColumnElement[bool]:
