@@ -1,21 +1,73 @@
 """What a store promises, on each kind of database."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
+from threading import Barrier
+from uuid import UUID
+
 import pytest
 from portal_server.catalog import Catalog
-from portal_server.domain.errors import NotFound
+from portal_server.domain import rules
+from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
+from portal_server.domain.keys import Role
 from portal_server.domain.model import (
+    ClientType,
     ClientTypeDraft,
+    Comparison,
+    Condition,
     GrantType,
+    OktaAppType,
     ProviderDraft,
     ProviderType,
     ResponseType,
     Slice,
+    TokenEndpointAuthMethod,
 )
+from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_server.keyring import KeyRing
+from portal_server.storage.store import Store, Transaction
+from portal_server.storage.tables import ClientTypeRow
+from sqlalchemy import Engine, func, select
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
     name="c", response_types=(ResponseType.CODE,), grant_types=(GrantType.PKCE,)
 )
+EQUALS, DIFFERS, HAS = Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS
+EVERYTHING = Slice(limit=1000)
+GRIN = "\N{GRINNING FACE}"
+
+
+def provider_of(catalog: Catalog) -> int:
+    return catalog.create_provider(PROVIDER).id
+
+
+def create(catalog: Catalog, provider_id: int, *drafts: ClientTypeDraft) -> list[int]:
+    return [catalog.create_client_type(provider_id, draft).id for draft in drafts]
+
+
+def named(catalog: Catalog, provider_id: int, *names: str) -> list[int]:
+    return create(catalog, provider_id, *(replace(CLIENT_TYPE, name=name) for name in names))
+
+
+def ids(
+    catalog: Catalog,
+    provider_id: int,
+    *where: Condition,
+    part: Slice = EVERYTHING,
+) -> list[int]:
+    return [item.id for item in catalog.list_client_types(provider_id, where, part).items]
+
+
+def names(catalog: Catalog, provider_id: int, *where: Condition) -> list[str]:
+    page = catalog.list_client_types(provider_id, where, EVERYTHING)
+    return [item.name for item in page.items]
+
+
+# Ids and round trips
 
 
 def test_an_id_is_never_used_again_even_after_the_newest_is_deleted(catalog: Catalog) -> None:
@@ -35,27 +87,710 @@ def test_what_is_created_is_what_is_read(catalog: Catalog) -> None:
 
     assert catalog.get_provider(provider.id) == provider
     assert catalog.get_client_type(provider.id, created.id) == created
+    assert catalog.list_providers((), EVERYTHING).items == [provider]
+    assert catalog.list_client_types(provider.id, (), EVERYTHING).items == [created]
+    assert catalog.get_provider_with_client_types(provider.id) == (provider, [created])
 
 
-def test_a_provider_takes_its_client_types_with_it(catalog: Catalog) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    created = catalog.create_client_type(provider.id, CLIENT_TYPE)
-    catalog.delete_provider(provider.id)
+def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
+    draft = ProviderDraft(
+        name="a name",
+        type=ProviderType.OKTA,
+        well_known_uri="https://bücher.example/x",
+        tls_insecure_skip_verify=True,
+        registration_access_token="a secret",  # noqa: S106
+    )
+    read = catalog.get_provider(catalog.create_provider(draft).id)
+
+    assert {field: getattr(read, field) for field in PROVIDER_FIELDS} == {
+        field: getattr(draft, field) for field in PROVIDER_FIELDS
+    }
+    assert UUID(read.uid).version == 4
+
+
+def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    draft = ClientTypeDraft(
+        name="a name",
+        description="a text",
+        response_types=(ResponseType.NONE, ResponseType.ID_TOKEN, ResponseType.CODE),
+        grant_types=tuple(reversed(GrantType)),
+        token_endpoint_auth_method=TokenEndpointAuthMethod.CLIENT_SECRET_POST,
+        okta_app_type=OktaAppType.SERVICE,
+    )
+    [id_] = create(catalog, provider_id, draft)
+    read = catalog.get_client_type(provider_id, id_)
+
+    assert {field: getattr(read, field) for field in CLIENT_TYPE_FIELDS} == {
+        field: getattr(draft, field) for field in CLIENT_TYPE_FIELDS
+    }
+    assert all(isinstance(word, ResponseType) for word in read.response_types)
+    assert isinstance(read.okta_app_type, OktaAppType)
+    assert read.provider_id == provider_id
+    assert UUID(read.uid).version == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("größe Ελλάδα 日本語", id="letters"),
+        pytest.param(GRIN * 255, id="as many 4-byte characters as a name may have"),
+        pytest.param("e\N{COMBINING ACUTE ACCENT} \N{LATIN SMALL LETTER E WITH ACUTE}", id="NFD"),
+        pytest.param("100%_[a-z]*?", id="wildcards"),
+        pytest.param('it\'s "so" `so`; DROP TABLE client_type; --', id="quotes"),
+        pytest.param("a\\b\\\\c\\", id="backslashes"),
+        pytest.param(":name %(name)s ? $1 {0}", id="parameters"),
+        pytest.param(" \ta\r\nb\n ", id="blanks"),
+        pytest.param("\x01\x1f\x7f\x80\N{ZERO WIDTH JOINER}\uffff", id="control characters"),
+        pytest.param("null", id="null"),
+    ],
+)
+def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, text: str) -> None:
+    provider_id = provider_of(catalog)
+    named(catalog, provider_id, "another")
+    draft = replace(CLIENT_TYPE, name=text, description=text)
+    [id_] = create(catalog, provider_id, draft)
+    read = catalog.get_client_type(provider_id, id_)
+
+    assert (read.name, read.description) == (text, text)
+    assert ids(catalog, provider_id, Condition("name", EQUALS, text)) == [id_]
+    assert ids(catalog, provider_id, Condition("name", HAS, text[1:-1] or text)) == [id_]
+    assert names(catalog, provider_id, Condition("name", DIFFERS, text)) == ["another"]
+
+
+def test_the_longest_texts_come_back(catalog: Catalog) -> None:
+    draft = replace(
+        PROVIDER,
+        name=GRIN * rules.MAX_NAME,
+        well_known_uri="https://idp.test/".ljust(rules.MAX_URI, "x"),
+        registration_access_token=GRIN * rules.MAX_TOKEN,
+    )
+    provider = catalog.create_provider(draft)
+    [id_] = create(
+        catalog, provider.id, replace(CLIENT_TYPE, description=GRIN * rules.MAX_DESCRIPTION)
+    )
+
+    assert catalog.get_provider(provider.id) == provider
+    assert catalog.get_client_type(provider.id, id_).description == GRIN * rules.MAX_DESCRIPTION
+
+
+def test_times_come_back_aware_in_utc_with_their_microseconds(
+    store: Store, catalog: Catalog
+) -> None:
+    before = datetime.now(UTC)
+    created = catalog.create_provider(PROVIDER)
+    after = datetime.now(UTC)
+    odd = datetime(2031, 7, 1, 1, 30, 59, 123457, timezone(timedelta(hours=2)))
+    spec = rules.check_provider(PROVIDER)
+    id_ = store.write(lambda tx: tx.add_provider(spec, "u", odd)).id
+    read = catalog.get_provider(id_)
+
+    assert before <= catalog.get_provider(created.id).create_time <= after
+    assert read.create_time == odd
+    assert read.create_time.tzinfo is UTC
+    assert read.create_time.isoformat() == "2031-06-30T23:30:59.123457+00:00"
+    assert read.update_time.isoformat() == read.create_time.isoformat()
+
+
+def test_a_name_may_be_given_twice(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    made = named(catalog, provider_id, "same", "same")
+
+    assert ids(catalog, provider_id, Condition("name", EQUALS, "same")) == made
+
+
+# Not found
+
+
+@pytest.mark.parametrize("id_", [0, -1, 12345, 2**31, 2**40, 2**63 - 1, -(2**63)])
+def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: Catalog, id_: int) -> None:
+    provider_id = provider_of(catalog)
+    calls: list[Callable[[], object]] = [
+        lambda: catalog.get_provider(id_),
+        lambda: catalog.get_provider_with_client_types(id_),
+        lambda: catalog.update_provider(id_, PROVIDER, PROVIDER_FIELDS),
+        lambda: catalog.delete_provider(id_),
+        lambda: catalog.create_client_type(id_, CLIENT_TYPE),
+        lambda: catalog.list_client_types(id_, (), EVERYTHING),
+        lambda: catalog.get_client_type(id_, 1),
+        lambda: catalog.get_client_type(provider_id, id_),
+        lambda: catalog.update_client_type(provider_id, id_, CLIENT_TYPE, CLIENT_TYPE_FIELDS),
+        lambda: catalog.delete_client_type(provider_id, id_),
+    ]
+
+    for call in calls:
+        with pytest.raises(NotFound) as refusal:
+            call()
+        assert refusal.value.id == id_
+    assert catalog.get_provider(provider_id).id == provider_id
+
+
+def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: Catalog) -> None:
+    owner, other = provider_of(catalog), provider_of(catalog)
+    [id_] = create(catalog, owner, CLIENT_TYPE)
+    before = catalog.get_client_type(owner, id_)
+
+    with pytest.raises(NotFound, match=f"client type {id_} "):
+        catalog.get_client_type(other, id_)
+    with pytest.raises(NotFound, match=f"client type {id_} "):
+        catalog.update_client_type(other, id_, replace(CLIENT_TYPE, name="n"), {"name"})
+    with pytest.raises(NotFound, match=f"client type {id_} "):
+        catalog.delete_client_type(other, id_)
+    assert ids(catalog, other) == []
+    assert catalog.get_client_type(owner, id_) == before
+
+
+def test_a_provider_takes_its_own_client_types_with_it_and_no_others(
+    catalog: Catalog, engine: Engine
+) -> None:
+    gone, stays = provider_of(catalog), provider_of(catalog)
+    [created] = create(catalog, gone, CLIENT_TYPE)
+    [other] = create(catalog, stays, CLIENT_TYPE)
+    catalog.delete_provider(gone)
 
     with pytest.raises(NotFound, match="provider"):
-        catalog.get_client_type(provider.id, created.id)
+        catalog.get_client_type(gone, created)
+    assert ids(catalog, stays) == [other]
+    assert rows_of_client_types(engine) == 1
 
 
-@pytest.mark.parametrize("number", [0, -1, 2**31, 2**63 - 1])
-def test_a_number_that_no_id_can_have_is_not_found(catalog: Catalog, number: int) -> None:
-    provider = catalog.create_provider(PROVIDER)
+def rows_of_client_types(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(ClientTypeRow)).scalar_one()
 
-    with pytest.raises(NotFound):
-        catalog.get_provider(number)
-    with pytest.raises(NotFound):
-        catalog.delete_provider(number)
-    with pytest.raises(NotFound):
-        catalog.get_client_type(provider.id, number)
-    with pytest.raises(NotFound):
-        catalog.create_client_type(number, CLIENT_TYPE)
-    assert catalog.list_providers((), Slice(limit=5, after=number)).items in ([provider], [])
+
+def test_what_is_deleted_is_not_found_again(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    [id_] = create(catalog, provider_id, CLIENT_TYPE)
+    catalog.delete_client_type(provider_id, id_)
+
+    with pytest.raises(NotFound, match="client type"):
+        catalog.delete_client_type(provider_id, id_)
+    catalog.delete_provider(provider_id)
+    with pytest.raises(NotFound, match="provider"):
+        catalog.delete_provider(provider_id)
+
+
+# Lists
+
+
+def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    made = named(catalog, provider_id, *"zyxwvut")
+    pages: list[list[int]] = []
+    after: int | None = 0
+    while after is not None:
+        page = catalog.list_client_types(provider_id, (), Slice(limit=3, after=after))
+        pages.append([item.id for item in page.items])
+        after = page.next_after
+
+    assert made == sorted(made)
+    assert pages == [made[:3], made[3:6], made[6:]]
+
+
+def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
+    made = [provider_of(catalog) for _ in range(4)]
+    first = catalog.list_providers((), Slice(limit=2))
+    last = catalog.list_providers((), Slice(limit=2, after=first.next_after or 0))
+
+    assert first.next_after == made[1]
+    assert [provider.id for provider in last.items] == made[2:]
+    assert last.next_after is None
+
+
+def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
+    page = catalog.list_providers((), EVERYTHING)
+
+    assert page.items == []
+    assert page.next_after is None
+
+
+def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    made = named(catalog, provider_id, *"abcd")
+    first = catalog.list_client_types(provider_id, (), Slice(limit=2))
+    catalog.delete_client_type(provider_id, made[0])
+    catalog.delete_client_type(provider_id, made[1])
+    [new] = named(catalog, provider_id, "e")
+
+    assert first.next_after == made[1]
+    assert ids(catalog, provider_id, part=Slice(limit=5, after=made[1])) == [*made[2:], new]
+
+
+@pytest.mark.parametrize(
+    ("limit", "offset", "expected"),
+    [
+        pytest.param(2, 0, [0, 1], id="the first rows"),
+        pytest.param(2, 2, [2, 3], id="the next"),
+        pytest.param(2, 4, [4], id="the rest"),
+        pytest.param(2, 5, [], id="past the end"),
+        pytest.param(1, 3, [3], id="one in the middle"),
+        pytest.param(1000, 1, [1, 2, 3, 4], id="more than there are"),
+        pytest.param(1000, 1000 * (2**31 - 2), [], id="the last page that can be asked for"),
+    ],
+)
+def test_a_list_is_read_from_an_offset(
+    catalog: Catalog, limit: int, offset: int, expected: list[int]
+) -> None:
+    provider_id, other = provider_of(catalog), provider_of(catalog)
+    made = []
+    for _ in range(5):
+        made += create(catalog, provider_id, CLIENT_TYPE)
+        create(catalog, other, CLIENT_TYPE)
+
+    found = ids(catalog, provider_id, part=Slice(limit=limit, offset=offset))
+    assert found == [made[place] for place in expected]
+
+
+@pytest.mark.parametrize("after", [2**31, 2**63 - 1])
+def test_a_page_after_the_last_id_there_can_be_is_empty(catalog: Catalog, after: int) -> None:
+    provider_id = provider_of(catalog)
+    named(catalog, provider_id, "a")
+
+    assert ids(catalog, provider_id, part=Slice(limit=5, after=after)) == []
+
+
+def test_pages_and_conditions_go_together(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    made = named(catalog, provider_id, *"abababab")
+    a = Condition("name", EQUALS, "a")
+    page = catalog.list_client_types(provider_id, [a], Slice(limit=2, after=made[0]))
+
+    assert [item.id for item in page.items] == [made[2], made[4]]
+    assert page.next_after == made[4]
+    assert ids(catalog, provider_id, a, part=Slice(limit=9, offset=3)) == [made[6]]
+
+
+NAMES = ["alpha", "Alpha", "ALPHA", "100%", "1000", "a_c", "abc", "it's", '"q"', "a\\b", "ä", "Ä"]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "value", "found"),
+    [
+        pytest.param(EQUALS, "alpha", ["alpha"], id="= keeps case"),
+        pytest.param(EQUALS, "Ä", ["Ä"], id="= keeps case outside ASCII"),
+        pytest.param(EQUALS, "alph", [], id="= is all of it"),
+        pytest.param(EQUALS, "100%", ["100%"], id="= and %"),
+        pytest.param(EQUALS, "a_c", ["a_c"], id="= and _"),
+        pytest.param(EQUALS, "", [], id="= nothing"),
+        pytest.param(DIFFERS, "alpha", [n for n in NAMES if n != "alpha"], id="!= keeps case"),
+        pytest.param(DIFFERS, "", NAMES, id="!= nothing"),
+        pytest.param(HAS, "lph", ["alpha", "Alpha"], id=": is a part"),
+        pytest.param(HAS, "A", ["Alpha", "ALPHA"], id=": keeps case"),
+        pytest.param(HAS, "ä", ["ä"], id=": keeps case outside ASCII"),
+        pytest.param(HAS, "%", ["100%"], id=": and %"),
+        pytest.param(HAS, "_", ["a_c"], id=": and _"),
+        pytest.param(HAS, "0%", ["100%"], id=": and % at the end"),
+        pytest.param(HAS, "'", ["it's"], id=": and a quote"),
+        pytest.param(HAS, '"', ['"q"'], id=": and a double quote"),
+        pytest.param(HAS, "\\", ["a\\b"], id=": and a backslash"),
+        pytest.param(HAS, "a\\", ["a\\b"], id=": and a backslash at the end"),
+        pytest.param(HAS, "/", [], id=": and a slash"),
+        pytest.param(HAS, "alphabet", [], id=": and more than all"),
+        pytest.param(HAS, GRIN, [], id=": and a wide character"),
+        pytest.param(HAS, "", NAMES, id=": and nothing, which every text has"),
+    ],
+)
+def test_a_condition_on_a_text(
+    catalog: Catalog, comparison: Comparison, value: str, found: list[str]
+) -> None:
+    provider_id = provider_of(catalog)
+    named(catalog, provider_id, *NAMES)
+
+    assert names(catalog, provider_id, Condition("name", comparison, value)) == found
+
+
+WORDS = [
+    replace(CLIENT_TYPE, name="none"),
+    replace(CLIENT_TYPE, name="web", okta_app_type=OktaAppType.WEB),
+    replace(
+        CLIENT_TYPE,
+        name="native",
+        okta_app_type=OktaAppType.NATIVE,
+        response_types=(ResponseType.ID_TOKEN,),
+        grant_types=(GrantType.DEVICE_CODE, GrantType.AUTHORIZATION_CODE),
+        token_endpoint_auth_method=TokenEndpointAuthMethod.CLIENT_SECRET_BASIC,
+    ),
+    replace(
+        CLIENT_TYPE,
+        name="web too",
+        okta_app_type=OktaAppType.WEB,
+        response_types=(ResponseType.NONE, ResponseType.TOKEN),
+        token_endpoint_auth_method=TokenEndpointAuthMethod.CLIENT_SECRET_POST,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        pytest.param(("okta_app_type", EQUALS, "web"), ["web", "web too"], id="="),
+        pytest.param(("okta_app_type", DIFFERS, "web"), ["none", "native"], id="!= has the unset"),
+        pytest.param(("okta_app_type", EQUALS, None), ["none"], id="= unset"),
+        pytest.param(("okta_app_type", DIFFERS, None), ["web", "native", "web too"], id="!= unset"),
+        pytest.param(("okta_app_type", EQUALS, "service"), [], id="= what none has"),
+        pytest.param(
+            ("token_endpoint_auth_method", EQUALS, "client_secret_post"), ["web too"], id="method"
+        ),
+        pytest.param(("token_endpoint_auth_method", EQUALS, None), ["none", "web"], id="no method"),
+        pytest.param(("response_types", HAS, "code"), ["none", "web"], id=": and no part of it"),
+        pytest.param(("response_types", HAS, "token"), ["web too"], id=": token, not id_token"),
+        pytest.param(("response_types", HAS, "id_token"), ["native"], id=": id_token"),
+        pytest.param(("response_types", HAS, "none"), ["web too"], id=": the first of several"),
+        pytest.param(("grant_types", HAS, "device_code"), ["native"], id=": and _"),
+        pytest.param(("grant_types", HAS, "authorization_code"), ["native"], id=": the last"),
+        pytest.param(("grant_types", HAS, "pkce"), ["none", "web", "web too"], id=": several rows"),
+        pytest.param(("grant_types", HAS, "implicit"), [], id=": what none has"),
+    ],
+)
+def test_a_condition_on_words(
+    catalog: Catalog, condition: tuple[str, Comparison, str | None], found: list[str]
+) -> None:
+    provider_id = provider_of(catalog)
+    create(catalog, provider_id, *WORDS)
+
+    assert names(catalog, provider_id, Condition(*condition)) == found
+
+
+def test_all_conditions_must_hold(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    create(catalog, provider_id, *WORDS)
+    web = Condition("okta_app_type", EQUALS, "web")
+    too = Condition("name", HAS, "too")
+    code = Condition("response_types", HAS, "code")
+
+    assert names(catalog, provider_id, web, too) == ["web too"]
+    assert names(catalog, provider_id, web, code) == ["web"]
+    assert names(catalog, provider_id, web, too, code) == []
+
+
+def test_conditions_find_providers_too(catalog: Catalog) -> None:
+    for type_ in ProviderType:
+        catalog.create_provider(replace(PROVIDER, name=f"the {type_}", type=type_))
+    okta = Condition("type", EQUALS, "okta")
+    not_okta = Condition("type", DIFFERS, "okta")
+    with_k = Condition("name", HAS, "k")
+
+    def found(*where: Condition) -> list[str]:
+        return [provider.name for provider in catalog.list_providers(where, EVERYTHING).items]
+
+    assert found(okta) == ["the okta"]
+    assert found(not_okta) == ["the keycloak", "the gluu", "the other"]
+    assert found(with_k, not_okta) == ["the keycloak"]
+    assert found(Condition("type", EQUALS, None)) == []
+
+
+# Updates
+
+
+def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
+    before = catalog.get_client_type(provider_id, id_)
+    written = catalog.update_client_type(
+        provider_id, id_, ClientTypeDraft(name="new", grant_types=(GrantType.PASSWORD,)), {"name"}
+    )
+
+    assert written == replace(before, name="new", update_time=written.update_time)
+    assert written.update_time > before.update_time
+    assert catalog.get_client_type(provider_id, id_) == written
+
+
+def test_an_update_can_clear_what_is_optional(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
+    written = catalog.update_client_type(provider_id, id_, CLIENT_TYPE, CLIENT_TYPE_FIELDS)
+
+    assert written.description == ""
+    assert written.okta_app_type is None
+    assert written.token_endpoint_auth_method is None
+    assert catalog.get_client_type(provider_id, id_) == written
+
+
+def test_an_update_touches_no_other_row(catalog: Catalog) -> None:
+    provider_id, other = provider_of(catalog), provider_of(catalog)
+    first, second = named(catalog, provider_id, "a", "b")
+    untouched = catalog.get_client_type(provider_id, second)
+    other_provider = catalog.get_provider(other)
+    catalog.update_client_type(provider_id, first, replace(CLIENT_TYPE, name="n"), {"name"})
+    catalog.update_provider(provider_id, replace(PROVIDER, name="n"), {"name"})
+
+    assert catalog.get_client_type(provider_id, second) == untouched
+    assert catalog.get_provider(other) == other_provider
+
+
+def test_an_update_of_a_provider_returns_it_with_its_client_types(catalog: Catalog) -> None:
+    provider = catalog.create_provider(replace(PROVIDER, registration_access_token="t"))  # noqa: S106
+    made = named(catalog, provider.id, "a", "b")
+    new = replace(PROVIDER, name="n", tls_insecure_skip_verify=True)
+    written, client_types = catalog.update_provider(
+        provider.id, new, {"name", "tls_insecure_skip_verify"}
+    )
+
+    assert written == replace(
+        provider, name="n", tls_insecure_skip_verify=True, update_time=written.update_time
+    )
+    assert written.update_time > provider.update_time
+    assert [client_type.id for client_type in client_types] == made
+    assert catalog.get_provider_with_client_types(provider.id) == (written, client_types)
+
+
+def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    times = [
+        catalog.update_provider(provider_id, PROVIDER, {"name"})[0].update_time for _ in range(5)
+    ]
+
+    assert all(earlier < later for earlier, later in pairwise(times))
+
+
+def test_an_update_that_is_refused_changes_nothing(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    [id_] = create(catalog, provider_id, CLIENT_TYPE)
+    before = catalog.get_client_type(provider_id, id_)
+
+    with pytest.raises(Invalid):
+        catalog.update_client_type(provider_id, id_, ClientTypeDraft(description="d"), {"name"})
+    assert catalog.get_client_type(provider_id, id_) == before
+
+
+# Okta
+
+
+def test_a_provider_becomes_okta_only_when_each_client_type_has_an_app_type(
+    catalog: Catalog,
+) -> None:
+    provider_id, other = provider_of(catalog), provider_of(catalog)
+    made = create(catalog, provider_id, *[CLIENT_TYPE] * 7, WORDS[1])
+    create(catalog, other, CLIENT_TYPE)
+    okta = replace(PROVIDER, type=ProviderType.OKTA)
+
+    with pytest.raises(Precondition) as refusal:
+        catalog.update_provider(provider_id, okta, PROVIDER_FIELDS)
+    assert str(refusal.value).endswith(": " + ", ".join(map(str, made[:5])))
+    assert catalog.get_provider(provider_id).type is ProviderType.KEYCLOAK
+
+    for id_ in made[:7]:
+        catalog.update_client_type(provider_id, id_, WORDS[1], {"okta_app_type"})
+    assert catalog.update_provider(provider_id, okta, {"type"})[0].type is ProviderType.OKTA
+    with pytest.raises(Invalid):
+        catalog.create_client_type(provider_id, CLIENT_TYPE)
+    with pytest.raises(Invalid):
+        catalog.update_client_type(provider_id, made[0], CLIENT_TYPE, {"okta_app_type"})
+
+
+# Transactions
+
+
+class Broken(Exception):
+    """What a work raises that has a bug."""
+
+
+@pytest.mark.parametrize("error", [Broken(), NotFound(Resource.PROVIDER, 1)])
+def test_a_work_that_raises_leaves_nothing(
+    store: Store, catalog: Catalog, error: Exception
+) -> None:
+    spec = rules.check_provider(PROVIDER)
+    stays = catalog.create_provider(PROVIDER)
+
+    def work(tx: Transaction) -> None:
+        tx.add_provider(spec, "u", datetime.now(UTC))
+        tx.remove_provider(stays.id)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        store.write(work)
+    assert raised.value is error
+    assert catalog.list_providers((), EVERYTHING).items == [stays]
+    assert catalog.create_provider(PROVIDER).id > stays.id
+
+
+def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -> None:
+    spec = rules.check_provider(PROVIDER)
+    seen: list[int] = []
+
+    def work(tx: Transaction) -> None:
+        tx.add_provider(spec, "u", datetime.now(UTC))
+        seen.append(len(tx.list_providers((), EVERYTHING)))
+        seen.append(len(catalog.list_providers((), EVERYTHING).items))
+
+    store.write(work)
+
+    assert seen == [1, 0]
+    assert len(catalog.list_providers((), EVERYTHING).items) == 1
+
+
+def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
+    store: Store, catalog: Catalog
+) -> None:
+    provider_id = provider_of(catalog)
+
+    def work(tx: Transaction) -> tuple[list[ClientType], list[ClientType]]:
+        before = tx.list_client_types(provider_id, (), None)
+        create(catalog, provider_id, CLIENT_TYPE)
+        return before, tx.list_client_types(provider_id, (), None)
+
+    before, after = store.read(work)
+
+    assert (before, after) == ([], [])
+    assert len(ids(catalog, provider_id)) == 1
+
+
+# At once
+
+
+def at_once(*works: Callable[[], object]) -> list[object]:
+    """What each work returns or is refused with; they all start at the same time."""
+    barrier = Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return work()
+        except PortalError as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+
+    def creator(thread: int) -> Callable[[], object]:
+        return lambda: named(catalog, provider_id, *(f"{thread}/{n}" for n in range(15)))
+
+    answers = at_once(*map(creator, range(8)))
+    got = [id_ for answer in answers if isinstance(answer, list) for id_ in answer]
+    page = catalog.list_client_types(provider_id, (), EVERYTHING)
+
+    assert len(got) == len(set(got)) == 8 * 15
+    assert [item.id for item in page.items] == sorted(got)
+    assert {item.name for item in page.items} == {f"{t}/{n}" for t in range(8) for n in range(15)}
+    assert len({item.uid for item in page.items}) == 8 * 15
+
+
+def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    for _ in range(10):
+        [id_] = create(catalog, provider_id, CLIENT_TYPE)
+        new = replace(WORDS[2], name="new", description="new", response_types=(ResponseType.NONE,))
+
+        def updater(id_: int, new: ClientTypeDraft, field: str) -> Callable[[], object]:
+            return lambda: catalog.update_client_type(provider_id, id_, new, {field})
+
+        at_once(*(updater(id_, new, field) for field in CLIENT_TYPE_FIELDS))
+        read = catalog.get_client_type(provider_id, id_)
+        assert {f: getattr(read, f) for f in CLIENT_TYPE_FIELDS} == {
+            f: getattr(new, f) for f in CLIENT_TYPE_FIELDS
+        }
+
+
+def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
+    catalog: Catalog, engine: Engine
+) -> None:
+    answers: list[object] = []
+    for _ in range(15):
+        provider_id = provider_of(catalog)
+
+        def creator(id_: int) -> Callable[[], object]:
+            return lambda: catalog.create_client_type(id_, CLIENT_TYPE)
+
+        def deleter(id_: int) -> Callable[[], object]:
+            return lambda: catalog.delete_provider(id_)
+
+        create_ = creator(provider_id)
+        answers += at_once(create_, deleter(provider_id), create_, create_)
+
+    assert rows_of_client_types(engine) == 0
+    assert {type(answer) for answer in answers} <= {ClientType, NotFound, type(None)}
+    assert catalog.list_providers((), EVERYTHING).items == []
+
+
+def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okta(
+    catalog: Catalog,
+) -> None:
+    okta = replace(PROVIDER, type=ProviderType.OKTA)
+    for _ in range(15):
+        provider_id = provider_of(catalog)
+
+        def creator(id_: int) -> Callable[[], object]:
+            return lambda: catalog.create_client_type(id_, CLIENT_TYPE)
+
+        def changer(id_: int) -> Callable[[], object]:
+            return lambda: catalog.update_provider(id_, okta, {"type"})
+
+        create_ = creator(provider_id)
+        answers = at_once(create_, changer(provider_id), create_)
+        provider, client_types = catalog.get_provider_with_client_types(provider_id)
+        assert {type(a) for a in answers} <= {ClientType, tuple, Invalid, Precondition}
+        assert provider.type is not ProviderType.OKTA or client_types == []
+
+
+def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(catalog: Catalog) -> None:
+    for _ in range(10):
+        provider_id = provider_of(catalog)
+
+        def deleter(id_: int) -> Callable[[], object]:
+            return lambda: catalog.delete_provider(id_)
+
+        answers = at_once(deleter(provider_id), deleter(provider_id))
+        assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "NotFound"]
+
+
+# Keys
+
+
+def test_a_key_is_kept_as_its_digest_and_is_good_until_it_is_revoked(store: Store) -> None:
+    keyring = KeyRing(store)
+    text = keyring.create(Role.VIEWER, "a note")
+    [kept] = keyring.list()
+
+    assert text not in repr(kept)
+    assert text.encode() not in kept.digest
+    assert len(kept.digest) == 32
+    assert (kept.role, kept.note, kept.revoke_time) == (Role.VIEWER, "a note", None)
+    assert keyring.authenticate([text]).role is Role.VIEWER
+
+    assert keyring.revoke(kept.key_id)
+    assert not keyring.revoke(kept.key_id)
+    with pytest.raises(PortalError, match="valid API key"):
+        keyring.authenticate([text])
+    [revoked] = keyring.list()
+    assert revoked.revoke_time
+    assert revoked.revoke_time.tzinfo is UTC
+    assert replace(revoked, revoke_time=None) == kept
+
+
+def test_keys_are_listed_oldest_first(store: Store) -> None:
+    keyring = KeyRing(store)
+    for number in range(6):
+        keyring.create(Role.ADMIN, str(number))
+
+    assert [key.note for key in keyring.list()] == list("012345")
+
+
+def test_to_revoke_a_key_that_is_not_there_changes_nothing(store: Store) -> None:
+    keyring = KeyRing(store)
+    text = keyring.create(Role.ADMIN, "")
+
+    assert not keyring.revoke("nosuchky")
+    assert keyring.authenticate([text]).role is Role.ADMIN
+
+
+def test_the_first_key_is_made_once(store: Store) -> None:
+    keyring = KeyRing(store)
+    first = keyring.create_first("first")
+
+    assert first
+    assert keyring.authenticate([first]).role is Role.ADMIN
+    assert keyring.create_first("second") is None
+    assert [key.note for key in keyring.list()] == ["first"]
+
+
+def test_the_first_key_is_made_once_even_by_several_at_once(store: Store) -> None:
+    keyring = KeyRing(store)
+    answers = at_once(*[lambda: keyring.create_first("first")] * 8)
+
+    assert len(keyring.list()) == 1
+    assert sum(answer is not None for answer in answers) == 1

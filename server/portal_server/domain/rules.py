@@ -43,7 +43,7 @@ DEFAULT_PER_PAGE = 20
 MAX_PAGE_NUMBER = 2**31 - 1
 
 # What a refusal quotes at most: it travels in trailers, which have 8 KiB.
-_MAX_NAMED = 8
+MAX_NAMED = 8
 _MAX_QUOTED = 40
 
 PROVIDER_FIELDS = tuple(f.name for f in fields(ProviderDraft))
@@ -51,7 +51,8 @@ CLIENT_TYPE_FIELDS = tuple(f.name for f in fields(ClientTypeDraft))
 
 Word = TypeVar("Word", bound=StrEnum)
 
-_URI = re.compile(r"https?://[^\s/?#@\\]+([/?#][^\s\\]*)?", re.IGNORECASE)
+# No blank, control character or backslash anywhere, no user before the host.
+_URI = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#@\\]+([/?#][^\s\x00-\x1f\x7f\\]*)?", re.IGNORECASE)
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
@@ -198,7 +199,7 @@ def _words(
 ) -> tuple[Word, ...]:
     once = dict.fromkeys(given)
     unknown = (word for word in once if isinstance(word, Unknown))
-    broken.extend(_unknown(field, word, vocabulary) for word in islice(unknown, _MAX_NAMED))
+    broken.extend(_unknown(field, word, vocabulary) for word in islice(unknown, MAX_NAMED))
     if not given:
         message = "needs at least one value"
         broken.append(Violation(field, Rule.REQUIRED, message, tuple(vocabulary)))
@@ -221,6 +222,12 @@ def _word(
     return given
 
 
+def quote(text: str) -> str:
+    """What a caller gave, as a refusal quotes it: in full only while it is short."""
+    return f'"{text}"' if len(text) <= _MAX_QUOTED else f'"{text[:_MAX_QUOTED]}…"'
+
+
 def _unknown(field: str, word: Unknown, vocabulary: type[Word]) -> Violation:
-    quoted = word.text if len(word.text) <= _MAX_QUOTED else word.text[:_MAX_QUOTED] + "…"
-    return Violation(field, Rule.UNKNOWN_VALUE, f'unknown value "{quoted}"', tuple(vocabulary))
+    return Violation(
+        field, Rule.UNKNOWN_VALUE, f"unknown value {quote(word.text)}", tuple(vocabulary)
+    )

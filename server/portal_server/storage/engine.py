@@ -50,7 +50,9 @@ def parse_url(text: str) -> URL:
         raise ValueError("is not a SQLAlchemy URL") from None
     match url.drivername:
         case "sqlite" | "sqlite+pysqlite":
-            if not url.database or url.database == ":memory:" or url.query:
+            if url.database in (None, "", ":memory:") or url != URL.create(
+                url.drivername, database=url.database
+            ):
                 raise ValueError("needs a file, as in sqlite:///./data/portal.db")
         case "postgresql" | "postgresql+psycopg":
             url = url.set(drivername="postgresql+psycopg")

@@ -6,7 +6,7 @@ from typing import Any
 
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.model import Comparison, Condition, Unknown
-from portal_server.domain.rules import MAX_FILTER
+from portal_server.domain.rules import MAX_FILTER, quote
 from portal_server.wire.oauth_v1.words import Vocabulary
 
 _TOKEN = re.compile(
@@ -52,7 +52,7 @@ class WordField:
     def _word(self, text: str) -> str:
         word = self._vocabulary.spelled(text)
         if isinstance(word, Unknown):
-            message = f'has an unknown value "{text[:64]}"'
+            message = f"has an unknown value {quote(text)}"
             raise Invalid(Violation("filter", Rule.UNKNOWN_VALUE, message, self._vocabulary.words))
         return str(word)
 
@@ -91,7 +91,7 @@ def parse(text: str, fields: Fields) -> list[Condition]:
         if kind == "end":
             break
         if (kind, token) != ("bare", "AND"):
-            raise _malformed(f"expected AND before {token!r}")
+            raise _malformed(f"expected AND before {quote(token)}")
         kind, token = next(tokens)
         if kind == "end":
             raise _malformed("ends after AND")
@@ -105,7 +105,7 @@ def _condition(
     fields: Fields,
 ) -> Condition:
     if kind != "bare" or name not in fields:
-        raise _malformed(f"has no field {name[:64]!r}; fields: {', '.join(fields)}")
+        raise _malformed(f"has no field {quote(name)}; fields: {', '.join(fields)}")
     field = fields[name]
     kind, sign = next(tokens)
     allowed = ", ".join(field.comparisons)

@@ -51,7 +51,7 @@ def masked_fields(mask: FieldMask, message: Message, writable: Collection[str]) 
     known: Any = message.DESCRIPTOR.fields_by_name
     unknown = [path for path in mask.paths if path != "*" and path not in known]
     if unknown:
-        quoted = ", ".join(f'"{path[:64]}"' for path in unknown[:8])
+        quoted = ", ".join(map(rules.quote, unknown[: rules.MAX_NAMED]))
         fields = ", ".join(writable)
         text = f"has unknown fields: {quoted}; allowed: {fields}, *"
         raise Invalid(Violation("update_mask", Rule.UNKNOWN_FIELD, text))
