@@ -174,7 +174,7 @@ def _client_type(
 
 
 def _all_client_types(tx: Transaction, provider_id: int) -> list[ClientType]:
-    return tx.list_client_types(provider_id, (), None)
+    return tx.all_client_types(provider_id)
 
 
 def _draft(stored: Provider | ClientType, form: type[Draft]) -> Draft:

@@ -9,6 +9,7 @@ PortalError
  +- Exhausted         a limit of this server is reached
  +- Aborted           lost against a concurrent call; try again
  +- Unavailable       the storage is away; try again
+ +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
 
 The text of each is for callers: it never holds a secret, a row or a driver's
@@ -119,6 +120,14 @@ class Aborted(PortalError):
 
 class Unavailable(PortalError):
     """The storage does not answer; whether a write was done is unknown."""
+
+
+class Abandoned(PortalError):
+    """Nobody waits for the answer any more; nothing was done."""
+
+    def __init__(self) -> None:
+        """Take nothing."""
+        super().__init__("CALL_ABANDONED", "the caller was gone before the call was begun")
 
 
 class DeadlineExceeded(PortalError):

@@ -2,7 +2,8 @@
 
 Durable: SQLite runs in WAL mode with synchronous=FULL, so that a commit that
 was answered survives a loss of power. Whole: foreign keys are on. Bounded: no
-connection, lock or statement is waited for without an end.
+connection, lock or statement is waited for without an end. Connections commit
+by themselves: `storage.transactions` says when a transaction begins and ends.
 """
 
 import errno
@@ -11,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -21,20 +22,6 @@ POOL_TIMEOUT_S = 2.0
 LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
 CONNECT_TIMEOUT_S = 3
-
-_WRITES = "portal_writes"
-
-
-def for_reading(engine: Engine) -> Engine:
-    """The engine, for transactions that see one moment of the database."""
-    if engine.dialect.name == "sqlite":
-        return engine  # every transaction does
-    return engine.execution_options(isolation_level="REPEATABLE READ")
-
-
-def for_writing(engine: Engine) -> Engine:
-    """The engine, for transactions that write."""
-    return engine.execution_options(**{_WRITES: True})
 
 
 def parse_url(text: str) -> URL:
@@ -75,6 +62,7 @@ def open_engine(url: URL) -> Engine:
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
+        isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -82,6 +70,13 @@ def open_engine(url: URL) -> Engine:
             f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC",
         },
     )
+
+
+def for_migrating(engine: Engine) -> Engine:
+    """The engine, with transactions that SQLAlchemy begins and ends."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -96,21 +91,12 @@ def _open_sqlite(url: URL) -> Engine:
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         hide_parameters=True,
-        # None: we say when a transaction begins, see _begin.
         connect_args={"timeout": LOCK_TIMEOUT_S, "isolation_level": None},
     )
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    # A writer takes the lock at once: upgrading a read transaction later fails
-    # without waiting when another writer was faster.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

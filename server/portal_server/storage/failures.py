@@ -1,13 +1,15 @@
 """From what a driver raises to what callers are told.
 
-OperationalError covers nearly everything, so the SQLSTATE decides where there
-is one. The driver's own words stay in the log.
+A driver's OperationalError covers nearly everything, so the SQLSTATE, or
+SQLite's name of the error, decides. The driver's own words stay in the log.
 """
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from sqlalchemy import exc
 
 from portal_server.domain.errors import (
@@ -41,6 +43,14 @@ _TEXTS: dict[type[PortalError], tuple[str, str]] = {
     Exhausted: ("STORAGE_EXHAUSTED", "the storage is full or has no free connection"),
     Unavailable: ("STORAGE_UNAVAILABLE", "the storage is not available; try again"),
 }
+# What is wrong with the database; a driver's other errors are our bugs.
+_STORAGE = (
+    sqlite3.OperationalError,
+    sqlite3.InternalError,
+    psycopg.OperationalError,
+    psycopg.InternalError,
+    psycopg.InterfaceError,
+)
 
 
 @contextmanager
@@ -50,17 +60,21 @@ def translated() -> Iterator[None]:
         yield
     except exc.TimeoutError as error:  # no connection of the pool came free
         raise _logged(Exhausted, error) from error
-    except (exc.OperationalError, exc.InternalError, exc.InterfaceError) as error:
-        raise _logged(_kind(error), error) from error
+    except exc.DBAPIError as error:  # SQLAlchemy's wrapping, when it connects or migrates
+        raise _translation(error.orig, error) from error
+    except (sqlite3.Error, psycopg.Error) as error:
+        raise _translation(error, error) from error
 
 
-def _kind(error: exc.DBAPIError) -> type[PortalError]:
-    name = getattr(error.orig, "sqlite_errorname", None)
+def _translation(raw: BaseException | None, error: Exception) -> Exception:
+    if not isinstance(raw, _STORAGE):
+        return error
+    name = getattr(raw, "sqlite_errorname", None)
     if name is not None:
         # Extended codes go on from their primary one: SQLITE_BUSY_SNAPSHOT.
         primary = "_".join(name.split("_")[:2])
-        return _BY_SQLITE_NAME.get(primary, Unavailable)
-    return _BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "", Unavailable)
+        return _logged(_BY_SQLITE_NAME.get(primary, Unavailable), error)
+    return _logged(_BY_SQLSTATE.get(getattr(raw, "sqlstate", None) or "", Unavailable), error)
 
 
 def _logged(kind: type[PortalError], error: Exception) -> PortalError:

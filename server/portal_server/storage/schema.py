@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import OperatorError
-from portal_server.storage.engine import for_writing
+from portal_server.storage.engine import for_migrating
 from portal_server.storage.failures import translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -28,7 +28,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         SchemaMismatch: a newer version of the server has written it.
         PortalError: the storage failed.
     """
-    with translated(), for_writing(engine).connect() as connection:
+    with translated(), for_migrating(engine).connect() as connection:
         known = ScriptDirectory(str(_MIGRATIONS))
         before = MigrationContext.configure(connection).get_current_revision()
         connection.rollback()

@@ -4,53 +4,34 @@
 gets a `Transaction`, whose methods are all there is to do with rows.
 """
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    cast,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import Engine
 
 from portal_server.domain.keys import Key
 from portal_server.domain.model import (
     ClientType,
     ClientTypeSpec,
-    Comparison,
     Condition,
     Provider,
     ProviderSpec,
     Slice,
 )
-from portal_server.storage.engine import for_reading, for_writing
-from portal_server.storage.failures import translated
-from portal_server.storage.tables import ApiKeyRow, ClientTypeRow, ProviderRow, Words
+from portal_server.storage.group import GroupCommit
+from portal_server.storage.queries import Queries, values_of
+from portal_server.storage.statements import Statement
+from portal_server.storage.transactions import Transactions
 
 Result = TypeVar("Result")
 
 Lock = Literal["shared", "exclusive"]
 """What others may do with a row until a write ends: read it, or nothing."""
 
-_provider: Table = ProviderRow.__table__  # type: ignore[attr-defined]
-_client_type: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
-_api_key: Table = ApiKeyRow.__table__  # type: ignore[attr-defined]
+_SPEC_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (ProviderSpec, ClientTypeSpec)}
 
 
 class Store:
@@ -59,11 +40,9 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         """Take an engine of `storage.engine`; its schema must be the newest."""
         self._engine = engine
-        self._reader = for_reading(engine)
-        self._writer = for_writing(engine)
-        # SQLite has one writer at a time and lets the others poll; a lock lets
-        # them queue. PostgreSQL has row locks.
-        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._queries = Queries(engine.dialect)
+        self._transactions = Transactions(engine)
+        self._group = GroupCommit(self._writing)
 
     def read(self, work: Callable[["Transaction"], Result]) -> Result:
         """Run work that only reads, on one snapshot of one moment.
@@ -71,25 +50,26 @@ class Store:
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
-        with translated(), self._reader.begin() as connection:
-            return work(Transaction(connection))
+        with self._transactions.reading() as cursor:
+            return work(Transaction(cursor, self._queries))
 
     def write(self, work: Callable[["Transaction"], Result]) -> Result:
         """Run work that writes; when this returns, it is durable.
+
+        The work may share its transaction with other work, and may run again
+        when that fails: it must do nothing but read and write rows.
 
         Raises:
             PortalError: what the work raises, or a failure of the storage. Then
                 nothing of it is stored, but for Unavailable and
                 DeadlineExceeded, which leave that open.
         """
-        if self._turn is None:
-            return self._commit(work)
-        with self._turn:
-            return self._commit(work)
+        return self._group.run(work)
 
-    def _commit(self, work: Callable[["Transaction"], Result]) -> Result:
-        with translated(), self._writer.begin() as connection:
-            return work(Transaction(connection))
+    @contextmanager
+    def _writing(self) -> Iterator["Transaction"]:
+        with self._transactions.writing() as cursor:
+            yield Transaction(cursor, self._queries)
 
     def close(self) -> None:
         """Close the connections; SQLite then folds its write-ahead log in."""
@@ -99,36 +79,39 @@ class Store:
 class Transaction:
     """What work may do with rows. Nothing is stored before the work is done."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Take a connection in a transaction."""
-        self._connection = connection
+    def __init__(self, cursor: Any, queries: Queries) -> None:
+        """Take a cursor in a transaction."""
+        self._cursor = cursor
+        self._queries = queries
+        self.written = 0
+        """How many statements have written."""
 
     # Providers
 
     def add_provider(self, spec: ProviderSpec, uid: str, now: datetime) -> Provider:
         """Store a new provider."""
-        values = {**asdict(spec), "uid": uid, "create_time": now, "update_time": now}
-        return Provider(id=self._insert(_provider, values), **values)
+        values = {**_values(spec), "uid": uid, "create_time": now, "update_time": now}
+        return Provider(id=self._insert(self._queries.add_provider, values), **values)
 
     def find_provider(self, id_: int, lock: Lock | None = None) -> Provider | None:
         """The provider with this id; a lock keeps it as it is until the end of the write."""
-        query = _locked(select(_provider).where(_provider.c.id == _any(id_)), lock)
-        row = self._connection.execute(query).mappings().first()
-        return None if row is None else Provider(**row)
+        for row in self._rows(self._queries.find_provider[lock], which=id_):
+            return Provider(**row)
+        return None
 
     def list_providers(self, where: Sequence[Condition], part: Slice) -> list[Provider]:
         """Providers that meet all conditions, in ascending order of id."""
-        query = _sliced(select(_provider), _provider, where, part)
-        return [Provider(**row) for row in self._connection.execute(query).mappings()]
+        query = self._queries.list_providers(where)
+        return [Provider(**row) for row in self._rows(query, **_list_values(where, part))]
 
     def update_provider(self, id_: int, spec: ProviderSpec, now: datetime) -> None:
         """Write a provider."""
-        values = {**asdict(spec), "update_time": now}
-        self._connection.execute(update(_provider).where(_provider.c.id == _any(id_)), values)
+        values = {**_values(spec), "update_time": now, "which": id_}
+        self._change(self._queries.update_provider, values)
 
     def remove_provider(self, id_: int) -> bool:
         """Remove a provider and its client types; False when there is none."""
-        return self._delete(_provider, _provider.c.id == _any(id_))
+        return self._change(self._queries.remove_provider, {"which": id_})
 
     # Client types
 
@@ -137,120 +120,96 @@ class Transaction:
     ) -> ClientType:
         """Store a new client type of a provider that exists."""
         values = {
-            **asdict(spec),
+            **_values(spec),
             "provider_id": provider_id,
             "uid": uid,
             "create_time": now,
             "update_time": now,
         }
-        return ClientType(id=self._insert(_client_type, values), **values)
+        return ClientType(id=self._insert(self._queries.add_client_type, values), **values)
 
     def find_client_type(
         self, provider_id: int, id_: int, lock: Lock | None = None
     ) -> ClientType | None:
         """The client type with this id, if it is this provider's."""
-        query = _locked(select(_client_type).where(_is(provider_id, id_)), lock)
-        row = self._connection.execute(query).mappings().first()
-        return None if row is None else ClientType(**row)
+        query = self._queries.find_client_type[lock]
+        for row in self._rows(query, which=id_, of_provider=provider_id):
+            return ClientType(**row)
+        return None
 
     def list_client_types(
-        self, provider_id: int, where: Sequence[Condition], part: Slice | None
+        self, provider_id: int, where: Sequence[Condition], part: Slice
     ) -> list[ClientType]:
-        """Client types of a provider that meet all conditions, in ascending order of id.
+        """Client types of a provider that meet all conditions, in ascending order of id."""
+        query = self._queries.list_client_types(where)
+        values = _list_values(where, part)
+        return [ClientType(**row) for row in self._rows(query, of_provider=provider_id, **values)]
 
-        `part` None is all of them.
-        """
-        query = select(_client_type).where(_client_type.c.provider_id == _any(provider_id))
-        query = _sliced(query, _client_type, where, part)
-        return [ClientType(**row) for row in self._connection.execute(query).mappings()]
+    def all_client_types(self, provider_id: int) -> list[ClientType]:
+        """All client types of a provider, in ascending order of id."""
+        query = self._queries.all_client_types
+        return [ClientType(**row) for row in self._rows(query, of_provider=provider_id)]
 
     def client_types_without_app_type(self, provider_id: int, limit: int) -> list[int]:
         """Ids of a provider's client types that have no Okta app type."""
-        query = (
-            select(_client_type.c.id)
-            .where(_client_type.c.provider_id == _any(provider_id))
-            .where(_client_type.c.okta_app_type.is_(None))
-            .order_by(_client_type.c.id)
-            .limit(limit)
-        )
-        return list(self._connection.execute(query).scalars())
+        query = self._queries.without_app_type
+        return [row["id"] for row in self._rows(query, of_provider=provider_id, limit=limit)]
 
     def update_client_type(self, id_: int, spec: ClientTypeSpec, now: datetime) -> None:
         """Write a client type."""
-        values = {**asdict(spec), "update_time": now}
-        self._connection.execute(update(_client_type).where(_client_type.c.id == _any(id_)), values)
+        values = {**_values(spec), "update_time": now, "which": id_}
+        self._change(self._queries.update_client_type, values)
 
     def remove_client_type(self, provider_id: int, id_: int) -> bool:
         """Remove a provider's client type; False when there is none."""
-        return self._delete(_client_type, _is(provider_id, id_))
+        values = {"which": id_, "of_provider": provider_id}
+        return self._change(self._queries.remove_client_type, values)
 
     # Keys
 
     def add_key(self, key: Key) -> None:
         """Store a new key."""
-        self._connection.execute(insert(_api_key), asdict(key))
+        values = {f.name: getattr(key, f.name) for f in fields(key)}
+        self._change(self._queries.add_key, values)
 
     def find_key(self, key_id: str) -> Key | None:
         """The key of this name."""
-        query = select(_api_key).where(_api_key.c.key_id == key_id)
-        row = self._connection.execute(query).mappings().first()
-        return None if row is None else Key(**row)
+        for row in self._rows(self._queries.find_key, which=key_id):
+            return Key(**row)
+        return None
 
     def list_keys(self) -> list[Key]:
         """All keys, oldest first."""
-        query = select(_api_key).order_by(_api_key.c.create_time, _api_key.c.key_id)
-        return [Key(**row) for row in self._connection.execute(query).mappings()]
+        return [Key(**row) for row in self._rows(self._queries.list_keys)]
 
     def revoke_key(self, key_id: str, now: datetime) -> bool:
         """Mark a good key revoked; False when there is none of this name."""
-        good = (_api_key.c.key_id == key_id) & _api_key.c.revoke_time.is_(None)
-        return bool(
-            self._connection.execute(update(_api_key).where(good).values(revoke_time=now)).rowcount
-        )
+        return self._change(self._queries.revoke_key, {"which": key_id, "revoke_time": now})
 
-    def _insert(self, table: Table, values: dict[str, Any]) -> int:
-        added = self._connection.execute(insert(table).returning(table.c.id), values)
-        return int(added.scalar_one())
+    def _rows(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
+        return statement.rows(self._cursor, values)
 
-    def _delete(self, table: Table, where: ColumnElement[bool]) -> bool:
-        return bool(self._connection.execute(delete(table).where(where)).rowcount)
+    def _insert(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        self.written += 1
+        (row,) = statement.rows(self._cursor, values)
+        return int(row["id"])
 
-
-def _any(id_: int) -> ColumnElement[int]:
-    # As a column's own type PostgreSQL would refuse a number that is too big for
-    # it, instead of finding no row.
-    return literal(id_, BigInteger)
-
-
-def _is(provider_id: int, id_: int) -> ColumnElement[bool]:
-    return (_client_type.c.id == _any(id_)) & (_client_type.c.provider_id == _any(provider_id))
+    def _change(self, statement: Statement, values: Mapping[str, Any]) -> bool:
+        """Whether there was a row to change."""
+        statement.run(self._cursor, values)
+        changed = bool(self._cursor.rowcount)
+        self.written += changed
+        return changed
 
 
-def _locked(query: Select[Any], lock: Lock | None) -> Select[Any]:
-    # SQLite needs none and writes none: its writers take turns.
-    return query if lock is None else query.with_for_update(read=lock == "shared")
+def _values(spec: ProviderSpec | ClientTypeSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in _SPEC_FIELDS[type(spec)]}
 
 
-def _sliced(
-    query: Select[Any], table: Table, where: Sequence[Condition], part: Slice | None
-) -> Select[Any]:
-    query = query.where(*(_meets(table.c[c.field], c) for c in where)).order_by(table.c.id)
-    if part is None:
-        return query
-    return query.where(table.c.id > _any(part.after)).offset(part.offset).limit(part.limit)
-
-
-def _meets(column: Column[Any], condition: Condition) -> ColumnElement[bool]:
-    value = condition.value
-    match condition.comparison:
-        case Comparison.EQUALS:
-            # Not `=`: an unset column is a value here, as in the filter language.
-            return column.is_not_distinct_from(value)
-        case Comparison.DIFFERS:
-            return column.is_distinct_from(value)
-        case Comparison.HAS if isinstance(column.type, Words):
-            # A word with its quotes is nowhere in the JSON but as an element.
-            return cast(column, Text).contains(f'"{value}"', autoescape=True)
-        case Comparison.HAS:
-            # LIKE ignores case in SQLite and keeps it in PostgreSQL; this keeps it in both.
-            return func.replace(column, bindparam(None, value), "") != column
+def _list_values(where: Sequence[Condition], part: Slice) -> dict[str, Any]:
+    return {
+        "after": part.after,
+        "limit": part.limit,
+        "offset": part.offset,
+        **values_of(where),
+    }

@@ -17,6 +17,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from portal_server.domain.calls import wanted_while
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
 from portal_server.keyring import KeyRing
 from portal_server.wire.status import Surface, internal, to_status
@@ -122,7 +123,8 @@ class _Call:
             who = self.keyring.authenticate(_authorization(context))
             caller = who.key_id
             who.require(write=self.writes)
-            answer = complete(self.serve(self._request(message), context))
+            with wanted_while(context.is_active):
+                answer = complete(self.serve(self._request(message), context))
         except PortalError as error:
             status = to_status(error, self.surface)
             # Not the message: it quotes what the caller sent.

@@ -27,6 +27,7 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Exhausted: Code.RESOURCE_EXHAUSTED,
     errors.Aborted: Code.ABORTED,
     errors.Unavailable: Code.UNAVAILABLE,
+    errors.Abandoned: Code.CANCELLED,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
 }
 

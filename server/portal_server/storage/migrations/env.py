@@ -18,6 +18,9 @@ context.configure(
 )
 # One transaction for all: a migration that fails leaves nothing behind.
 with connection.begin():
+    # Both wait for another process that migrates.
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     context.run_migrations()
