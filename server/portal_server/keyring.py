@@ -62,6 +62,7 @@ class KeyRing:
         key = Key(key_id, keys.digest(text), Role.ADMIN, note, datetime.now(UTC), None)
 
         def work(tx: Transaction) -> str | None:
+            tx.lock_keys()
             if tx.list_keys():
                 return None
             tx.add_key(key)

@@ -67,7 +67,7 @@ def translated() -> Iterator[None]:
 
 
 def _translation(raw: BaseException | None, error: Exception) -> Exception:
-    if not isinstance(raw, _STORAGE):
+    if not isinstance(raw, _STORAGE) and type(raw) is not sqlite3.DatabaseError:  # damaged file
         return error
     name = getattr(raw, "sqlite_errorname", None)
     if name is not None:

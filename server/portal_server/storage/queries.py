@@ -21,6 +21,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 
@@ -96,6 +97,10 @@ class Queries:
 
         self.add_key = compiled(insert(_api_key), *(c.name for c in _api_key.c))
         self.find_key = compiled(select(_api_key).where(_this_key))
+        self.lock_keys = {
+            "sqlite": None,
+            "postgresql": compiled(text("LOCK TABLE api_key IN SHARE ROW EXCLUSIVE MODE")),
+        }[dialect.name]
         self.list_keys = compiled(
             select(_api_key).order_by(_api_key.c.create_time, _api_key.c.key_id)
         )
@@ -154,4 +159,4 @@ def _meets(
             )
         case Comparison.HAS:
             # LIKE ignores case in SQLite and keeps it in PostgreSQL; this keeps it in both.
-            return func.replace(column, value, "") != column
+            return (func.replace(column, value, "") != column) | (value == literal(""))

@@ -178,6 +178,11 @@ class Transaction:
             return Key(**row)
         return None
 
+    def lock_keys(self) -> None:
+        """Let nobody else add a key until the end of the write."""
+        if self._queries.lock_keys:
+            self._queries.lock_keys.run(self._cursor, {})
+
     def list_keys(self) -> list[Key]:
         """All keys, oldest first."""
         return [Key(**row) for row in self._rows(self._queries.list_keys)]
