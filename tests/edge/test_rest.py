@@ -1,11 +1,240 @@
-"""The REST operations through the real Envoy."""
+"""The REST operations through the real Envoy: whole answers, in the portal's dialect."""
 
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
 from stack import Stack
 
+PROVIDER = {
+    "Name": "Idp",
+    "Type": "Keycloak",
+    "WellKnownURL": "https://idp.test/.well-known/openid-configuration",
+}
+SEED = {
+    "Name": "Server-side application",
+    "Description": "Use this client configuration to create server-side applications"
+    " that don't act on behalf of end-users",
+    "ResponseTypes": "code,token",
+    "GrantType": "authorization_code,refresh_token,password",
+    "TokenEndpointAuthMethod": "client_secret_basic",
+    "OktaAppType": "web",
+}
+MINIMAL = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+CLIENT_TYPE_KEYS = [*SEED, "ID", "CreatedAt", "UpdatedAt"]
+PROVIDER_KEYS = [*PROVIDER, "SSLInsecureSkipVerify", "ID", "CreatedAt", "UpdatedAt"]
+MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 
-def test_lists_are_bare_arrays(stack: Stack) -> None:
-    with stack.client() as rest:
-        answer = rest.get("/oauth-providers")
 
-    assert answer.status_code == 200
-    assert answer.json()[0]["Name"] == "Example Keycloak"
+@pytest.fixture
+def rest(stack: Stack) -> Iterator[httpx.Client]:
+    with stack.client() as client:
+        yield client
+
+
+@pytest.fixture
+def provider(rest: httpx.Client) -> str:
+    """The path of a provider of the test's own."""
+    return f"/oauth-providers/{ok(rest.post('/oauth-providers', json=PROVIDER))['ID']}"
+
+
+def ok(answer: httpx.Response) -> Any:
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), (
+        answer.text
+    )
+    return answer.json()
+
+
+def create(rest: httpx.Client, provider: str, **changes: object) -> dict[str, Any]:
+    made: dict[str, Any] = ok(rest.post(f"{provider}/client-types", json=MINIMAL | changes))
+    return made
+
+
+def without_times(resource: dict[str, Any]) -> dict[str, Any]:
+    assert MINUTE.fullmatch(resource["CreatedAt"])
+    assert MINUTE.fullmatch(resource["UpdatedAt"])
+    return {k: v for k, v in resource.items() if k not in ("ID", "CreatedAt", "UpdatedAt")}
+
+
+def test_the_seed_call_answers_what_the_seed_page_shows(rest: httpx.Client, provider: str) -> None:
+    answer = rest.post(f"{provider}/client-types", json=SEED)
+
+    assert list(ok(answer)) == CLIENT_TYPE_KEYS
+    assert without_times(answer.json()) == SEED
+    assert answer.text.startswith(json.dumps(SEED, separators=(",", ":"))[:-1] + ',"ID":')
+
+
+def test_a_provider_is_created_read_replaced_and_deleted(rest: httpx.Client) -> None:
+    created = ok(rest.post("/oauth-providers", json=PROVIDER | {"RegistrationAccessToken": "t0k"}))
+    path = f"/oauth-providers/{created['ID']}"
+    read = ok(rest.get(path))
+    replacement = PROVIDER | {"Name": "Other", "Type": "Okta", "SSLInsecureSkipVerify": True}
+    replaced = ok(rest.put(path, json=replacement))
+    deleted = ok(rest.delete(path))
+
+    assert list(created) == PROVIDER_KEYS
+    assert without_times(created) == PROVIDER | {"SSLInsecureSkipVerify": False}
+    assert list(read) == [*PROVIDER_KEYS, "ClientTypes"]
+    assert read == created | {"ClientTypes": []}
+    assert without_times(replaced) == replacement | {"ClientTypes": []}
+    assert replaced["ID"] == created["ID"]
+    assert deleted == {"status": "ok"}
+    assert rest.get(path).status_code == 404
+
+
+def test_a_client_type_is_created_read_replaced_and_deleted(
+    rest: httpx.Client, provider: str
+) -> None:
+    created = create(rest, provider, **SEED)
+    path = f"{provider}/client-types/{created['ID']}"
+    read = ok(rest.get(path))
+    replaced = ok(rest.put(path, json=MINIMAL))
+    deleted = ok(rest.delete(path, params={"force": "true"}))
+
+    assert read == created
+    assert without_times(replaced) == MINIMAL | {
+        "Description": "",
+        "TokenEndpointAuthMethod": "",
+        "OktaAppType": "",
+    }
+    assert deleted == {"status": "ok"}
+    assert rest.get(path).status_code == 404
+
+
+def test_a_replacement_without_an_optional_flag_clears_it(rest: httpx.Client) -> None:
+    insecure = PROVIDER | {"SSLInsecureSkipVerify": True}
+    created = ok(rest.post("/oauth-providers", json=insecure))
+    replaced = ok(rest.put(f"/oauth-providers/{created['ID']}", json=PROVIDER))
+
+    assert created["SSLInsecureSkipVerify"] is True
+    assert replaced["SSLInsecureSkipVerify"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        pytest.param("code,token", "code,token", id="the order is kept"),
+        pytest.param("token,code", "token,code", id="the other order is kept too"),
+        pytest.param(" code ,\ttoken ", "code,token", id="blanks around commas go"),
+        pytest.param("none,code,none,code", "none,code", id="a repeat is dropped"),
+        pytest.param("it_token", "it_token", id="it_token is spelled so"),
+    ],
+)
+def test_a_list_is_comma_separated(
+    rest: httpx.Client, provider: str, given: str, kept: str
+) -> None:
+    assert create(rest, provider, ResponseTypes=given)["ResponseTypes"] == kept
+
+
+def test_what_only_an_answer_has_is_ignored_in_a_request(rest: httpx.Client, provider: str) -> None:
+    created = create(rest, provider, ID=4711, CreatedAt="1999-01-01 00:00", UpdatedAt=7)
+
+    assert created["ID"] != 4711
+    assert not created["CreatedAt"].startswith("1999")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('a "quoted" \\ text', id="quotes and backslash"),
+        pytest.param("<b>&amp;</b>", id="markup"),
+        pytest.param("Zoë 日本 😀", id="unicode"),
+        pytest.param("a\nb\tc\x01", id="control characters"),
+        pytest.param("  around  ", id="blanks around"),
+        pytest.param("é" * 255, id="as long as may be"),
+    ],
+)
+def test_text_comes_back_as_it_was_given(rest: httpx.Client, provider: str, text: str) -> None:
+    created = create(rest, provider, Name=text, Description=text)
+    read = ok(rest.get(f"{provider}/client-types/{created['ID']}"))
+
+    assert (read["Name"], read["Description"]) == (text, text)
+
+
+def test_a_list_is_a_bare_array_in_the_order_of_ids(rest: httpx.Client, provider: str) -> None:
+    empty = ok(rest.get(f"{provider}/client-types"))
+    created = [create(rest, provider, Name=str(n)) for n in range(25)]
+
+    assert empty == []
+    assert ok(rest.get(f"{provider}/client-types")) == created[:20]
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        pytest.param("per_page=4", range(4), id="the first page"),
+        pytest.param("per_page=4&page=2", range(4, 8), id="the second page"),
+        pytest.param("per_page=4&page=3", range(8, 10), id="the last page"),
+        pytest.param("per_page=4&page=4", range(0), id="beyond the end"),
+        pytest.param("limit=3", range(3), id="a limit"),
+        pytest.param("per_page=4&page=2&limit=1", range(4, 5), id="the offset is per_page's"),
+        pytest.param("per_page=2&limit=5", range(2), id="a limit over per_page"),
+        pytest.param("per_page=1000", range(10), id="as many as may be"),
+        pytest.param("page=2147483647&per_page=1000", range(0), id="as far as may be"),
+    ],
+)
+def test_pages(rest: httpx.Client, provider: str, query: str, rows: range) -> None:
+    for n in range(10):
+        create(rest, provider, Name=str(n))
+    found = ok(rest.get(f"{provider}/client-types?{query}"))
+
+    assert [row["Name"] for row in found] == [str(n) for n in rows]
+
+
+def test_providers_are_listed_in_the_order_of_ids(rest: httpx.Client, provider: str) -> None:
+    found = ok(rest.get("/oauth-providers?per_page=1000"))
+
+    assert [row["ID"] for row in found] == sorted(row["ID"] for row in found)
+    assert list(found[0]) == PROVIDER_KEYS
+    assert provider.rpartition("/")[2] in [str(row["ID"]) for row in found]
+
+
+def test_a_client_type_is_reached_only_through_its_provider(
+    rest: httpx.Client, provider: str
+) -> None:
+    other = f"/oauth-providers/{ok(rest.post('/oauth-providers', json=PROVIDER))['ID']}"
+    id_ = create(rest, provider)["ID"]
+    path = f"{other}/client-types/{id_}"
+    statuses = [
+        rest.get(path).status_code,
+        rest.put(path, json=MINIMAL).status_code,
+        rest.delete(path).status_code,
+    ]
+
+    assert statuses == [404, 404, 404]
+    assert ok(rest.get(f"{provider}/client-types/{id_}"))["ID"] == id_
+
+
+def test_a_provider_takes_its_client_types_with_it(rest: httpx.Client, provider: str) -> None:
+    id_ = create(rest, provider)["ID"]
+    ok(rest.delete(provider))
+
+    assert rest.get(f"{provider}/client-types/{id_}").status_code == 404
+    assert rest.get(f"{provider}/client-types").status_code == 404
+
+
+def test_an_id_is_never_used_twice(rest: httpx.Client, provider: str) -> None:
+    first = create(rest, provider)["ID"]
+    ok(rest.delete(f"{provider}/client-types/{first}"))
+
+    assert create(rest, provider)["ID"] > first
+
+
+def test_a_provider_comes_with_all_its_client_types(rest: httpx.Client, provider: str) -> None:
+    created = [create(rest, provider, Description="d" * 1000) for _ in range(1500)]
+
+    assert ok(rest.get(provider))["ClientTypes"] == created
+
+
+def test_a_key_may_come_after_the_word_bearer(stack: Stack) -> None:
+    with stack.client("Bearer the-tests-admin-key") as client:
+        assert client.get("/oauth-providers").status_code == 200
+
+
+def test_health_needs_no_key(stack: Stack) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{stack.http_port}/healthz")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
