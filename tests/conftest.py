@@ -9,6 +9,9 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1.portal_rest_pb2_grpc import PortalRestServiceStub
@@ -20,8 +23,6 @@ from portal_server.storage.engine import open_engine, parse_url
 from portal_server.storage.schema import migrate
 from portal_server.storage.store import Store
 from postgres import Postgres, running_postgres
-from pydantic import SecretStr
-from sqlalchemy import Engine
 from stack import ADMIN_KEY, Stack
 
 _numbers = count(1)

@@ -2,12 +2,16 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+
 from postgres import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +88,14 @@ class Stack:
             else "server": n
             for n in numbers
         }
+
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Another process holds the write lock of SQLite meanwhile."""
+        with closing(sqlite3.connect(self.folder / "portal.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("COMMIT")
 
     def client(self, key: str | None = ADMIN_KEY) -> httpx.Client:
         """An HTTP client of the REST API, with this key."""

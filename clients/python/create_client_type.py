@@ -17,7 +17,7 @@ with grpc.insecure_channel(os.environ.get("PORTAL_GRPC", "localhost:50051")) as 
                 grant_types=[pb.GRANT_TYPE_PKCE, pb.GRANT_TYPE_REFRESH_TOKEN],
             ),
         ),
-        metadata=[("authorization", os.environ["PORTAL_KEY"])],
+        metadata=(("authorization", os.environ["PORTAL_KEY"]),),
         timeout=5,
     )
 print(client_type)

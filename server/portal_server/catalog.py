@@ -68,7 +68,7 @@ class Catalog:
     def update_provider(
         self, id_: int, draft: ProviderDraft, fields: Collection[str]
     ) -> tuple[Provider, list[ClientType]]:
-        """Write those fields of a provider; returns it with its client types.
+        """Write those fields of a provider, if any; returns it with its client types.
 
         Raises: NotFound, Invalid, Precondition (it becomes an Okta provider
         while one of its client types has no app type).
@@ -76,6 +76,8 @@ class Catalog:
 
         def work(tx: Transaction) -> tuple[Provider, list[ClientType]]:
             stored = _provider(tx, id_, "exclusive")
+            if not fields:
+                return stored, _all_client_types(tx, id_)
             spec = rules.check_provider(_merged(_draft(stored, ProviderDraft), draft, fields))
             if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
                 rules.check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
@@ -133,11 +135,13 @@ class Catalog:
     def update_client_type(
         self, provider_id: int, id_: int, draft: ClientTypeDraft, fields: Collection[str]
     ) -> ClientType:
-        """Write those fields of a client type. Raises: NotFound, Invalid."""
+        """Write those fields of a client type, if any. Raises: NotFound, Invalid."""
 
         def work(tx: Transaction) -> ClientType:
             provider = _provider(tx, provider_id, "shared")
             stored = _client_type(tx, provider_id, id_, "exclusive")
+            if not fields:
+                return stored
             merged = _merged(_draft(stored, ClientTypeDraft), draft, fields)
             spec = rules.check_client_type(merged, provider.type)
             now = _now()

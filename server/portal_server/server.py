@@ -8,9 +8,9 @@ from types import FrameType
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
 from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
 from portal.rest.v1 import portal_rest_pb2_grpc
-
 from portal_server.catalog import Catalog
 from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing

@@ -1,16 +1,298 @@
 """ClientTypeService over a real channel."""
 
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from conftest import Portal
+from details import Refusal
+from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
 
+FULL: dict[str, Any] = {
+    "name": "web",
+    "description": "for web",
+    "response_types": [pb.RESPONSE_TYPE_TOKEN, pb.RESPONSE_TYPE_CODE],
+    "grant_types": [pb.GRANT_TYPE_PKCE, pb.GRANT_TYPE_AUTHORIZATION_CODE],
+    "token_endpoint_auth_method": pb.TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST,
+    "okta_app_type": pb.OKTA_APP_TYPE_BROWSER,
+}
+MINIMAL: dict[str, Any] = {
+    "name": "m",
+    "response_types": [pb.RESPONSE_TYPE_ID_TOKEN],
+    "grant_types": [pb.GRANT_TYPE_DEVICE_CODE],
+}
+ASSIGNED = ("id", "uid", "provider_id", "create_time", "update_time")
 
-def test_create(portal: Portal) -> None:
-    made = portal.providers.CreateProvider(
-        provider_pb2.CreateProviderRequest(
-            provider=provider_pb2.Provider(
-                name="x", type=provider_pb2.PROVIDER_TYPE_OKTA, well_known_uri="https://x.test/"
-            )
+
+def provider_of(portal: Portal, type_: Any = provider_pb2.PROVIDER_TYPE_KEYCLOAK) -> int:
+    draft = provider_pb2.Provider(name="p", type=type_, well_known_uri="https://idp.test/x")
+    return portal.providers.CreateProvider(provider_pb2.CreateProviderRequest(provider=draft)).id
+
+
+def create(portal: Portal, provider_id: int, **fields: Any) -> pb.ClientType:
+    return portal.client_types.CreateClientType(
+        pb.CreateClientTypeRequest(
+            provider_id=provider_id, client_type=pb.ClientType(**(MINIMAL | fields))
         )
     )
 
-    assert made.id == 1
+
+def update(portal: Portal, stored: pb.ClientType, *paths: str, **fields: Any) -> pb.ClientType:
+    given = pb.ClientType(id=stored.id, provider_id=stored.provider_id, **fields)
+    mask = FieldMask(paths=paths) if paths else None
+    return portal.client_types.UpdateClientType(
+        pb.UpdateClientTypeRequest(client_type=given, update_mask=mask)
+    )
+
+
+def get(portal: Portal, stored: pb.ClientType) -> pb.ClientType:
+    return portal.client_types.GetClientType(
+        pb.GetClientTypeRequest(provider_id=stored.provider_id, id=stored.id)
+    )
+
+
+def without_assigned(message: pb.ClientType) -> pb.ClientType:
+    copy = pb.ClientType()
+    copy.CopyFrom(message)
+    for name in ASSIGNED:
+        copy.ClearField(name)  # type: ignore[arg-type]
+    return copy
+
+
+def test_what_is_created_has_what_was_asked_for_and_what_the_server_assigns(
+    portal_on_each: Portal,
+) -> None:
+    provider_id = provider_of(portal_on_each)
+    created = create(portal_on_each, provider_id, **FULL)
+
+    assert without_assigned(created) == pb.ClientType(**FULL)
+    assert UUID(created.uid).version == 4
+    assert created.provider_id == provider_id
+    assert created.create_time == created.update_time
+    assert get(portal_on_each, created) == created
+
+
+def test_what_a_caller_sends_for_assigned_fields_is_ignored(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    created = portal.client_types.CreateClientType(
+        pb.CreateClientTypeRequest(
+            provider_id=provider_id,
+            client_type=pb.ClientType(id=77, uid="mine", provider_id=88, **MINIMAL),
+        )
+    )
+
+    assert created.id != 77
+    assert created.uid != "mine"
+    assert created.provider_id == provider_id
+
+
+def test_a_repeated_value_is_dropped_and_the_order_kept(portal: Portal) -> None:
+    given = [pb.GRANT_TYPE_PKCE, pb.GRANT_TYPE_PASSWORD, pb.GRANT_TYPE_PKCE]
+    created = create(portal, provider_of(portal), grant_types=given)
+
+    assert list(created.grant_types) == given[:2]
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields", "changed"),
+    [
+        pytest.param((), {"name": "n"}, {"name": "n"}, id="no mask: what is set"),
+        pytest.param(("name",), {"name": "n", "description": "d"}, {"name": "n"}, id="one field"),
+        pytest.param(("description",), {}, {"description": ""}, id="a field is cleared"),
+        pytest.param(("okta_app_type",), {}, {"okta_app_type": 0}, id="an enum is cleared"),
+        pytest.param(
+            ("grant_types",),
+            {"grant_types": [pb.GRANT_TYPE_IMPLICIT]},
+            {"grant_types": [pb.GRANT_TYPE_IMPLICIT]},
+            id="a list is replaced",
+        ),
+        pytest.param(
+            ("*",),
+            MINIMAL,
+            {"description": "", "token_endpoint_auth_method": 0, "okta_app_type": 0} | MINIMAL,
+            id="all",
+        ),
+        pytest.param(
+            ("uid", "create_time", "id", "name"),
+            {"uid": "x", "name": "n"},
+            {"name": "n"},
+            id="what only the server writes is ignored",
+        ),
+    ],
+)
+def test_an_update_writes_what_the_mask_names(
+    portal: Portal, paths: tuple[str, ...], fields: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    created = create(portal, provider_of(portal), **FULL)
+    updated = update(portal, created, *paths, **fields)
+
+    assert without_assigned(updated) == pb.ClientType(**(FULL | changed))
+    assert (updated.id, updated.uid, updated.create_time) == (
+        created.id,
+        created.uid,
+        created.create_time,
+    )
+    assert updated.update_time.ToDatetime() > created.update_time.ToDatetime()
+    assert get(portal, created) == updated
+
+
+def test_an_update_that_names_nothing_changes_nothing(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+
+    assert update(portal, created) == created
+    assert update(portal, created, "uid") == created
+
+
+@pytest.mark.parametrize("path", ["nope", "client_type.name", "name.first", ""])
+def test_a_mask_with_an_unknown_field_is_refused(portal: Portal, path: str) -> None:
+    created = create(portal, provider_of(portal))
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created, "name", path, name="n")
+    refusal = Refusal(error.value)
+
+    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+    assert get(portal, created) == created
+
+
+def test_an_update_is_checked_as_a_whole(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created, "name", "grant_types", name=" ")
+    refusal = Refusal(error.value)
+
+    assert refusal.fields == ["client_type.name", "client_type.grant_types"]
+    assert get(portal, created) == created
+
+
+def test_a_client_type_is_reached_only_through_its_provider(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+    other = provider_of(portal)
+    stray = pb.ClientType(id=created.id, provider_id=other, name="n")
+    calls: list[Callable[[], object]] = [
+        lambda: get(portal, stray),
+        lambda: update(portal, stray, name="n"),
+        lambda: portal.client_types.DeleteClientType(
+            pb.DeleteClientTypeRequest(provider_id=other, id=created.id)
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as error:
+            call()
+        refusal = Refusal(error.value)
+
+        assert refusal.code == grpc.StatusCode.NOT_FOUND
+        assert refusal.reason == "CLIENT_TYPE_NOT_FOUND"
+        assert refusal.resource.resource_type == "client type"
+        assert refusal.resource.resource_name == str(created.id)
+    assert get(portal, created) == created
+
+
+def test_no_provider_is_said_before_no_client_type(portal: Portal) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        portal.client_types.GetClientType(pb.GetClientTypeRequest(provider_id=9, id=9))
+    refusal = Refusal(error.value)
+
+    assert (refusal.reason, refusal.message) == ("PROVIDER_NOT_FOUND", "provider 9 not found")
+
+
+def test_a_deleted_client_type_is_gone_and_its_id_is_not_used_again(
+    portal_on_each: Portal,
+) -> None:
+    provider_id = provider_of(portal_on_each)
+    created = create(portal_on_each, provider_id)
+    request = pb.DeleteClientTypeRequest(provider_id=provider_id, id=created.id)
+    portal_on_each.client_types.DeleteClientType(request)
+    with pytest.raises(grpc.RpcError) as error:
+        portal_on_each.client_types.DeleteClientType(request)
+
+    assert Refusal(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
+    assert create(portal_on_each, provider_id).id > created.id
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        pytest.param({"name": ""}, ["client_type.name"], id="no name"),
+        pytest.param({"response_types": []}, ["client_type.response_types"], id="no list"),
+        pytest.param({"grant_types": [0]}, ["client_type.grant_types"], id="unspecified"),
+        pytest.param({"grant_types": [99]}, ["client_type.grant_types"], id="unknown number"),
+        pytest.param({"okta_app_type": 99}, ["client_type.okta_app_type"], id="unknown app"),
+        pytest.param(
+            {"token_endpoint_auth_method": -1},
+            ["client_type.token_endpoint_auth_method"],
+            id="a negative number",
+        ),
+        pytest.param(
+            {"name": "a\0", "description": "d" * 4097, "response_types": [], "grant_types": [98]},
+            [f"client_type.{f}" for f in ("name", "description", "response_types", "grant_types")],
+            id="all that is wrong",
+        ),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_with_every_field_named(
+    portal: Portal, fields: dict[str, Any], refused: list[str]
+) -> None:
+    provider_id = provider_of(portal)
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, provider_id, **fields)
+    refusal = Refusal(error.value)
+    left = portal.client_types.ListClientTypes(pb.ListClientTypesRequest(provider_id=provider_id))
+
+    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.reason == "INVALID_FIELDS"
+    assert refusal.fields == refused
+    assert not left.client_types
+
+
+def test_an_unknown_number_is_quoted_with_the_names_that_are_allowed(portal: Portal) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, provider_of(portal), response_types=[99])
+    [violation] = Refusal(error.value).violations
+
+    assert violation.reason == "UNKNOWN_VALUE"
+    assert violation.description == (
+        'unknown value "99"; allowed: RESPONSE_TYPE_CODE, RESPONSE_TYPE_TOKEN,'
+        " RESPONSE_TYPE_ID_TOKEN, RESPONSE_TYPE_NONE"
+    )
+
+
+def test_okta_needs_an_app_type(portal: Portal) -> None:
+    okta = provider_of(portal, provider_pb2.PROVIDER_TYPE_OKTA)
+    with pytest.raises(grpc.RpcError) as of_create:
+        create(portal, okta)
+    created = create(portal, okta, okta_app_type=pb.OKTA_APP_TYPE_WEB)
+    with pytest.raises(grpc.RpcError) as of_update:
+        update(portal, created, "okta_app_type")
+
+    assert Refusal(of_create.value).fields == ["client_type.okta_app_type"]
+    assert Refusal(of_update.value).fields == ["client_type.okta_app_type"]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "fields"),
+    [
+        ("CreateClientType", pb.CreateClientTypeRequest(), ["provider_id"]),
+        ("GetClientType", pb.GetClientTypeRequest(), ["provider_id", "id"]),
+        ("ListClientTypes", pb.ListClientTypesRequest(), ["provider_id"]),
+        (
+            "UpdateClientType",
+            pb.UpdateClientTypeRequest(),
+            ["client_type.provider_id", "client_type.id"],
+        ),
+        ("DeleteClientType", pb.DeleteClientTypeRequest(provider_id=1), ["id"]),
+    ],
+)
+def test_an_id_that_is_not_given_is_required(
+    portal: Portal, method: str, request_: Any, fields: list[str]
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        getattr(portal.client_types, method)(request_)
+    refusal = Refusal(error.value)
+
+    assert refusal.fields == fields
+    assert {violation.reason for violation in refusal.violations} == {"REQUIRED"}

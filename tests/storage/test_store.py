@@ -1,7 +1,7 @@
 """What a store promises, on each kind of database."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
@@ -9,10 +9,12 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Engine, func, select
+
 from portal_server.catalog import Catalog
 from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
-from portal_server.domain.keys import Role
+from portal_server.domain.keys import Key, Role
 from portal_server.domain.model import (
     ClientType,
     ClientTypeDraft,
@@ -28,9 +30,9 @@ from portal_server.domain.model import (
 )
 from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
 from portal_server.keyring import KeyRing
+from portal_server.storage.engine import open_engine
 from portal_server.storage.store import Store, Transaction
 from portal_server.storage.tables import ClientTypeRow
-from sqlalchemy import Engine, func, select
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -286,6 +288,20 @@ def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> No
 
     assert made == sorted(made)
     assert pages == [made[:3], made[3:6], made[6:]]
+
+
+def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
+    provider_id = provider_of(catalog)
+    made = named(catalog, provider_id, *"abcdef")
+    providers = [provider_id, *(provider_of(catalog) for _ in range(5))]
+    for id_ in reversed(made[:4]):
+        catalog.update_client_type(provider_id, id_, replace(CLIENT_TYPE, name="n"), {"name"})
+    for id_ in reversed(providers[:4]):
+        catalog.update_provider(id_, PROVIDER, {"name"})
+
+    assert ids(catalog, provider_id) == made
+    assert [p.id for p in catalog.get_provider_with_client_types(provider_id)[1]] == made
+    assert [p.id for p in catalog.list_providers((), EVERYTHING).items] == providers
 
 
 def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
@@ -605,6 +621,38 @@ def test_a_work_that_raises_leaves_nothing(
     assert catalog.create_provider(PROVIDER).id > stays.id
 
 
+def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
+    store: Store, catalog: Catalog
+) -> None:
+    spec = rules.check_provider(PROVIDER)
+    errors: list[Exception] = [Broken(), NotFound(Resource.PROVIDER, 1), Broken()]
+
+    def writer(name: str, *errors: Exception) -> Callable[[], object]:
+        def work(tx: Transaction) -> int:
+            added = tx.add_provider(replace(spec, name=name), name, datetime.now(UTC))
+            for error in errors:
+                raise error
+            return added.id
+
+        def call() -> object:
+            try:
+                return store.write(work)
+            except Broken as error:
+                return error
+
+        return call
+
+    for n in range(8):
+        good = [writer(f"good {n}.{number}") for number in range(5)]
+        answers = at_once(*good, *(writer(f"bad {n}", error) for error in errors))
+        made = {p.name: p.id for p in catalog.list_providers((), EVERYTHING).items}
+        catalog.create_provider(replace(PROVIDER, name=f"after {n}"))
+
+        assert answers[5:] == errors
+        assert answers[:5] == [made[f"good {n}.{number}"] for number in range(5)]
+        assert not [name for name in made if name.startswith("bad")]
+
+
 def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -> None:
     spec = rules.check_provider(PROVIDER)
     seen: list[int] = []
@@ -626,9 +674,9 @@ def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
     provider_id = provider_of(catalog)
 
     def work(tx: Transaction) -> tuple[list[ClientType], list[ClientType]]:
-        before = tx.list_client_types(provider_id, (), None)
+        before = tx.all_client_types(provider_id)
         create(catalog, provider_id, CLIENT_TYPE)
-        return before, tx.list_client_types(provider_id, (), None)
+        return before, tx.all_client_types(provider_id)
 
     before, after = store.read(work)
 
@@ -788,9 +836,27 @@ def test_the_first_key_is_made_once(store: Store) -> None:
     assert [key.note for key in keyring.list()] == ["first"]
 
 
-def test_the_first_key_is_made_once_even_by_several_at_once(store: Store) -> None:
-    keyring = KeyRing(store)
-    answers = at_once(*[lambda: keyring.create_first("first")] * 8)
+def test_the_first_key_is_made_once_even_by_two_processes_at_once(
+    store: Store, engine: Engine
+) -> None:
+    other = open_engine(engine.url)
+    rival = KeyRing(Store(other))
+    key = Key("aaaaaaaa", b"digest", Role.ADMIN, "first", datetime.now(UTC), None)
+    rivals: list[Future[str | None]] = []
 
-    assert len(keyring.list()) == 1
-    assert sum(answer is not None for answer in answers) == 1
+    def work(tx: Transaction) -> list[Key]:
+        tx.lock_keys()
+        before = tx.list_keys()
+        rivals.append(pool.submit(rival.create_first, "second"))
+        wait(rivals, 0.5)
+        tx.add_key(key)
+        return before
+
+    with ThreadPoolExecutor(1) as pool:
+        before = store.write(work)
+        made_by_rival = rivals[0].result()
+    other.dispose()
+
+    assert before == []
+    assert made_by_rival is None
+    assert [made.note for made in KeyRing(store).list()] == ["first"]

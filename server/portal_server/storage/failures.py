@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
+    Deadlock,
     Exhausted,
     PortalError,
     Unavailable,
@@ -24,8 +25,8 @@ log = logging.getLogger(__name__)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: dict[str, type[PortalError]] = {
-    "40001": Aborted,  # serialization_failure
-    "40P01": Aborted,  # deadlock_detected
+    "40001": Deadlock,  # serialization_failure
+    "40P01": Deadlock,  # deadlock_detected
     "55P03": Aborted,  # lock_not_available: lock_timeout has passed
     "57014": DeadlineExceeded,  # query_canceled: statement_timeout has passed
     "53100": Exhausted,  # disk_full
@@ -39,6 +40,7 @@ _BY_SQLITE_NAME: dict[str, type[PortalError]] = {
 }
 _TEXTS: dict[type[PortalError], tuple[str, str]] = {
     Aborted: ("CONCURRENT_CHANGE", "another call holds the same data; try again"),
+    Deadlock: ("CONCURRENT_CHANGE", "another call changed the same data; try again"),
     DeadlineExceeded: ("STORAGE_TIMEOUT", "the storage did not answer in time"),
     Exhausted: ("STORAGE_EXHAUSTED", "the storage is full or has no free connection"),
     Unavailable: ("STORAGE_UNAVAILABLE", "the storage is not available; try again"),

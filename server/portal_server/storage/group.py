@@ -7,9 +7,10 @@ everybody have their answer. Work that comes meanwhile waits for the next
 leader, which is the first of those who wait.
 
 One piece never fails another. A piece that is refused before it has written
-anything leaves no trace. Where one fails after that, or the database does, the
-transaction is rolled back and each piece runs again, alone. Only a commit that
-fails fails them all: nobody knows whether it was done, so nothing runs again.
+anything leaves no trace. One that fails after that, or in the database, breaks
+the transaction: it is rolled back, and the others run again without that piece.
+Only a database that is away, and a commit that fails, fail them all: whether a
+commit that failed was done nobody knows, so nothing runs again.
 """
 
 import threading
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 from portal_server.domain.calls import still_wanted
 from portal_server.domain.errors import (
     Abandoned,
-    Aborted,
+    Deadlock,
     Exhausted,
     PortalError,
     Unavailable,
@@ -37,11 +38,12 @@ MAX_TRIES = 3
 class _Job:
     """A piece of work, who waits for it, and what came of it."""
 
-    __slots__ = ("_woken", "error", "leads", "result", "wanted", "work")
+    __slots__ = ("_tries", "_wanted", "_woken", "_work", "error", "leads", "result")
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
-        self.work = work
-        self.wanted = still_wanted()
+        self._work = work
+        self._wanted = still_wanted()
+        self._tries = 0
         self.result: Any = None
         self.error: BaseException | None = None
         self.leads = False
@@ -53,6 +55,24 @@ class _Job:
 
     def wake(self) -> None:
         self._woken.release()
+
+    def run(self, transaction: Any) -> None:
+        """Do it. Raises what breaks the transaction; a refusal that left no trace does not."""
+        before = transaction.written
+        self.error = None
+        self._tries += 1
+        try:
+            if not self._wanted():
+                raise Abandoned
+            self.result = self._work(transaction)
+        except PortalError as error:
+            if transaction.written != before:
+                raise
+            self.error = error
+
+    def may_run_again(self) -> bool:
+        """Whether what failed it is gone when it is tried again: it lost against another."""
+        return isinstance(self.error, Deadlock) and self._tries < MAX_TRIES
 
 
 class GroupCommit:
@@ -101,33 +121,26 @@ class GroupCommit:
         for job in group[1:]:
             job.wake()
 
-    def _commit(self, group: Sequence[_Job], tries: int = MAX_TRIES) -> None:
-        committing = False
+    def _commit(self, group: Sequence[_Job]) -> None:
+        while group:
+            culprit = self._try_to_commit(group)
+            if culprit is None:
+                return
+            if not culprit.may_run_again():
+                group = [job for job in group if job is not culprit]
+
+    def _try_to_commit(self, group: Sequence[_Job]) -> _Job | None:
+        """Commit them all or, without a trace, none: then the piece that broke it."""
+        running: _Job | None = None
         try:
             with self._transaction() as transaction:
-                for job in group:
-                    _run(job, transaction)
-                committing = True
+                for running in group:
+                    running.run(transaction)
+                running = None
         except BaseException as error:  # noqa: BLE001 - each waiting thread gets it
-            hopeless = committing or isinstance(error, (Unavailable, Exhausted))
-            if not hopeless and len(group) > 1:
-                for job in group:
-                    self._commit([job])
-            elif not hopeless and isinstance(error, Aborted) and tries > 1:
-                self._commit(group, tries - 1)
-            else:
+            if running is None or isinstance(error, (Unavailable, Exhausted)):
                 for job in group:
                     job.error = error
-
-
-def _run(job: _Job, transaction: Any) -> None:
-    before = transaction.written
-    job.error = None
-    try:
-        if not job.wanted():
-            raise Abandoned
-        job.result = job.work(transaction)
-    except PortalError as error:
-        if transaction.written != before:
-            raise
-        job.error = error
+                return None
+            running.error = error
+        return running

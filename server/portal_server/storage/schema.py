@@ -20,9 +20,10 @@ class SchemaMismatch(OperatorError):
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema to a revision, forwards or, with a lower one, backwards.
+    """Bring the schema to this version's or, with "base", take it away.
 
-    Several processes may do so at once: each revision runs once.
+    Several processes may do so at once: each revision runs once. Threads of
+    one process may not: Alembic keeps its state in a global.
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.

@@ -1,8 +1,9 @@
 """Runs the migrations on the connection that `storage.schema` hands over."""
 
 from alembic import context
-from portal_server.storage import tables  # noqa: F401 - fills the metadata
 from sqlmodel import SQLModel
+
+from portal_server.storage import tables  # noqa: F401 - fills the metadata
 
 # Any number will do, as long as every process takes the same.
 _LOCK = 7_236_010

@@ -2,9 +2,9 @@
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import client_type_pb2_grpc
-
 from portal_server.catalog import Catalog
 from portal_server.domain.model import ClientType, ClientTypeDraft
 from portal_server.domain.rules import CLIENT_TYPE_FIELDS

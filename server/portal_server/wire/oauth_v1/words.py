@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from portal.oauth.v1 import client_type_pb2, provider_pb2
-
 from portal_server.domain import model
 from portal_server.domain.model import Unknown
 

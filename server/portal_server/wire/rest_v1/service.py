@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 import grpc
+
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal.rest.v1 import portal_rest_pb2_grpc
-
 from portal_server.catalog import Catalog
 from portal_server.domain.model import ClientType, ClientTypeDraft, Provider, ProviderDraft, Slice
 from portal_server.domain.rules import (

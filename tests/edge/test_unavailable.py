@@ -1,0 +1,69 @@
+"""What callers of REST see while the server is away, and that it comes back."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stack import Stack
+
+CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+AWAY = {"errors": ["the service is not available; try again"]}
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    running = Stack(tmp_path).start()
+    yield running
+    assert running.stop() == 0
+
+
+def until(rest: httpx.Client, status: int, seconds: float) -> httpx.Response:
+    """The first answer with this status."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = rest.get("/oauth-providers")
+        if answer.status_code == status:
+            return answer
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+
+
+def test_a_killed_server_is_503_and_comes_back_with_all_that_it_acknowledged(
+    own_stack: Stack,
+) -> None:
+    with own_stack.client() as rest:
+        path = "/oauth-providers/1/client-types"
+        created = [rest.post(path, json=CLIENT_TYPE).json() for _ in range(20)]
+        time.sleep(5)  # a child that dies sooner is not started again
+        os.kill(own_stack.children()["server"], signal.SIGKILL)
+        away = until(rest, 503, 5)
+        health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz")
+        until(rest, 200, 15)
+        left = rest.get(path).json()
+
+    assert away.json() == AWAY
+    assert health.status_code in (200, 503)
+    assert left == created
+
+
+def test_a_server_that_hangs_is_504_and_then_503(own_stack: Stack) -> None:
+    server = own_stack.children()["server"]
+    with own_stack.client() as rest:
+        os.kill(server, signal.SIGSTOP)
+        try:
+            slow = rest.get("/oauth-providers")
+            away = until(rest, 503, 10)
+            health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz")
+        finally:
+            os.kill(server, signal.SIGCONT)
+        until(rest, 200, 10)
+
+    assert slow.status_code == 504
+    assert slow.json() == {"errors": ["the service did not answer in time"]}
+    assert away.json() == AWAY
+    assert (health.status_code, health.json()) == (503, AWAY)

@@ -1,0 +1,159 @@
+"""The schema: up, down and who may run on it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from subprocess import PIPE, Popen
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+from sqlmodel import SQLModel
+
+from portal_server.catalog import Catalog
+from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.storage.engine import open_engine, parse_url
+from portal_server.storage.schema import SchemaMismatch, migrate, require_newest
+from portal_server.storage.store import Store
+from portal_server.storage.tables import ProviderRow
+
+PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
+OURS = {"provider", "client_type", "api_key"}
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(database_url))
+    yield engine
+    engine.dispose()
+
+
+def tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names())
+
+
+def write_revision(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+
+
+def test_the_schema_goes_up_from_nothing_down_to_nothing_and_up_again(empty: Engine) -> None:
+    migrate(empty)
+    after_up = tables(empty)
+    migrate(empty, "base")
+    after_down = tables(empty)
+    migrate(empty)
+
+    assert after_up >= OURS
+    assert after_down <= {"alembic_version"}
+    assert tables(empty) == after_up
+    require_newest(empty)
+
+
+def test_tables_that_were_made_twice_work(empty: Engine) -> None:
+    migrate(empty)
+    migrate(empty, "base")
+    migrate(empty)
+    catalog = Catalog(Store(empty))
+    created = catalog.create_provider(PROVIDER)
+
+    assert catalog.get_provider(created.id) == created
+
+
+def test_to_migrate_again_changes_nothing(engine: Engine) -> None:
+    catalog = Catalog(Store(engine))
+    created = catalog.create_provider(PROVIDER)
+    migrate(engine)
+
+    assert catalog.get_provider(created.id) == created
+
+
+def test_the_models_are_what_the_migrations_make(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, SQLModel.metadata)
+
+    assert ProviderRow.metadata is SQLModel.metadata
+    assert set(SQLModel.metadata.tables) == OURS
+    assert differences == []
+
+
+def test_the_models_never_use_an_id_again_either() -> None:
+    options = {
+        name: table.dialect_options["sqlite"]["autoincrement"]
+        for name, table in SQLModel.metadata.tables.items()
+    }
+
+    assert options == {"provider": True, "client_type": True, "api_key": False}
+
+
+def test_both_tables_of_resources_delete_by_the_database_itself(engine: Engine) -> None:
+    [key] = inspect(engine).get_foreign_keys("client_type")
+
+    assert key["referred_table"] == "provider"
+    assert key["options"].get("ondelete") == "CASCADE"
+
+
+def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:
+    before = tables(engine)
+    write_revision(engine, "9999")
+
+    with pytest.raises(SchemaMismatch, match=r"schema 9999.* newer version"):
+        migrate(engine)
+    with pytest.raises(SchemaMismatch, match=r"schema 9999.* newer version"):
+        migrate(engine, "base")
+    with pytest.raises(SchemaMismatch, match="schema 9999"):
+        require_newest(engine)
+    assert tables(engine) == before
+
+
+def test_a_database_without_a_schema_is_refused_with_what_to_do(empty: Engine) -> None:
+    with pytest.raises(SchemaMismatch, match=r"no schema.* `portal migrate`"):
+        require_newest(empty)
+
+    assert tables(empty) == set()
+
+
+def test_a_database_that_went_down_is_refused(engine: Engine) -> None:
+    require_newest(engine)
+    migrate(engine, "base")
+
+    with pytest.raises(SchemaMismatch, match="no schema"):
+        require_newest(engine)
+
+
+MIGRATION = """
+import sys
+from portal_server.storage.engine import open_engine, parse_url
+from portal_server.storage.schema import migrate, require_newest
+
+engine = open_engine(parse_url(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+migrate(engine)
+require_newest(engine)
+"""
+
+
+def test_several_processes_may_migrate_at_once(database_url: str) -> None:
+    command = [sys.executable, "-c", MIGRATION, database_url]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True))
+            for _ in range(3)
+        ]
+        ready = [process.stdout and process.stdout.readline() for process in processes]
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        errors = [process.communicate(timeout=30)[1] for process in processes]
+    engine = open_engine(parse_url(database_url))
+    made = tables(engine)
+    engine.dispose()
+
+    assert ready == ["ready\n"] * 3
+    assert [error for error in errors if error] == []
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert made >= OURS

@@ -1,0 +1,171 @@
+"""What holds on SQLite alone."""
+
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Timer
+from time import monotonic
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from portal_server.catalog import Catalog
+from portal_server.domain.errors import Aborted
+from portal_server.domain.model import ProviderDraft, ProviderType, Slice
+from portal_server.domain.rules import check_provider
+from portal_server.storage import engine as engine_module
+from portal_server.storage.engine import open_engine, parse_url
+from portal_server.storage.schema import migrate
+from portal_server.storage.store import Store, Transaction
+
+PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "folder" / "portal.db"
+
+
+@pytest.fixture
+def sqlite(file: Path) -> Iterator[Engine]:
+    engine = open_engine(parse_url(f"sqlite:///{file}"))
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        pytest.param("journal_mode", "wal", id="a write-ahead log"),
+        pytest.param("synchronous", 2, id="each commit is on the disk"),
+        pytest.param("foreign_keys", 1, id="foreign keys are on"),
+        pytest.param("busy_timeout", 5000, id="a lock is waited for"),
+    ],
+)
+def test_each_connection_of_the_pool_keeps_what_is_promised(
+    sqlite: Engine, pragma: str, value: object
+) -> None:
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(sqlite.connect())
+            for _ in range(engine_module.POOL_SIZE + engine_module.POOL_OVERFLOW)
+        ]
+        drivers = {id(connection.connection.dbapi_connection) for connection in held}
+        values = {c.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() for c in held}
+
+    assert len(drivers) == len(held)
+    assert values == {value}
+
+
+def test_the_folder_is_made_and_is_for_its_owner_alone(sqlite: Engine, file: Path) -> None:
+    assert Path(sqlite.url.database or "") == file
+    assert file.exists()
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db")).dispose()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_write_lock_that_is_held_too_long_aborts_the_write_and_lets_reads_pass(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "LOCK_TIMEOUT_S", 0.3)
+    engine = open_engine(parse_url(f"sqlite:///{file}"))
+    migrate(engine)
+    catalog = Catalog(Store(engine))
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start = monotonic()
+        with pytest.raises(Aborted) as refusal:
+            catalog.create_provider(PROVIDER)
+        waited = monotonic() - start
+        seen = catalog.list_providers((), Slice(limit=5)).items
+    created = catalog.create_provider(PROVIDER)
+
+    assert 0.2 < waited < 2
+    assert seen == []
+    assert refusal.value.reason == "CONCURRENT_CHANGE"
+    assert not re.search("sqlite|database|locked", str(refusal.value), re.IGNORECASE)
+    assert catalog.get_provider(created.id) == created
+    engine.dispose()
+
+
+def test_a_new_file_that_another_process_writes_at_the_same_moment_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "portal.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE another (id INTEGER)")
+        release = Timer(0.3, other.execute, ["COMMIT"])
+        release.start()
+        engine = open_engine(parse_url(f"sqlite:///{file}"))
+        try:
+            migrate(engine)
+            with engine.connect() as connection:
+                mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+        finally:
+            release.join()
+            engine.dispose()
+
+    assert mode == "wal"
+
+
+def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_done(
+    sqlite: Engine,
+) -> None:
+    other = open_engine(sqlite.url)
+    store, catalog, elsewhere = Store(sqlite), Catalog(Store(sqlite)), Catalog(Store(other))
+    id_ = catalog.create_provider(PROVIDER).id
+
+    def work(tx: Transaction) -> bool:
+        found = tx.find_provider(id_)
+        rival = pool.submit(elsewhere.update_provider, id_, replace(PROVIDER, name="b"), {"name"})
+        wait([rival], 0.3)
+        rivals.append(rival)
+        assert found
+        tx.update_provider(id_, check_provider(replace(PROVIDER, name="a")), found.update_time)
+        return rival.done()
+
+    rivals: list[Future[Any]] = []
+    with ThreadPoolExecutor(1) as pool:
+        rival_was_faster = store.write(work)
+        names = [rivals[0].result()[0].name, catalog.get_provider(id_).name]
+    other.dispose()
+
+    assert not rival_was_faster
+    assert names == ["b", "b"]
+
+
+def test_to_close_the_store_folds_the_write_ahead_log_in(sqlite: Engine, file: Path) -> None:
+    store = Store(sqlite)
+    created = Catalog(store).create_provider(PROVIDER)
+    log = file.with_name("portal.db-wal")
+    before = log.stat().st_size
+    store.close()
+
+    assert before > 0
+    assert [path.name for path in file.parent.iterdir()] == ["portal.db"]
+    assert Catalog(Store(sqlite)).get_provider(created.id) == created
+
+
+def test_what_is_committed_is_there_for_another_process_before_the_store_is_closed(
+    sqlite: Engine, file: Path
+) -> None:
+    created = Catalog(Store(sqlite)).create_provider(PROVIDER)
+    other = open_engine(parse_url(f"sqlite:///{file}"))
+
+    assert Catalog(Store(other)).get_provider(created.id) == created
+    other.dispose()

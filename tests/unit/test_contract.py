@@ -1,0 +1,369 @@
+"""Guards against drift between the model, the protos and the REST contract."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from google.api.annotations_pb2 import http  # type: ignore[import-untyped]
+from google.api.field_behavior_pb2 import (  # type: ignore[import-untyped]
+    FieldBehavior,
+    field_behavior,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    FieldDescriptor,
+    FileDescriptor,
+)
+
+from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.rest.v1 import portal_rest_pb2
+from portal_server.domain import model
+from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_server.storage.tables import ClientTypeRow, ProviderRow
+from portal_server.wire.oauth_v1 import client_type_service, provider_service, words
+from portal_server.wire.rest_v1 import dialect
+from portal_server.wire.status import Surface
+
+NATIVE: list[FileDescriptor] = [client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR]
+REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
+VOCABULARIES: list[Any] = [
+    pytest.param(class_, vocabulary, enum, id=class_.__name__)
+    for class_, vocabulary, enum in (
+        (model.ProviderType, words.PROVIDER_TYPE, provider_pb2.ProviderType),
+        (model.ResponseType, words.RESPONSE_TYPE, client_type_pb2.ResponseType),
+        (model.GrantType, words.GRANT_TYPE, client_type_pb2.GrantType),
+        (
+            model.TokenEndpointAuthMethod,
+            words.TOKEN_ENDPOINT_AUTH_METHOD,
+            client_type_pb2.TokenEndpointAuthMethod,
+        ),
+        (model.OktaAppType, words.OKTA_APP_TYPE, client_type_pb2.OktaAppType),
+    )
+]
+OUTPUT_ONLY = {
+    "Provider": {"id", "uid", "registration_access_token_set", "create_time", "update_time"},
+    "ClientType": {"id", "uid", "provider_id", "create_time", "update_time"},
+}
+
+
+def messages(file: FileDescriptor) -> Iterator[Descriptor]:
+    yield from file.message_types_by_name.values()
+
+
+def message(file: FileDescriptor, name: str) -> Descriptor:
+    return {found.name: found for found in messages(file)}[name]
+
+
+def behaviors(field: FieldDescriptor) -> set[str]:
+    numbers = field.GetOptions().Extensions[field_behavior]
+    return {FieldBehavior.Name(number) for number in numbers}
+
+
+def all_enums() -> list[EnumDescriptor]:
+    return [enum for file in (*NATIVE, REST) for enum in file.enum_types_by_name.values()]
+
+
+def parameters(file: FileDescriptor, suffix: str) -> list[Any]:
+    return [pytest.param(m, id=m.name) for m in messages(file) if m.name.endswith(suffix)]
+
+
+@pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
+def test_each_word_has_an_enum_value_and_the_other_way_round(
+    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+) -> None:
+    numbers = {vocabulary.number(word) for word in class_}
+
+    assert numbers == set(enum.values()) - {0}
+    assert {vocabulary.word(number) for number in numbers} == set(class_)
+    assert {words.spell(word) for word in class_} == set(enum.keys()) - {vocabulary.unset}
+
+
+@pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
+def test_an_enum_value_is_read_by_its_name_and_by_the_word(
+    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+) -> None:
+    for word in class_:
+        name = enum.Name(vocabulary.number(word))
+
+        assert name.endswith(f"_{word.upper()}")
+        assert vocabulary.spelled(name) is word
+        assert vocabulary.spelled(word) is word
+    assert vocabulary.spelled(vocabulary.unset) == model.Unknown(vocabulary.unset)
+    assert vocabulary.spelled("") == model.Unknown("")
+
+
+@pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
+def test_zero_is_no_word_and_a_number_without_a_name_is_unknown(
+    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+) -> None:
+    assert vocabulary.optional_word(0) is None
+    assert vocabulary.word(0) == model.Unknown(enum.Name(0))
+    assert vocabulary.optional_word(len(class_) + 1) == model.Unknown(str(len(class_) + 1))
+    assert vocabulary.word(-1) == model.Unknown("-1")
+    assert vocabulary.number(None) == 0
+
+
+def test_each_enum_of_the_protos_is_a_vocabulary() -> None:
+    tested = {parameter.values[2].DESCRIPTOR.full_name for parameter in VOCABULARIES}
+
+    assert {enum.full_name for enum in all_enums()} == tested
+
+
+@pytest.mark.parametrize("enum", all_enums(), ids=lambda enum: enum.name)
+def test_the_zero_of_each_enum_is_unspecified(enum: EnumDescriptor) -> None:
+    prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in enum.name).lstrip("_")
+
+    assert enum.values_by_number[0].name == f"{prefix}_UNSPECIFIED"
+    assert all(value.name.startswith(f"{prefix}_") for value in enum.values)
+
+
+RESOURCES = [
+    pytest.param("Provider", PROVIDER_FIELDS, id="Provider"),
+    pytest.param("ClientType", CLIENT_TYPE_FIELDS, id="ClientType"),
+]
+
+
+def native(name: str) -> Descriptor:
+    [found] = [m for file in NATIVE for m in messages(file) if m.name == name]
+    return found
+
+
+@pytest.mark.parametrize(("name", "draft"), RESOURCES)
+def test_each_field_of_a_native_resource_is_a_drafts_or_output_only(
+    name: str, draft: tuple[str, ...]
+) -> None:
+    fields = native(name).fields
+
+    assert {f.name for f in fields} == set(draft) | OUTPUT_ONLY[name]
+    assert {f.name for f in fields if "OUTPUT_ONLY" in behaviors(f)} == OUTPUT_ONLY[name]
+    assert all(behaviors(f) & {"REQUIRED", "OPTIONAL", "OUTPUT_ONLY"} for f in fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "required"),
+    [
+        ("Provider", {"name", "type", "well_known_uri"}),
+        ("ClientType", {"name", "response_types", "grant_types"}),
+    ],
+)
+def test_the_protos_say_what_the_rules_require(name: str, required: set[str]) -> None:
+    surface = dialect.SURFACE.fields
+    rest_fields = message(REST, f"{name}Input").fields
+
+    assert {f.name for f in native(name).fields if "REQUIRED" in behaviors(f)} == required
+    assert {f.json_name for f in rest_fields if "REQUIRED" in behaviors(f)} == {
+        surface[field] for field in required
+    }
+
+
+@pytest.mark.parametrize(("name", "draft"), RESOURCES)
+def test_each_field_of_a_draft_is_a_key_of_the_rest_input_and_the_other_way_round(
+    name: str, draft: tuple[str, ...]
+) -> None:
+    keys = [field.json_name for field in message(REST, f"{name}Input").fields]
+
+    assert sorted(dialect.SURFACE.fields[field] for field in draft) == sorted(keys)
+
+
+def test_the_rest_surface_spells_the_fields_of_drafts_and_no_others() -> None:
+    assert set(dialect.SURFACE.fields) == set(PROVIDER_FIELDS) | set(CLIENT_TYPE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("surface", "name", "parent", "draft"),
+    [
+        pytest.param(
+            provider_service.SURFACE, "CreateProviderRequest", "provider", PROVIDER_FIELDS
+        ),
+        pytest.param(
+            client_type_service.SURFACE,
+            "CreateClientTypeRequest",
+            "client_type",
+            CLIENT_TYPE_FIELDS,
+        ),
+    ],
+)
+def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
+    surface: Surface, name: str, parent: str, draft: tuple[str, ...]
+) -> None:
+    resource = native(name).fields_by_name[parent].message_type
+
+    assert resource
+    assert set(surface.fields) == set(draft)
+    for field in draft:
+        assert surface.fields[field] == f"{parent}.{field}"
+        assert field in resource.fields_by_name
+
+
+@pytest.mark.parametrize(
+    ("row", "resource", "output_only"),
+    [
+        (ProviderRow, model.Provider, {"registration_access_token_set"}),
+        (ClientTypeRow, model.ClientType, set()),
+    ],
+)
+def test_a_row_has_the_fields_of_its_resource(
+    row: Any, resource: Any, output_only: set[str]
+) -> None:
+    fields = set(resource.__dataclass_fields__)
+
+    assert set(row.__table__.columns.keys()) == fields
+    assert fields == {f.name for f in native(resource.__name__).fields} - output_only
+
+
+@pytest.mark.parametrize("request_", parameters(REST, "Request") + parameters(REST, "Input"))
+def test_each_field_of_a_rest_request_is_optional(request_: Descriptor) -> None:
+    implicit = [field.name for field in request_.fields if not field.has_presence]
+
+    assert implicit == []
+
+
+@pytest.mark.parametrize("request_", parameters(REST, "Request"))
+def test_each_number_of_a_rest_request_has_64_bits(request_: Descriptor) -> None:
+    scalars = {f.name: f.type for f in request_.fields if f.message_type is None}
+    texts = {"force"}
+
+    assert {
+        name for name, type_ in scalars.items() if type_ == FieldDescriptor.TYPE_STRING
+    } <= texts
+    assert {type_ for name, type_ in scalars.items() if name not in texts} <= {
+        FieldDescriptor.TYPE_INT64
+    }
+
+
+REST_ANSWERS = ["Provider", "ProviderWithClientTypes", "ClientType"]
+
+
+@pytest.mark.parametrize("name", REST_ANSWERS)
+def test_an_id_in_a_rest_answer_has_32_bits_so_that_json_writes_a_number(name: str) -> None:
+    fields = message(REST, name).fields
+
+    wide = {
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_UINT64,
+        FieldDescriptor.TYPE_SINT64,
+        FieldDescriptor.TYPE_FIXED64,
+        FieldDescriptor.TYPE_SFIXED64,
+    }
+    assert [f.type for f in fields if f.json_name == "ID"] == [FieldDescriptor.TYPE_INT32]
+    assert not wide & {field.type for field in fields}
+
+
+PROVIDER_KEYS = ["Name", "Type", "WellKnownURL", "SSLInsecureSkipVerify"]
+CLIENT_TYPE_KEYS = [
+    "Name",
+    "Description",
+    "ResponseTypes",
+    "GrantType",
+    "TokenEndpointAuthMethod",
+    "OktaAppType",
+]
+ANSWER_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("ProviderInput", [*PROVIDER_KEYS, "RegistrationAccessToken"]),
+        ("Provider", [*PROVIDER_KEYS, *ANSWER_KEYS]),
+        ("ProviderWithClientTypes", [*PROVIDER_KEYS, *ANSWER_KEYS, "ClientTypes"]),
+        ("ClientTypeInput", CLIENT_TYPE_KEYS),
+        ("ClientType", [*CLIENT_TYPE_KEYS, *ANSWER_KEYS]),
+        ("Status", ["status"]),
+    ],
+)
+def test_the_keys_of_rest_json_are_those_of_the_contract_in_its_order(
+    name: str, keys: list[str]
+) -> None:
+    fields = message(REST, name).fields
+    by_number = sorted(fields, key=lambda field: field.number)
+
+    assert [field.json_name for field in by_number] == keys
+    assert list(fields) == by_number
+
+
+def test_each_rest_message_is_tested_for_its_keys_or_is_a_request() -> None:
+    others = {m.name for m in messages(REST) if not m.name.endswith("Request")}
+
+    assert others == {*REST_ANSWERS, "ProviderInput", "ClientTypeInput", "Status"}
+
+
+@pytest.mark.parametrize("name", ["ListProviders", "ListClientTypes"])
+def test_a_rest_list_is_a_stream_of_resources_so_that_json_writes_a_bare_array(name: str) -> None:
+    method = REST.services_by_name["PortalRestService"].methods_by_name[name]
+
+    assert method.server_streaming
+    assert method.output_type in [message(REST, answer) for answer in REST_ANSWERS]
+
+
+BASE = "/portal-api/oauth-providers"
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "path", "body", "answer"),
+    [
+        ("ListProviders", "get", BASE, "", "Provider"),
+        ("CreateProvider", "post", BASE, "provider", "Provider"),
+        ("GetProvider", "get", BASE + "/{provider_id}", "", "ProviderWithClientTypes"),
+        ("UpdateProvider", "put", BASE + "/{provider_id}", "provider", "ProviderWithClientTypes"),
+        ("DeleteProvider", "delete", BASE + "/{provider_id}", "", "Status"),
+        ("ListClientTypes", "get", BASE + "/{provider_id}/client-types", "", "ClientType"),
+        (
+            "CreateClientType",
+            "post",
+            BASE + "/{provider_id}/client-types",
+            "client_type",
+            "ClientType",
+        ),
+        (
+            "GetClientType",
+            "get",
+            BASE + "/{provider_id}/client-types/{client_type_id}",
+            "",
+            "ClientType",
+        ),
+        (
+            "UpdateClientType",
+            "put",
+            BASE + "/{provider_id}/client-types/{client_type_id}",
+            "client_type",
+            "ClientType",
+        ),
+        (
+            "DeleteClientType",
+            "delete",
+            BASE + "/{provider_id}/client-types/{client_type_id}",
+            "",
+            "Status",
+        ),
+    ],
+)
+def test_an_operation_has_the_path_and_the_answer_of_the_contract(
+    name: str, verb: str, path: str, body: str, answer: str
+) -> None:
+    service = REST.services_by_name["PortalRestService"]
+    method = service.methods_by_name[name]
+    rule = method.GetOptions().Extensions[http]
+
+    assert (rule.WhichOneof("pattern"), getattr(rule, verb), rule.body) == (verb, path, body)
+    assert method.output_type is message(REST, answer)
+    assert len(service.methods) == 10, "a new operation needs a row here"
+
+
+def secrets_of(file: FileDescriptor) -> list[FieldDescriptor]:
+    name = "registration_access_token"
+    return [f for m in messages(file) for f in m.fields if f.name == name]
+
+
+@pytest.mark.parametrize("file", [provider_pb2.DESCRIPTOR, REST], ids=["native", "REST"])
+def test_a_registration_access_token_is_input_only_and_redacted(file: FileDescriptor) -> None:
+    [field] = secrets_of(file)
+
+    assert "INPUT_ONLY" in behaviors(field)
+    assert field.GetOptions().debug_redact
+
+
+def test_no_rest_answer_has_a_place_for_a_registration_access_token() -> None:
+    assert [field.full_name.split(".")[-2] for field in secrets_of(REST)] == ["ProviderInput"]

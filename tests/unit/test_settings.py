@@ -1,0 +1,220 @@
+"""The settings of one start."""
+
+import os
+from ipaddress import IPv4Address
+
+import pytest
+
+from portal_server import settings
+from portal_server.settings import SettingsError, load
+from portal_server.storage.engine import parse_url
+
+SECRET = "s3cret-w0rd"  # noqa: S105
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith("PORTAL_"):
+            monkeypatch.delenv(name)
+
+
+def test_everything_has_a_default() -> None:
+    found = load()
+
+    assert found.model_dump(exclude={"database_url"}) == {
+        "host": IPv4Address("127.0.0.1"),
+        "http_port": 3001,
+        "grpc_port": 50051,
+        "envoy_admin_port": 9901,
+        "admin_key": None,
+        "open_reflection": True,
+        "threads": 16,
+        "stop_seconds": 15,
+        "log_level": "INFO",
+    }
+    assert str(found.database) == "sqlite:///./data/portal.db"
+    assert found.admin_key_text is None
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in settings.Settings.model_fields])
+def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = load()
+    monkeypatch.setenv(f"PORTAL_{name}", "")
+
+    assert load() == default
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("HOST", "0.0.0.0", IPv4Address("0.0.0.0")),  # noqa: S104
+        ("HTTP_PORT", "1", 1),
+        ("HTTP_PORT", "65535", 65535),
+        ("GRPC_PORT", "1", 1),
+        ("GRPC_PORT", "65535", 65535),
+        ("ENVOY_ADMIN_PORT", "65535", 65535),
+        ("OPEN_REFLECTION", "false", False),
+        ("OPEN_REFLECTION", "0", False),
+        ("THREADS", "1", 1),
+        ("THREADS", "1024", 1024),
+        ("STOP_SECONDS", "0", 0),
+        ("STOP_SECONDS", "0.5", 0.5),
+        ("STOP_SECONDS", "600", 600),
+        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("ADMIN_KEY", "!~aZ9", "!~aZ9"),
+        ("DATABASE_URL", "sqlite:////var/lib/portal.db", "sqlite:////var/lib/portal.db"),
+    ],
+)
+def test_a_variable_sets_its_setting(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PORTAL_{name}", text)
+    found = getattr(load(), name.lower())
+
+    assert getattr(found, "get_secret_value", lambda: found)() == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("HOST", "porcupine"),
+        ("HOST", "192.0.2.7779"),
+        ("HOST", "::1"),
+        *((f"{port}_PORT", text) for port in ("HTTP", "GRPC") for text in ("0", "65536", "-7779")),
+        ("ENVOY_ADMIN_PORT", "porcupine"),
+        ("HTTP_PORT", "30.01"),
+        ("GRPC_PORT", "7779x"),
+        ("OPEN_REFLECTION", "perhaps"),
+        ("THREADS", "0"),
+        ("THREADS", "1025"),
+        ("THREADS", "many"),
+        ("STOP_SECONDS", "-7779"),
+        ("STOP_SECONDS", "600.5"),
+        ("STOP_SECONDS", "nan"),
+        ("STOP_SECONDS", "inf"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_LEVEL", "debug"),
+        ("ADMIN_KEY", f"{SECRET} {SECRET}"),
+        ("ADMIN_KEY", f"{SECRET}\n"),
+        ("ADMIN_KEY", f"{SECRET}\x7f"),
+        ("ADMIN_KEY", f"{SECRET}ü"),
+        ("ADMIN_KEY", " "),
+        ("DATABASE_URL", SECRET),
+        ("DATABASE_URL", f"mysql://u:{SECRET}@h/d"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@h:port/d"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable_and_is_not_shown(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PORTAL_{name}", text)
+    with pytest.raises(SettingsError) as refusal:
+        load()
+
+    said = str(refusal.value)
+    assert said.startswith(f"PORTAL_{name}: ")
+    assert "\n" not in said
+    assert SECRET not in said
+    assert len(text) < 4 or text not in said
+    assert refusal.value.__suppress_context__, "pydantic's error has the value"
+
+
+def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PORT", "DATABASE_URL", "LOG_LEVEL"):
+        monkeypatch.setenv(f"PORTAL_{name}", "x")
+    with pytest.raises(SettingsError) as refusal:
+        load()
+
+    named = [part.split(":")[0] for part in str(refusal.value).split("; ")]
+    assert named == ["PORTAL_HTTP_PORT", "PORTAL_DATABASE_URL", "PORTAL_LOG_LEVEL"]
+
+
+def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = load()
+    monkeypatch.setenv("PORTAL_NO_SUCH_SETTING", "x")
+    monkeypatch.setenv("HTTP_PORT", "x")
+
+    assert load() == default
+
+
+def test_no_password_and_no_key_is_ever_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_DATABASE_URL", f"postgresql://user:{SECRET}@db.test/portal")
+    monkeypatch.setenv("PORTAL_ADMIN_KEY", SECRET)
+    found = load()
+    printed = f"{found} {found!r} {found.model_dump()} {found.model_dump_json()} {found.database}"
+
+    assert SECRET not in printed
+    assert "db.test" in printed
+    assert found.admin_key_text == SECRET
+    assert found.database.password == SECRET
+
+
+@pytest.mark.parametrize(
+    ("host", "own_host"),
+    [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("192.0.2.7", "192.0.2.7")],  # noqa: S104
+)
+def test_this_machine_reaches_a_host_that_is_any_by_the_loopback(
+    host: str, own_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_HOST", host)
+
+    assert load().own_host == own_host
+
+
+def test_settings_do_not_change_after_the_start() -> None:
+    found = load()
+
+    with pytest.raises(ValueError, match="frozen"):
+        found.threads = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        pytest.param("sqlite:///x.db", "sqlite:///x.db", id="a file"),
+        pytest.param("sqlite:///./data/x.db", "sqlite:///./data/x.db", id="a file in a folder"),
+        pytest.param("sqlite:////x.db", "sqlite:////x.db", id="a file from the root"),
+        pytest.param("sqlite+pysqlite:///x.db", "sqlite+pysqlite:///x.db", id="pysqlite"),
+        pytest.param("postgresql://h/d", "postgresql+psycopg://h/d", id="postgresql"),
+        pytest.param("postgresql+psycopg://h/d", "postgresql+psycopg://h/d", id="psycopg"),
+        pytest.param(
+            "postgresql://u:p%40@h:5433/d?sslmode=require",
+            "postgresql+psycopg://u:p%40@h:5433/d?sslmode=require",
+            id="all parts",
+        ),
+        pytest.param("postgresql://[::1]:5/d", "postgresql+psycopg://[::1]:5/d", id="IPv6"),
+    ],
+)
+def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
+    assert parse_url(text).render_as_string(hide_password=False) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("portal.db", id="a path"),
+        pytest.param("sqlite", id="a name"),
+        pytest.param("sqlite:", id="a scheme"),
+        pytest.param("sqlite://", id="memory"),
+        pytest.param("sqlite:///", id="memory with a slash"),
+        pytest.param("sqlite:///:memory:", id="memory by name"),
+        pytest.param("sqlite:///file:x?mode=memory&uri=true", id="memory by URI"),
+        pytest.param("sqlite:///x.db?timeout=1", id="a query"),
+        pytest.param("sqlite://data/portal.db", id="two slashes, so that a folder is a host"),
+        pytest.param(f"sqlite://u:{SECRET}@/x.db", id="SQLite with a password"),
+        pytest.param("sqlite+aiosqlite:///x.db", id="another driver of SQLite"),
+        pytest.param("postgres://h/d", id="postgres"),
+        pytest.param("postgresql+psycopg2://h/d", id="another driver of PostgreSQL"),
+        pytest.param(f"mysql://u:{SECRET}@h/d", id="another database"),
+        pytest.param(f"postgresql://u:{SECRET}@h:port/d", id="a port that is no number"),
+        pytest.param(f"http://u:{SECRET}@h/d", id="no database"),
+    ],
+)
+def test_nothing_else_is_a_database(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^(is|needs|must) ") as refusal:
+        parse_url(text)
+
+    assert SECRET not in str(refusal.value)
+    assert "@" not in str(refusal.value)

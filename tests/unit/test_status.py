@@ -1,0 +1,309 @@
+"""What a refusal becomes on the wire."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from urllib.parse import quote
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.status_pb2 import Status
+
+from portal.oauth.v1 import client_type_pb2
+from portal_server.domain import rules
+from portal_server.domain.errors import (
+    Abandoned,
+    Aborted,
+    Invalid,
+    NotFound,
+    PortalError,
+    Resource,
+    Rule,
+    Unauthenticated,
+    Violation,
+)
+from portal_server.domain.model import (
+    ClientTypeDraft,
+    OktaAppType,
+    ProviderDraft,
+    ProviderSpec,
+    ProviderType,
+    ResponseType,
+    Unknown,
+)
+from portal_server.storage.tables import ProviderRow
+from portal_server.wire.oauth_v1 import client_type_service, filters, provider_service
+from portal_server.wire.oauth_v1.messages import masked_fields
+from portal_server.wire.oauth_v1.words import PROVIDER_TYPE
+from portal_server.wire.rest_v1 import dialect
+from portal_server.wire.status import Surface, internal, to_status
+
+PLAIN = Surface({}, str)
+SURFACES = [
+    pytest.param(client_type_service.SURFACE, id="native client types"),
+    pytest.param(provider_service.SURFACE, id="native providers"),
+    pytest.param(dialect.SURFACE, id="REST"),
+]
+SECRET = "s3cret-w0rd"  # noqa: S105
+TRAILERS = 8192
+CODES = {
+    "Invalid": "INVALID_ARGUMENT",
+    "NotFound": "NOT_FOUND",
+    "Precondition": "FAILED_PRECONDITION",
+    "Unauthenticated": "UNAUTHENTICATED",
+    "Forbidden": "PERMISSION_DENIED",
+    "Exhausted": "RESOURCE_EXHAUSTED",
+    "Aborted": "ABORTED",
+    "Deadlock": "ABORTED",
+    "Unavailable": "UNAVAILABLE",
+    "DeadlineExceeded": "DEADLINE_EXCEEDED",
+    "Abandoned": "CANCELLED",
+}
+
+
+def subclasses(class_: type[PortalError]) -> Iterator[type[PortalError]]:
+    for subclass in class_.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
+
+
+def an_error(class_: type[PortalError]) -> PortalError:
+    if issubclass(class_, Invalid):
+        return class_(Violation("name", Rule.REQUIRED, "is required"))
+    if issubclass(class_, NotFound):
+        return class_(Resource.PROVIDER, 7)
+    if issubclass(class_, (Unauthenticated, Abandoned)):
+        return class_()
+    return class_("SOME_REASON", "a text")
+
+
+def details(status: Status) -> list[Message]:
+    found = []
+    for packed in status.details:
+        detail = {
+            "google.rpc.BadRequest": BadRequest,
+            "google.rpc.ErrorInfo": ErrorInfo,
+            "google.rpc.ResourceInfo": ResourceInfo,
+        }[packed.TypeName()]()
+        assert packed.Unpack(detail)
+        found.append(detail)
+    return found
+
+
+def violations(status: Status) -> list[tuple[str, str, str]]:
+    [bad] = [detail for detail in details(status) if isinstance(detail, BadRequest)]
+    return [(v.field, v.reason, v.description) for v in bad.field_violations]
+
+
+def size_in_trailers(status: Status) -> int:
+    """Of `grpc-message`, which is in percents, and of `grpc-status-details-bin`."""
+    message = quote(status.message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~")
+    return len(message) + len(b64encode(status.SerializeToString()))
+
+
+@pytest.mark.parametrize(
+    "class_", sorted(subclasses(PortalError), key=str), ids=lambda c: c.__name__
+)
+def test_each_refusal_has_a_code_of_its_own_and_a_reason_for_programs(
+    class_: type[PortalError],
+) -> None:
+    error = an_error(class_)
+    status = to_status(error, PLAIN)
+
+    info = details(status)[0]
+    assert isinstance(info, ErrorInfo)
+    assert Code.Name(status.code) == CODES[class_.__name__]
+    assert (info.reason, info.domain) == (error.reason, "oauth-portal")
+    assert info.reason.replace("_", "").isalpha()
+    assert info.reason.isupper()
+    assert status.message
+
+
+def test_the_message_of_a_refusal_is_its_own() -> None:
+    status = to_status(Aborted("SOME_REASON", "a text"), PLAIN)
+
+    assert status.message == "a text"
+
+
+@pytest.mark.parametrize(
+    ("surface", "field", "allowed"),
+    [
+        pytest.param(
+            client_type_service.SURFACE,
+            "client_type.response_types",
+            "RESPONSE_TYPE_CODE, RESPONSE_TYPE_TOKEN, RESPONSE_TYPE_ID_TOKEN, RESPONSE_TYPE_NONE",
+            id="native",
+        ),
+        pytest.param(dialect.SURFACE, "ResponseTypes", "code, token, it_token, none", id="REST"),
+        pytest.param(PLAIN, "response_types", "code, token, id_token, none", id="none"),
+    ],
+)
+def test_a_violation_is_spelled_by_its_surface(surface: Surface, field: str, allowed: str) -> None:
+    broken = Violation(
+        "response_types", Rule.UNKNOWN_VALUE, 'unknown value "x"', tuple(ResponseType)
+    )
+    status = to_status(Invalid(broken), surface)
+
+    description = f'unknown value "x"; allowed: {allowed}'
+    assert violations(status) == [(field, "UNKNOWN_VALUE", description)]
+    assert status.message == f"{field}: {description}"
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_field_that_a_surface_does_not_spell_stays_as_it_is(surface: Surface) -> None:
+    status = to_status(Invalid(Violation("page", Rule.OUT_OF_RANGE, "is bad")), surface)
+
+    assert violations(status) == [("page", "OUT_OF_RANGE", "is bad")]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (1, "f0: is bad"),
+        (3, "f0: is bad; f1: is bad; f2: is bad"),
+        (4, "f0: is bad; f1: is bad; f2: is bad; and 1 more"),
+        (9, "f0: is bad; f1: is bad; f2: is bad; and 6 more"),
+    ],
+)
+def test_all_violations_are_in_the_details_and_the_first_three_in_the_message(
+    number: int, message: str
+) -> None:
+    broken = [Violation(f"f{n}", Rule.MALFORMED, "is bad") for n in range(number)]
+    status = to_status(Invalid(*broken), PLAIN)
+
+    assert status.message == message
+    assert [field for field, _, _ in violations(status)] == [f"f{n}" for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [(Resource.PROVIDER, "PROVIDER_NOT_FOUND"), (Resource.CLIENT_TYPE, "CLIENT_TYPE_NOT_FOUND")],
+)
+def test_what_was_not_found_is_named(resource: Resource, reason: str) -> None:
+    status = to_status(NotFound(resource, 7), PLAIN)
+
+    info, found = details(status)
+    assert isinstance(info, ErrorInfo)
+    assert isinstance(found, ResourceInfo)
+    assert info.reason == reason
+    assert (found.resource_type, found.resource_name) == (resource, "7")
+    assert status.message == f"{resource} 7 not found"
+
+
+def test_a_bug_becomes_a_number_and_nothing_else() -> None:
+    status = internal("abcd1234")
+
+    [info] = details(status)
+    assert isinstance(info, ErrorInfo)
+    assert Code.Name(status.code) == "INTERNAL"
+    assert status.message == "internal error abcd1234"
+    assert info.metadata == {"error": "abcd1234"}
+
+
+def words_of(class_: type[StrEnum], surface: Surface) -> str:
+    return ", ".join(map(surface.spell, class_))
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_each_list_of_allowed_words_is_spelled_by_its_surface(surface: Surface) -> None:
+    wrong = (Unknown("x"),)
+    draft = ClientTypeDraft(response_types=wrong, okta_app_type=Unknown("x"))
+    with pytest.raises(Invalid) as refusal:
+        rules.check_client_type(draft, ProviderType.OTHER)
+
+    texts = " ".join(text for _, _, text in violations(to_status(refusal.value, surface)))
+    assert words_of(ResponseType, surface) in texts
+    assert words_of(OktaAppType, surface) in texts
+
+
+@pytest.mark.parametrize(
+    ("surface", "unknown"),
+    [
+        pytest.param(client_type_service.SURFACE, "", id="native, where unknown words are numbers"),
+        pytest.param(dialect.SURFACE, "x" * 5000, id="REST"),
+        pytest.param(dialect.SURFACE, "\N{GRINNING FACE}" * 5000, id="REST and wide characters"),
+    ],
+)
+def test_the_biggest_refusal_of_a_client_type_fits_into_the_trailers(
+    surface: Surface, unknown: str
+) -> None:
+    words = tuple(Unknown(f"{-(2**31) + number}{unknown}") for number in range(500))
+    draft = ClientTypeDraft(
+        name="x" * 5000,
+        description="x" * 5000,
+        response_types=words,
+        grant_types=words,
+        token_endpoint_auth_method=words[0],
+        okta_app_type=words[0],
+    )
+    with pytest.raises(Invalid) as refusal:
+        rules.check_client_type(draft, ProviderType.OKTA)
+
+    assert size_in_trailers(to_status(refusal.value, surface)) < TRAILERS
+
+
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}"], ids=ascii)
+def test_the_biggest_refusal_of_a_mask_fits_into_the_trailers(character: str) -> None:
+    mask = FieldMask(paths=[f"{number}{character * 5000}" for number in range(500)])
+    with pytest.raises(Invalid) as refusal:
+        masked_fields(mask, client_type_pb2.ClientType(), rules.CLIENT_TYPE_FIELDS)
+    status = to_status(refusal.value, client_type_service.SURFACE)
+
+    assert size_in_trailers(status) < TRAILERS
+
+
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}"], ids=ascii)
+@pytest.mark.parametrize(
+    "text", ["{} = a", "'{}' = a", "name = a '{}'", "type = '{}'", "name : a AND {} = a"]
+)
+def test_the_biggest_refusal_of_a_filter_fits_into_the_trailers(text: str, character: str) -> None:
+    fields: filters.Fields = {"type": filters.WordField(PROVIDER_TYPE), "name": filters.TextField()}
+    with pytest.raises(Invalid) as refusal:
+        filters.parse(text.format(character * 2000), fields)
+    status = to_status(refusal.value, provider_service.SURFACE)
+
+    assert size_in_trailers(status) < TRAILERS
+
+
+def test_a_refusal_never_shows_a_secret() -> None:
+    token = SECRET * 1000
+    draft = ProviderDraft(well_known_uri="x", registration_access_token=token)
+    with pytest.raises(Invalid) as refusal:
+        rules.check_provider(draft)
+    status = to_status(refusal.value, dialect.SURFACE)
+
+    assert "RegistrationAccessToken" in [field for field, _, _ in violations(status)]
+    assert SECRET not in str(status)
+    assert SECRET not in repr(refusal.value)
+    assert SECRET not in repr(refusal.value.violations)
+
+
+def test_a_uri_with_a_password_is_refused_without_showing_it() -> None:
+    draft = ProviderDraft(
+        name="n", type=ProviderType.OTHER, well_known_uri=f"https://u:{SECRET}@idp.test/"
+    )
+    with pytest.raises(Invalid) as refusal:
+        rules.check_provider(draft)
+
+    assert SECRET not in str(to_status(refusal.value, PLAIN))
+
+
+def test_no_form_of_a_provider_prints_its_token() -> None:
+    draft = ProviderDraft(
+        name="n",
+        type=ProviderType.OTHER,
+        well_known_uri="https://idp.test/",
+        registration_access_token=SECRET,
+    )
+    spec = rules.check_provider(draft)
+    row = ProviderRow(**asdict(spec))
+
+    assert isinstance(spec, ProviderSpec)
+    assert spec.registration_access_token == SECRET
+    for form in (draft, spec, row):
+        assert "idp.test" in repr(form)
+        assert SECRET not in f"{form} {form!r}"
