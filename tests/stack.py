@@ -55,6 +55,7 @@ class Stack:
         return f"http://127.0.0.1:{self.http_port}/portal-api"
 
     def start(self) -> "Stack":
+        self.out.write_text("")
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "portal_server", "up"],

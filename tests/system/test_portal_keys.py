@@ -1,0 +1,48 @@
+"""`portal keys`: makes, lists and revokes keys."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stack import portal
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    found = {"PORTAL_DATABASE_URL": f"sqlite:///{tmp_path}/portal.db"}
+    assert portal("migrate", **found).returncode == 0
+    return found
+
+
+def test_a_key_is_shown_once_listed_by_name_and_revoked(settings: dict[str, str]) -> None:
+    key = portal("keys", "create", "--role", "viewer", "--note", "dashboard", **settings).stdout
+    name = key.split("_")[1]
+    listed = portal("keys", "list", **settings).stdout
+    revoked = portal("keys", "revoke", name, **settings)
+    after = portal("keys", "list", **settings).stdout
+
+    assert re.fullmatch(r"oap_\w{8}_\w{32}\n", key)
+    assert re.search(rf"^{name} +viewer +\S+ \S+ +- +dashboard$", listed, re.MULTILINE)
+    assert key.strip() not in listed
+    assert (revoked.returncode, revoked.stdout) == (0, "")
+    assert re.search(rf"^{name} +viewer +\S+ \S+ +\S+ \S+ +dashboard$", after, re.MULTILINE)
+
+
+def test_a_key_is_an_admins_unless_told(settings: dict[str, str]) -> None:
+    portal("keys", "create", **settings)
+
+    assert "admin" in portal("keys", "list", **settings).stdout
+
+
+def test_a_key_that_there_is_not_is_one_clear_line(settings: dict[str, str]) -> None:
+    done = portal("keys", "revoke", "nobody", **settings)
+
+    assert (done.returncode, done.stderr) == (1, "portal: no key nobody that is good\n")
+
+
+def test_a_database_without_a_schema_is_one_clear_line(tmp_path: Path) -> None:
+    done = portal("keys", "list", PORTAL_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+
+    assert done.returncode == 1
+    assert done.stderr == "portal: the database has no schema, not 0001: run `portal migrate`\n"

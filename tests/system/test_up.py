@@ -1,0 +1,275 @@
+"""`portal up` as people run it: how it starts, what it says, how it stops."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from postgres import free_port
+from stack import ENVIRONMENT, ROOT, Stack, portal
+
+CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+CLIENT_TYPES = "/oauth-providers/1/client-types"
+KEY = re.compile(r"oap_\w{8}_\w{32}")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own, not started, without an admin key in the settings."""
+    stack = Stack(tmp_path, PORTAL_ADMIN_KEY="")
+    yield stack
+    if stack.process:
+        stack.stop()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Stack]:
+    """A started stack of the test's own."""
+    stack = Stack(tmp_path).start()
+    yield stack
+    stack.stop()
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def alive(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_the_first_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
+    own.start()
+    said = own.out.read_text()
+    [key] = set(KEY.findall(said))
+    curl = shlex.split(said[said.index("curl ") : said.index("The same by gRPC")])
+    url, body = curl[curl.index("--url") + 1], curl[curl.index("--data") + 1]
+    headers = dict(curl[n + 1].split(": ") for n, word in enumerate(curl) if word == "--header")
+    answer = httpx.post(url, content=body, headers=headers)
+
+    assert f"REST       http://localhost:{own.http_port}/portal-api\n" in said
+    assert f"gRPC       localhost:{own.grpc_port}, " in said
+    assert f"Data       {own.folder}/portal.db\n" in said
+    assert headers["Authorization"] == key
+    assert answer.json()["Name"] == "Server-side application"
+    assert "portal.oauth.v1.ClientTypeService/CreateClientType" in said
+    assert key not in own.err.read_text()
+
+
+def test_a_second_start_keeps_the_data_and_does_not_show_the_key_again(own: Stack) -> None:
+    own.start()
+    [key] = set(KEY.findall(own.out.read_text()))
+    with own.client(key) as rest:
+        created = rest.post(CLIENT_TYPES, json=CLIENT_TYPE).json()
+    first = own.stop()
+    start = time.monotonic()
+    own.start()
+    took = time.monotonic() - start
+    with own.client(key) as rest:
+        found = rest.get(CLIENT_TYPES).json()
+        providers = rest.get("/oauth-providers").json()
+
+    assert first == 0
+    assert found == [created]
+    assert len(providers) == 1
+    assert took < 10
+    assert not KEY.search(own.out.read_text() + own.err.read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_stops_everything(own: Stack, number: signal.Signals) -> None:
+    own.start()
+    children = own.children()
+    status = own.stop(number)
+
+    assert status == 0
+    assert set(children) == {"envoy", "server"}
+    assert not [name for name, process_id in children.items() if alive(process_id)]
+    assert not [p for p in (own.http_port, own.grpc_port, own.admin_port) if listening(p)]
+    assert "Traceback" not in own.err.read_text()
+
+
+def test_a_call_in_flight_is_answered_before_the_stop(running: Stack) -> None:
+    own = running
+    answers: list[httpx.Response] = []
+
+    def post() -> None:
+        with own.client() as rest:
+            answers.append(rest.post(CLIENT_TYPES, json=CLIENT_TYPE))
+
+    thread = threading.Thread(target=post)
+    with own.locked_database():
+        thread.start()
+        time.sleep(0.5)
+        assert own.process
+        own.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        refused = not listening(own.http_port)
+    thread.join(10)
+
+    assert own.stop() == 0
+    assert [answer.status_code for answer in answers] == [200]
+    assert refused
+
+
+def test_no_call_is_dropped_by_a_stop_under_load(running: Stack) -> None:
+    own = running
+    ends: Counter[str] = Counter()
+
+    def load() -> None:
+        with own.client() as rest:
+            while True:
+                try:
+                    ends[str(rest.post(CLIENT_TYPES, json=CLIENT_TYPE).status_code)] += 1
+                except httpx.ConnectError:
+                    ends["refused"] += 1
+                    return
+                except httpx.HTTPError as error:
+                    ends[repr(error)] += 1
+                    return
+
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    status = own.stop()
+    for thread in threads:
+        thread.join(10)
+    own.start()
+    with own.client() as rest:
+        pages = (rest.get(f"{CLIENT_TYPES}?per_page=1000&page={n}").json() for n in range(1, 99))
+        stored = sum(len(page) for page in iter(lambda: next(pages), []))
+
+    assert status == 0
+    assert set(ends) == {"200", "refused"}
+    assert stored == ends["200"] > 0
+
+
+def test_a_killed_supervisor_leaves_no_process_behind(own: Stack) -> None:
+    own.start()
+    children = own.children()
+    own.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(map(alive, children.values())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert not [name for name, process_id in children.items() if alive(process_id)]
+
+
+def refusal(stack: Stack, **settings: str) -> str:
+    """What `portal up` says on standard error when it does not start."""
+    done = portal("up", **(stack.settings | settings))
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not [p for p in (stack.http_port, stack.grpc_port, stack.admin_port) if listening(p)]
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["PORTAL_HTTP_PORT", "PORTAL_GRPC_PORT", "PORTAL_ENVOY_ADMIN_PORT"]
+)
+def test_a_taken_port_is_one_clear_line(own: Stack, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refusal(own, **{name: str(port)})
+
+    assert said == (
+        f"portal: cannot listen on 127.0.0.1:{port}: Address already in use; set {name}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        pytest.param({"PORTAL_HTTP_PORT": "x"}, "PORTAL_HTTP_PORT: ", id="no number"),
+        pytest.param({"PORTAL_GRPC_PORT": "70000"}, "PORTAL_GRPC_PORT: ", id="no port"),
+        pytest.param({"PORTAL_HOST": "nowhere"}, "PORTAL_HOST: ", id="no address"),
+        pytest.param({"PORTAL_LOG_LEVEL": "LOUD"}, "PORTAL_LOG_LEVEL: ", id="no level"),
+        pytest.param({"PORTAL_DATABASE_URL": "mysql://x"}, "PORTAL_DATABASE_URL: ", id="no db"),
+        pytest.param({"PORTAL_ADMIN_KEY": "a b"}, "PORTAL_ADMIN_KEY: ", id="no key"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_line(own: Stack, settings: dict[str, str], text: str) -> None:
+    assert refusal(own, **settings).startswith(f"portal: {text}")
+
+
+def test_two_equal_ports_are_one_clear_line(own: Stack) -> None:
+    port = str(free_port())
+
+    assert "must differ" in refusal(own, PORTAL_HTTP_PORT=port, PORTAL_GRPC_PORT=port)
+
+
+def test_a_data_folder_that_cannot_be_is_one_clear_line(own: Stack) -> None:
+    file = own.folder / "file"
+    file.write_text("")
+    said = refusal(own, PORTAL_DATABASE_URL=f"sqlite:///{file}/portal.db")
+
+    assert said == f"portal: {file}: File exists\n"
+
+
+def test_a_database_of_a_newer_version_is_one_clear_line(own: Stack) -> None:
+    import sqlite3  # noqa: PLC0415
+
+    portal("migrate", **own.settings)
+    with sqlite3.connect(own.folder / "portal.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+
+    assert refusal(own) == (
+        "portal: the database has schema 9999, which only a newer version knows\n"
+    )
+
+
+def test_a_folder_without_a_project_is_one_clear_line(own: Stack, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ROOT / ".venv/bin/portal", "up"] if (ROOT / ".venv").exists() else ["portal", "up"],
+        env=ENVIRONMENT | own.settings,
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "portal: no envoy.yaml in this folder: start where the project is\n"
+
+
+def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
+    done = portal("serve", **own.settings)
+
+    assert done.returncode == 1
+    assert done.stderr == "portal: the database has no schema, not 0001: run `portal migrate`\n"
+
+
+def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None:
+    portal("migrate", **own.settings)
+    process = subprocess.Popen(
+        [ENVIRONMENT["PATH"].split(":")[0] + "/python", "-m", "portal_server", "serve"],
+        env=ENVIRONMENT | own.settings,
+        cwd=ROOT,
+    )
+    deadline = time.monotonic() + 20
+    while not listening(own.grpc_port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    up = listening(own.grpc_port)
+    os.kill(process.pid, signal.SIGTERM)
+
+    assert up
+    assert process.wait(20) == 0
