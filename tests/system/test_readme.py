@@ -1,6 +1,5 @@
 """What the README and the Makefile say is so."""
 
-import os
 import re
 import shlex
 import subprocess
