@@ -59,7 +59,13 @@ def test_the_seed_call_works_as_it_is_shown(stack: Stack) -> None:
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(makefile.partition(".PHONY: ")[2].partition("\n")[0].split())
-    shown = subprocess.run(["make", "help"], cwd=ROOT, text=True, capture_output=True, check=True)
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     described = dict(re.findall(r"^(\S+) +(.+)$", shown.stdout, re.MULTILINE))
 
     assert set(described) == targets
