@@ -67,3 +67,17 @@ def test_a_server_that_hangs_is_504_and_then_503(own_stack: Stack) -> None:
     assert slow.json() == {"errors": ["the service did not answer in time"]}
     assert away.json() == AWAY
     assert (health.status_code, health.json()) == (503, AWAY)
+
+
+def test_a_storage_that_is_held_too_long_is_504_and_nothing_is_written(own_stack: Stack) -> None:
+    path = "/oauth-providers/1/client-types"
+    with own_stack.client() as rest:
+        with own_stack.locked_database():
+            slow = rest.post(path, json=CLIENT_TYPE)
+            read = rest.get(path)
+        after = rest.get(path)
+
+    assert slow.status_code == 504
+    assert slow.json() == {"errors": ["the storage did not answer in time"]}
+    assert (read.status_code, read.json()) == (200, [])
+    assert after.json() == []

@@ -11,7 +11,6 @@ from portal_server.domain.calls import wanted_while
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
-    Deadlock,
     Exhausted,
     PortalError,
     Precondition,
@@ -109,9 +108,7 @@ def test_a_refused_write_fails_no_neighbour() -> None:
     assert ledger.commits == 2
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("bug"), Precondition("NO", "late"), Aborted("A", "a")], ids=repr
-)
+@pytest.mark.parametrize("error", [RuntimeError("bug"), Precondition("NO", "late")], ids=repr)
 def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
     error: Exception,
 ) -> None:
@@ -138,7 +135,7 @@ def test_a_write_that_lost_against_another_runs_again_three_times_at_most(
         transaction.add("unlucky")
         if lost < losses:
             lost += 1
-            raise Deadlock("D", "d")
+            raise Aborted("A", "lost")
         return "done"
 
     ledger = Ledger()
@@ -146,7 +143,7 @@ def test_a_write_that_lost_against_another_runs_again_three_times_at_most(
 
     assert a == "a"
     assert (result == "done") is done
-    assert isinstance(result, Deadlock) is not done
+    assert isinstance(result, Aborted) is not done
     assert ledger.committed.count("unlucky") == done
 
 
@@ -158,10 +155,10 @@ def test_a_commit_that_fails_fails_all_and_runs_nothing_again() -> None:
         return transaction.add("x")
 
     ledger = Ledger()
-    ledger.break_commit = Deadlock("D", "nobody knows")
+    ledger.break_commit = Aborted("A", "nobody knows")
     results = together(ledger, work, work)
 
-    assert [type(result) for result in results] == [Deadlock, Deadlock]
+    assert [type(result) for result in results] == [Aborted, Aborted]
     assert len(runs) == 2
     assert ledger.committed == []
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine
 
 from portal_server.catalog import Catalog
-from portal_server.domain.errors import Aborted
+from portal_server.domain.errors import DeadlineExceeded
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.domain.rules import check_provider
 from portal_server.storage import engine as engine_module
@@ -77,7 +77,7 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
-def test_a_write_lock_that_is_held_too_long_aborts_the_write_and_lets_reads_pass(
+def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "LOCK_TIMEOUT_S", 0.3)
@@ -88,7 +88,7 @@ def test_a_write_lock_that_is_held_too_long_aborts_the_write_and_lets_reads_pass
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         start = monotonic()
-        with pytest.raises(Aborted) as refusal:
+        with pytest.raises(DeadlineExceeded) as refusal:
             catalog.create_provider(PROVIDER)
         waited = monotonic() - start
         seen = catalog.list_providers((), Slice(limit=5)).items
@@ -96,7 +96,7 @@ def test_a_write_lock_that_is_held_too_long_aborts_the_write_and_lets_reads_pass
 
     assert 0.2 < waited < 2
     assert seen == []
-    assert refusal.value.reason == "CONCURRENT_CHANGE"
+    assert refusal.value.reason == "STORAGE_TIMEOUT"
     assert not re.search("sqlite|database|locked", str(refusal.value), re.IGNORECASE)
     assert catalog.get_provider(created.id) == created
     engine.dispose()

@@ -58,7 +58,6 @@ CODES = {
     "Forbidden": "PERMISSION_DENIED",
     "Exhausted": "RESOURCE_EXHAUSTED",
     "Aborted": "ABORTED",
-    "Deadlock": "ABORTED",
     "Unavailable": "UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Abandoned": "CANCELLED",

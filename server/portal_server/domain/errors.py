@@ -8,7 +8,6 @@ PortalError
  +- Forbidden         a good key that may not do this
  +- Exhausted         a limit of this server is reached
  +- Aborted           lost against a concurrent call; try again
- |   +- Deadlock       likewise, and so at once
  +- Unavailable       the storage is away; try again
  +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
@@ -116,11 +115,7 @@ class Exhausted(PortalError):
 
 
 class Aborted(PortalError):
-    """A concurrent call won; the same call may succeed now."""
-
-
-class Deadlock(Aborted):
-    """It waited for a concurrent call that waited for it, or read what that one changed."""
+    """It met a concurrent call, and that one won; the same call may succeed now."""
 
 
 class Unavailable(PortalError):

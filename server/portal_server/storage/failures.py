@@ -15,7 +15,6 @@ from sqlalchemy import exc
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
-    Deadlock,
     Exhausted,
     PortalError,
     Unavailable,
@@ -25,22 +24,21 @@ log = logging.getLogger(__name__)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: dict[str, type[PortalError]] = {
-    "40001": Deadlock,  # serialization_failure
-    "40P01": Deadlock,  # deadlock_detected
-    "55P03": Aborted,  # lock_not_available: lock_timeout has passed
+    "40001": Aborted,  # serialization_failure
+    "40P01": Aborted,  # deadlock_detected
+    "55P03": DeadlineExceeded,  # lock_not_available: lock_timeout has passed
     "57014": DeadlineExceeded,  # query_canceled: statement_timeout has passed
     "53100": Exhausted,  # disk_full
     "53200": Exhausted,  # out_of_memory
 }
 # https://www.sqlite.org/rescode.html
 _BY_SQLITE_NAME: dict[str, type[PortalError]] = {
-    "SQLITE_BUSY": Aborted,
-    "SQLITE_LOCKED": Aborted,
+    "SQLITE_BUSY": DeadlineExceeded,  # another process has held the lock all the time
+    "SQLITE_LOCKED": DeadlineExceeded,
     "SQLITE_FULL": Exhausted,
 }
 _TEXTS: dict[type[PortalError], tuple[str, str]] = {
-    Aborted: ("CONCURRENT_CHANGE", "another call holds the same data; try again"),
-    Deadlock: ("CONCURRENT_CHANGE", "another call changed the same data; try again"),
+    Aborted: ("CONCURRENT_CHANGE", "another call changed the same data; try again"),
     DeadlineExceeded: ("STORAGE_TIMEOUT", "the storage did not answer in time"),
     Exhausted: ("STORAGE_EXHAUSTED", "the storage is full or has no free connection"),
     Unavailable: ("STORAGE_UNAVAILABLE", "the storage is not available; try again"),

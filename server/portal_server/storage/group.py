@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from portal_server.domain.calls import still_wanted
 from portal_server.domain.errors import (
     Abandoned,
-    Deadlock,
+    Aborted,
     Exhausted,
     PortalError,
     Unavailable,
@@ -72,7 +72,7 @@ class _Job:
 
     def may_run_again(self) -> bool:
         """Whether what failed it is gone when it is tried again: it lost against another."""
-        return isinstance(self.error, Deadlock) and self._tries < MAX_TRIES
+        return isinstance(self.error, Aborted) and self._tries < MAX_TRIES
 
 
 class GroupCommit:

@@ -26,7 +26,6 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Forbidden: Code.PERMISSION_DENIED,
     errors.Exhausted: Code.RESOURCE_EXHAUSTED,
     errors.Aborted: Code.ABORTED,
-    errors.Deadlock: Code.ABORTED,
     errors.Unavailable: Code.UNAVAILABLE,
     errors.Abandoned: Code.CANCELLED,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
