@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
     open_reflection: bool = True
     threads: int = Field(default=16, ge=1, le=1024)
+    one_core: bool = True
     stop_seconds: float = Field(default=15, ge=0, le=600)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
