@@ -13,7 +13,7 @@ PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ipro
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format protos protos-export baseline lock clean
+.PHONY: help run test test-crash check format protos protos-export baseline lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ run: .venv/run build/portal.binpb ## Run the whole system: gRPC server, Envoy, S
 
 test: .venv/dev build/portal.binpb ## Run every test
 	@$(BIN)/python -m pytest
+
+test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load, compare what was told and stored
+	@$(BIN)/python -m pytest -m crash -s tests/crash
 
 check: .venv/dev build/portal.binpb ## Formatting, lint, types, architecture, protos, generated files
 	$(BIN)/ruff format --check
