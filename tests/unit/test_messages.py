@@ -43,7 +43,7 @@ def test_without_a_page_token_a_list_starts_at_its_first_row() -> None:
     assert slice_of(List(page_size=7), 1) == Slice(limit=7, after=0)
 
 
-@pytest.mark.parametrize(("asked", "size"), [(0, 50), (1, 1), (1000, 1000), (2**31 - 1, 1000)])
+@pytest.mark.parametrize(("asked", "size"), [(0, 50), (1, 1), (200, 200), (2**31 - 1, 200)])
 def test_the_size_of_a_page_is_the_rules_with_or_without_a_token(asked: int, size: int) -> None:
     token = page_token(1, List(), 1)
 

@@ -34,11 +34,13 @@ MAX_URI = 2048
 MAX_TOKEN = 4096
 MAX_FILTER = 2048
 
-# A page: big enough to move a portal in a few calls, small enough that one
-# answer of full rows stays under Envoy's and gRPC's message limits.
-MAX_PAGE_SIZE = 1000
+# So many rows, each as long as may be, are a message that every gRPC client
+# takes: 4 MiB unless it is told otherwise.
+MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
-# The REST dialect's numbers; the page's limit keeps the row's offset in 64 bits.
+# The REST dialect's numbers. Its rows are messages of their own; the page's
+# limit keeps the offset of a row in 64 bits.
+MAX_PER_PAGE = 1000
 DEFAULT_PER_PAGE = 20
 MAX_PAGE_NUMBER = 2**31 - 1
 
@@ -147,9 +149,9 @@ def check_numbered_page(*, per_page: int | None, page: int | None, limit: int | 
     """
     broken: list[Violation] = []
     for field, given, most in (
-        ("per_page", per_page, MAX_PAGE_SIZE),
+        ("per_page", per_page, MAX_PER_PAGE),
         ("page", page, MAX_PAGE_NUMBER),
-        ("limit", limit, MAX_PAGE_SIZE),
+        ("limit", limit, MAX_PER_PAGE),
     ):
         if given is not None and not 1 <= given <= most:
             message = f"must be between 1 and {most}"

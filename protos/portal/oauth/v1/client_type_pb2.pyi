@@ -312,8 +312,8 @@ class ListClientTypesRequest(_message.Message):
     provider_id: _builtins.int
     """The provider whose client types are listed."""
     page_size: _builtins.int
-    """The most client types to return. 0 stands for 50; above 1000 is taken as
-    1000 (AIP-158).
+    """The most client types to return. 0 stands for 50; above 200 is taken as
+    200 (AIP-158).
     """
     page_token: _builtins.str
     """next_page_token of the page before. provider_id and filter must be the

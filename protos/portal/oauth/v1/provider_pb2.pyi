@@ -181,8 +181,8 @@ class ListProvidersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The most providers to return. 0 stands for 50; above 1000 is taken as
-    1000 (AIP-158).
+    """The most providers to return. 0 stands for 50; above 200 is taken as
+    200 (AIP-158).
     """
     page_token: _builtins.str
     """next_page_token of the page before. The filter must be the same as there."""
