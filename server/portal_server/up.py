@@ -33,8 +33,9 @@ from portal_server.storage.schema import migrate
 from portal_server.storage.store import Store
 
 _READY_SECONDS = 30
-# A child that dies sooner than this after its start will die again.
+# A child that dies sooner than this after its start, so often in a row, will die again.
 _SHORT_LIFE_SECONDS = 5
+_SHORT_LIVES = 3
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -114,6 +115,7 @@ class _Child:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._short_lives = 0
 
     def start(self) -> None:
         self._started = time.monotonic()
@@ -133,9 +135,11 @@ class _Child:
             raise UpError(f"{self._name} ended with status {self._process.returncode}")
 
     def keep_alive(self) -> None:
-        """Start it again when it has ended, unless it ended at once."""
+        """Start it again when it has ended, unless it keeps ending at once."""
         if self._process and self._process.poll() is not None:
-            if time.monotonic() - self._started < _SHORT_LIFE_SECONDS:
+            short = time.monotonic() - self._started < _SHORT_LIFE_SECONDS
+            self._short_lives = self._short_lives + 1 if short else 0
+            if self._short_lives > _SHORT_LIVES:
                 self.require_alive()
             print(f"{self._name} ended and is started again", file=sys.stderr, flush=True)
             self.start()
