@@ -1,5 +1,6 @@
 """ClientTypeService over a real channel."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -276,7 +277,11 @@ def test_okta_needs_an_app_type(portal: Portal) -> None:
 @pytest.mark.parametrize(
     ("method", "request_", "fields"),
     [
-        ("CreateClientType", pb.CreateClientTypeRequest(), ["provider_id"]),
+        (
+            "CreateClientType",
+            pb.CreateClientTypeRequest(client_type=pb.ClientType(**MINIMAL)),
+            ["provider_id"],
+        ),
         ("GetClientType", pb.GetClientTypeRequest(), ["provider_id", "id"]),
         ("ListClientTypes", pb.ListClientTypesRequest(), ["provider_id"]),
         (
@@ -296,3 +301,189 @@ def test_an_id_that_is_not_given_is_required(
 
     assert refusal.fields == fields
     assert {violation.reason for violation in refusal.violations} == {"REQUIRED"}
+
+
+ENUMS: list[tuple[str, Any]] = [
+    ("response_types", pb.ResponseType),
+    ("grant_types", pb.GrantType),
+    ("token_endpoint_auth_method", pb.TokenEndpointAuthMethod),
+    ("okta_app_type", pb.OktaAppType),
+]
+LISTS = ("response_types", "grant_types")
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [(field, name) for field, enum in ENUMS for name in enum.keys()[1:]],
+)
+def test_every_value_of_every_enum_comes_back_as_it_was_given(
+    portal: Portal, field: str, name: str
+) -> None:
+    value = dict(ENUMS)[field].Value(name)
+    given = [value] if field in LISTS else value
+    created = create(portal, provider_of(portal), **{field: given})
+    read = get(portal, created)
+
+    assert getattr(read, field) == given
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_a_list_of_all_values_keeps_the_order_that_it_was_given_in(
+    portal_on_each: Portal, field: str
+) -> None:
+    given = dict(ENUMS)[field].values()[:0:-1]
+    created = create(portal_on_each, provider_of(portal_on_each), **{field: given * 2})
+
+    assert list(getattr(created, field)) == given
+    assert list(getattr(get(portal_on_each, created), field)) == given
+
+
+@pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
+@pytest.mark.parametrize(("field", "enum"), ENUMS, ids=lambda p: p if isinstance(p, str) else "")
+def test_a_number_that_an_enum_does_not_have_is_refused_with_those_that_it_has(
+    portal: Portal, field: str, enum: Any, number: int
+) -> None:
+    given = [1, number] if field in LISTS else number
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, provider_of(portal), **{field: given})
+    [violation] = Refusal(error.value).violations
+
+    assert (violation.field, violation.reason) == (f"client_type.{field}", "UNKNOWN_VALUE")
+    assert f'"{number}"' in violation.description
+    assert violation.description.endswith("allowed: " + ", ".join(enum.keys()[1:]))
+
+
+@pytest.mark.parametrize("field", LISTS)
+@pytest.mark.parametrize("given", [[0], [1, 0], [0, 1]], ids=str)
+def test_unspecified_is_refused_wherever_it_is_in_a_list(
+    portal: Portal, field: str, given: list[int]
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, provider_of(portal), **{field: given})
+    [violation] = Refusal(error.value).violations
+
+    assert (violation.field, violation.reason) == (f"client_type.{field}", "UNKNOWN_VALUE")
+    assert "_UNSPECIFIED" in violation.description.split(";")[0]
+    assert "_UNSPECIFIED" not in violation.description.split(";")[1]
+
+
+def test_the_times_are_those_of_the_calls(portal_on_each: Portal) -> None:
+    start = time.time()
+    created = create(portal_on_each, provider_of(portal_on_each))
+    between = time.time()
+    updated = update(portal_on_each, created, name="n")
+    end = time.time()
+
+    assert start - 0.001 < created.create_time.ToNanoseconds() / 1e9 < between + 0.001
+    assert between - 0.001 < updated.update_time.ToNanoseconds() / 1e9 < end + 0.001
+    assert updated.create_time == created.create_time
+    assert get(portal_on_each, created) == updated
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        pytest.param("n" * 255, "d" * 4096, id="as long as can be"),
+        pytest.param("\U0001f600" * 255, "\U0001f600" * 4096, id="characters, not bytes"),
+        pytest.param("'; DROP TABLE client_type; --", '"\\%_\n\t', id="what SQL minds"),
+        pytest.param("  a b  ", " ", id="blanks are kept"),
+    ],
+)
+def test_a_text_comes_back_as_it_was_given(
+    portal_on_each: Portal, name: str, description: str
+) -> None:
+    created = create(
+        portal_on_each, provider_of(portal_on_each), name=name, description=description
+    )
+    read = get(portal_on_each, created)
+
+    assert (read.name, read.description) == (name, description)
+
+
+def test_a_full_replacement_that_lacks_what_is_required_is_refused(portal: Portal) -> None:
+    created = create(portal, provider_of(portal), **FULL)
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created, "*", description="only this")
+
+    assert Refusal(error.value).fields == [
+        "client_type.name",
+        "client_type.response_types",
+        "client_type.grant_types",
+    ]
+    assert get(portal, created) == created
+
+
+def test_a_field_that_the_mask_does_not_name_is_not_even_checked(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+    updated = update(portal, created, "description", description="d", grant_types=[99])
+
+    assert (updated.description, updated.grant_types) == ("d", created.grant_types)
+
+
+def test_a_refused_mask_names_what_was_not_known_and_what_may_be(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created, "nope", "name", "wrong")
+    [violation] = Refusal(error.value).violations
+
+    assert violation.reason == "UNKNOWN_FIELD"
+    assert all(word in violation.description for word in ('"nope"', '"wrong"', "grant_types"))
+    assert '"name"' not in violation.description
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields"),
+    [
+        pytest.param(("okta_app_type",), {}, id="it is named and empty"),
+        pytest.param(("*",), MINIMAL, id="a full replacement does not give it"),
+        pytest.param(("okta_app_type",), {"okta_app_type": 99}, id="it is unknown"),
+    ],
+)
+def test_a_client_type_of_okta_keeps_an_app_type(
+    portal_on_each: Portal, paths: tuple[str, ...], fields: dict[str, Any]
+) -> None:
+    okta = provider_of(portal_on_each, provider_pb2.PROVIDER_TYPE_OKTA)
+    created = create(portal_on_each, okta, okta_app_type=pb.OKTA_APP_TYPE_WEB)
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal_on_each, created, *paths, **fields)
+
+    assert Refusal(error.value).fields == ["client_type.okta_app_type"]
+    assert get(portal_on_each, created) == created
+    assert update(portal_on_each, created, name="n").okta_app_type == pb.OKTA_APP_TYPE_WEB
+
+
+def test_an_update_cannot_move_a_client_type_to_another_provider(portal: Portal) -> None:
+    created = create(portal, provider_of(portal))
+    other = provider_of(portal)
+    stray = pb.ClientType(id=created.id, provider_id=other)
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, stray, "provider_id", "name", name="n")
+    of_other = portal.client_types.ListClientTypes(pb.ListClientTypesRequest(provider_id=other))
+
+    assert Refusal(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
+    assert not of_other.client_types
+    assert get(portal, created) == created
+
+
+@pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
+def test_a_provider_that_there_is_not_is_not_found_by_any_method(
+    portal_on_each: Portal, id_: int
+) -> None:
+    stub = portal_on_each.client_types
+    calls: list[Callable[[], object]] = [
+        lambda: create(portal_on_each, id_),
+        lambda: get(portal_on_each, pb.ClientType(id=1, provider_id=id_)),
+        lambda: update(portal_on_each, pb.ClientType(id=1, provider_id=id_), name="n"),
+        lambda: stub.ListClientTypes(pb.ListClientTypesRequest(provider_id=id_)),
+        lambda: stub.DeleteClientType(pb.DeleteClientTypeRequest(provider_id=id_, id=1)),
+    ]
+    refusals = []
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as error:
+            call()
+        refusals.append(Refusal(error.value))
+
+    assert {refusal.code for refusal in refusals} == {grpc.StatusCode.NOT_FOUND}
+    assert {refusal.reason for refusal in refusals} == {"PROVIDER_NOT_FOUND"}
+    assert {r.resource.resource_type for r in refusals} == {"provider"}
+    assert {r.resource.resource_name for r in refusals} == {str(id_)}

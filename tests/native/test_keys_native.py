@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -16,44 +15,20 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from conftest import Portal, serve, with_key
 from details import Refusal
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from own_server import started
+from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.keys import Role
 from stack import ADMIN_KEY
+from walk import METHODS, NAMES, each_method, method_id, send, status_of
 
-METHODS = [
-    method
-    for module in (client_type_pb2, provider_pb2, portal_rest_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
 LIST = provider_pb2.ListProvidersRequest()
-each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.full_name)
-
-
-def call(channel: grpc.Channel, method: MethodDescriptor) -> grpc.StatusCode:
-    """Call a method with an empty request; its status."""
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    kind = channel.unary_stream if method.server_streaming else channel.unary_unary
-    stub: Any = kind(
-        path,
-        request_serializer=GetMessageClass(method.input_type).SerializeToString,
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    try:
-        answer = stub(GetMessageClass(method.input_type)())
-        if method.server_streaming:
-            list(answer)
-    except grpc.RpcError as error:
-        return cast(grpc.Call, error).code()
-    return grpc.StatusCode.OK
 
 
 @each_method
 def test_every_method_needs_a_key(portal: Portal, method: MethodDescriptor) -> None:
-    assert call(portal.anonymous, method) == grpc.StatusCode.UNAUTHENTICATED
-    assert call(portal.channel, method) != grpc.StatusCode.UNAUTHENTICATED
+    assert status_of(portal.anonymous, method) == grpc.StatusCode.UNAUTHENTICATED
+    assert status_of(portal.channel, method) != grpc.StatusCode.UNAUTHENTICATED
 
 
 @each_method
@@ -61,7 +36,7 @@ def test_a_viewer_may_get_and_list_and_nothing_else(
     portal: Portal, method: MethodDescriptor
 ) -> None:
     viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
-    refused = call(viewer, method) == grpc.StatusCode.PERMISSION_DENIED
+    refused = status_of(viewer, method) == grpc.StatusCode.PERMISSION_DENIED
 
     assert refused == method.name.startswith(("Create", "Update", "Delete"))
     assert refused != method.name.startswith(("Get", "List"))
@@ -135,18 +110,11 @@ def services(channel: grpc.Channel) -> set[str]:
     return set(ProtoReflectionDescriptorDatabase(channel).get_services())
 
 
-OURS = {
-    "portal.oauth.v1.ClientTypeService",
-    "portal.oauth.v1.ProviderService",
-    "portal.rest.v1.PortalRestService",
-}
-
-
 def test_reflection_is_open_and_describes_every_service(portal: Portal) -> None:
     database = ProtoReflectionDescriptorDatabase(portal.anonymous)
     described = database.FindFileContainingSymbol("portal.oauth.v1.ClientType")
 
-    assert set(database.get_services()) == OURS | {
+    assert set(database.get_services()) == NAMES | {
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -168,13 +136,91 @@ def test_reflection_needs_a_key_when_it_is_closed(tmp_path: Path) -> None:
         with_a_key = services(grpc.intercept_channel(portal.anonymous, _AddKey()))
 
     assert Refusal(error.value).code == grpc.StatusCode.UNAUTHENTICATED
-    assert with_a_key > OURS
+    assert with_a_key > NAMES
 
 
-def test_health_is_open_and_knows_every_service(portal: Portal) -> None:
-    stub: Any = health_pb2_grpc.HealthStub(portal.anonymous)
-    found = {
-        name: stub.Check(health_pb2.HealthCheckRequest(service=name)).status for name in ("", *OURS)
-    }
+def test_health_needs_no_key_and_minds_no_wrong_one(portal: Portal) -> None:
+    request = health_pb2.HealthCheckRequest()
+    stubs: list[Any] = [
+        health_pb2_grpc.HealthStub(channel)
+        for channel in (portal.anonymous, with_key(portal.anonymous, "nope"))
+    ]
+    answers = [stub.Check(request) for stub in stubs]
 
-    assert set(found.values()) == {health_pb2.HealthCheckResponse.SERVING}
+    assert {answer.status for answer in answers} == {health_pb2.HealthCheckResponse.SERVING}
+
+
+def test_the_walk_finds_every_service_that_there_is() -> None:
+    assert len(METHODS) >= 20
+    assert {
+        "portal.oauth.v1.ClientTypeService",
+        "portal.oauth.v1.ProviderService",
+        "portal.rest.v1.PortalRestService",
+    } <= NAMES
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if not m.name.startswith(("Get", "List"))], ids=method_id
+)
+@pytest.mark.parametrize("message", [b"", b"\xff"], ids=["empty", "no message"])
+def test_a_viewer_is_told_that_its_role_may_not_before_anything_is_read(
+    portal: Portal, method: MethodDescriptor, message: bytes
+) -> None:
+    viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
+    with pytest.raises(grpc.RpcError) as error:
+        send(viewer, method, message)
+    refusal = Refusal(error.value)
+
+    assert refusal.code == grpc.StatusCode.PERMISSION_DENIED
+    assert refusal.reason == "ROLE_NOT_ALLOWED"
+    assert "viewer" in refusal.message
+
+
+@each_method
+def test_a_revoked_key_is_good_for_no_method(portal: Portal, method: MethodDescriptor) -> None:
+    key = portal.keyring.create(Role.ADMIN, "")
+    before = status_of(with_key(portal.anonymous, key), method)
+    portal.keyring.revoke(key.split("_")[1])
+
+    assert before != grpc.StatusCode.UNAUTHENTICATED
+    assert status_of(with_key(portal.anonymous, key), method) == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_viewer_reads_what_an_admin_writes_and_writes_nothing(portal: Portal) -> None:
+    viewer = ProviderServiceStub(
+        with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, "reads"))
+    )
+    draft = provider_pb2.Provider(
+        name="p", type=provider_pb2.PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/"
+    )
+    made = portal.providers.CreateProvider(provider_pb2.CreateProviderRequest(provider=draft))
+    draft.id, draft.name = made.id, "changed"
+    writes: list[tuple[Any, Any]] = [
+        (viewer.CreateProvider, provider_pb2.CreateProviderRequest(provider=draft)),
+        (viewer.UpdateProvider, provider_pb2.UpdateProviderRequest(provider=draft)),
+        (viewer.DeleteProvider, provider_pb2.DeleteProviderRequest(id=made.id)),
+    ]
+    codes = []
+    for write, request in writes:
+        with pytest.raises(grpc.RpcError) as error:
+            write(request)
+        codes.append(Refusal(error.value).code)
+
+    assert codes == [grpc.StatusCode.PERMISSION_DENIED] * 3
+    assert list(viewer.ListProviders(LIST).providers) == [made]
+    assert viewer.GetProvider(provider_pb2.GetProviderRequest(id=made.id)) == made
+
+
+def test_an_admin_key_of_the_settings_that_is_taken_away_is_good_no_more(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with serve(url) as portal:
+        portal.providers.ListProviders(LIST)
+        kept = portal.keyring.list()
+    with (
+        started(url) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        refusal = refusal_of(channel, ADMIN_KEY)
+
+    assert kept == []
+    assert refusal.reason == "KEY_INVALID"

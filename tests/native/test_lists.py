@@ -1,5 +1,6 @@
 """Pages and filters of the List methods."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -48,6 +49,23 @@ def walk(portal: Portal, provider_id: int, size: int, **fields: Any) -> list[str
             return names
 
 
+def calls_of_walk(portal: Portal, provider_id: int, size: int) -> int:
+    calls, token = 1, page(portal, provider_id, page_size=size).next_page_token
+    while token:
+        token = page(portal, provider_id, page_size=size, page_token=token).next_page_token
+        calls += 1
+    return calls
+
+
+def create_many(
+    portal: Portal, provider_id: int, count: int, *, prefix: str = "", **fields: Any
+) -> set[str]:
+    names = {f"{prefix}{n}" for n in range(count)}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: create(portal, provider_id, name, **fields), names))
+    return names
+
+
 def refusal_of(portal: Portal, provider_id: int, **fields: Any) -> Refusal:
     with pytest.raises(grpc.RpcError) as error:
         page(portal, provider_id, **fields)
@@ -64,10 +82,11 @@ def test_all_pages_together_are_the_list(portal: Portal, size: int) -> None:
         create(portal, provider_id, name)
 
     assert walk(portal, provider_id, size) == names
+    assert calls_of_walk(portal, provider_id, size) == -(-7 // size)
     assert len(page(portal, provider_id, page_size=size).client_types) == min(size, 7)
 
 
-def test_a_page_has_fifty_rows_unless_told_and_a_thousand_at_most(portal: Portal) -> None:
+def test_a_page_has_fifty_rows_unless_told(portal: Portal) -> None:
     provider_id = provider_of(portal)
     for n in range(51):
         create(portal, provider_id, str(n))
@@ -210,3 +229,232 @@ def test_providers_have_pages_and_filters_too(portal: Portal) -> None:
     assert [provider.name for provider in first.providers] == ["a"]
     assert [provider.name for provider in second.providers] == ["c"]
     assert second.next_page_token == ""
+
+
+def test_more_rows_than_a_page_has_at_most_are_more_than_one_page(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    names = create_many(portal, provider_id, 202)
+    first = page(portal, provider_id, page_size=201)
+    second = page(portal, provider_id, page_size=2_000_000_000, page_token=first.next_page_token)
+
+    assert (len(first.client_types), len(second.client_types)) == (200, 2)
+    assert {row.name for row in (*first.client_types, *second.client_types)} == names
+    assert second.next_page_token == ""
+
+
+def test_rows_as_long_as_can_be_fit_what_a_client_receives_unless_told(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    names = create_many(
+        portal,
+        provider_id,
+        260,
+        description="\U0001f600" * 4096,
+        response_types=pb.ResponseType.values()[1:],
+        grant_types=pb.GrantType.values()[1:],
+        prefix="\U0001f600" * 250,
+    )
+
+    assert set(walk(portal, provider_id, 1000)) == names
+
+
+def test_an_empty_list_has_no_rows_and_no_token(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    found = portal.providers.ListProviders(
+        provider_pb2.ListProvidersRequest(filter="type = PROVIDER_TYPE_OKTA")
+    )
+
+    assert page(portal, provider_id) == pb.ListClientTypesResponse()
+    assert found == provider_pb2.ListProvidersResponse()
+
+
+def test_a_page_may_be_of_another_size_than_the_one_before(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    for name in "abcdef":
+        create(portal, provider_id, name)
+    token = page(portal, provider_id, page_size=1).next_page_token
+    second = page(portal, provider_id, page_size=3, page_token=token)
+    third = page(portal, provider_id, page_token=second.next_page_token)
+
+    assert "".join(row.name for row in second.client_types) == "bcd"
+    assert "".join(row.name for row in third.client_types) == "ef"
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.just(("add", 0)),
+        st.tuples(st.just("delete"), st.integers(0, 20)),
+        st.tuples(st.just("page"), st.integers(1, 4)),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@given(before=st.integers(0, 8), steps=STEPS)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_page_has_the_rows_that_follow_the_page_before(
+    portal: Portal, before: int, steps: list[tuple[str, int]]
+) -> None:
+    provider_id = provider_of(portal)
+    rows = [create(portal, provider_id, "r") for _ in range(before)]
+    token, last, ended = "", 0, False
+    for step, number in steps:
+        if step == "add":
+            rows.append(create(portal, provider_id, "r"))
+        elif step == "delete" and rows:
+            portal.client_types.DeleteClientType(
+                pb.DeleteClientTypeRequest(provider_id=provider_id, id=rows.pop(number % len(rows)))
+            )
+        elif step == "page" and not ended:
+            found = page(portal, provider_id, page_size=number, page_token=token)
+            left = [row for row in rows if row > last]
+
+            assert [row.id for row in found.client_types] == left[:number]
+            assert bool(found.next_page_token) == (len(left) > number)
+
+            token, ended = found.next_page_token, not found.next_page_token
+            last = left[:number][-1] if left else last
+
+
+def good_token(portal: Portal, provider_id: int) -> str:
+    for name in "ab":
+        create(portal, provider_id, name)
+    return page(portal, provider_id, page_size=1).next_page_token
+
+
+def test_a_token_with_any_letter_changed_is_refused(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    token = good_token(portal, provider_id)
+    changed = [
+        token[:n] + ("A" if token[n] != "A" else "B") + token[n + 1 :] for n in range(len(token))
+    ]
+    refusals = [refusal_of(portal, provider_id, page_token=wrong) for wrong in changed]
+
+    assert [refusal.fields for refusal in refusals] == [["page_token"]] * len(token)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        pytest.param("{}AAAA", id="more bytes"),
+        pytest.param("{}!", id="a letter of no token at the end"),
+        pytest.param("\n{}", id="a newline before"),
+        pytest.param("{}{}", id="twice"),
+    ],
+)
+def test_a_token_with_junk_around_it_is_refused(portal: Portal, junk: str) -> None:
+    provider_id = provider_of(portal)
+    token = good_token(portal, provider_id)
+
+    assert refusal_of(portal, provider_id, page_token=junk.format(token, token)).fields == [
+        "page_token"
+    ]
+
+
+def test_a_token_of_providers_is_good_for_providers_only(portal: Portal) -> None:
+    provider_id = provider_of(portal)
+    provider_of(portal)
+    of_client_types = good_token(portal, provider_id)
+    of_providers = portal.providers.ListProviders(
+        provider_pb2.ListProvidersRequest(page_size=1)
+    ).next_page_token
+    wrong: list[dict[str, Any]] = [
+        {"page_token": of_client_types},
+        {"page_token": of_providers, "filter": 'name = "p"'},
+        {"page_token": "junk"},
+    ]
+    refused = []
+    for fields in wrong:
+        with pytest.raises(grpc.RpcError) as error:
+            portal.providers.ListProviders(provider_pb2.ListProvidersRequest(**fields))
+        refused.append(Refusal(error.value).fields)
+
+    assert refused == [["page_token"]] * 3
+    assert refusal_of(portal, provider_id, page_token=of_providers).fields == ["page_token"]
+
+
+PROVIDERS: dict[str, Any] = {
+    "Okta": provider_pb2.PROVIDER_TYPE_OKTA,
+    "okta": provider_pb2.PROVIDER_TYPE_KEYCLOAK,
+    "50%": provider_pb2.PROVIDER_TYPE_GLUU,
+    "a\\b": provider_pb2.PROVIDER_TYPE_OTHER,
+    "\U0001f600 'x'": provider_pb2.PROVIDER_TYPE_OTHER,
+}
+
+
+@pytest.mark.parametrize(
+    ("filter_", "names"),
+    [
+        pytest.param("", list(PROVIDERS), id="none"),
+        pytest.param("type = PROVIDER_TYPE_OKTA", ["Okta"], id="type is"),
+        pytest.param("type = okta", ["Okta"], id="type is, in the RFC's word"),
+        pytest.param("type != PROVIDER_TYPE_OTHER", list(PROVIDERS)[:3], id="type is not"),
+        pytest.param("name = okta", ["okta"], id="case counts"),
+        pytest.param("name : kta", ["Okta", "okta"], id="a part of the name"),
+        pytest.param('name : "%"', ["50%"], id="percent is no wildcard"),
+        pytest.param('name : "\\\\"', ["a\\b"], id="an escaped backslash"),
+        pytest.param('name : "\U0001f600"', ["\U0001f600 'x'"], id="beyond the BMP"),
+        pytest.param('name : "\'"', ["\U0001f600 'x'"], id="a quote in other quotes"),
+        pytest.param('name : ""', list(PROVIDERS), id="every name has nothing in it"),
+        pytest.param("name = nobody", [], id="nobody"),
+        pytest.param("name : kta AND type != okta", ["okta"], id="both conditions"),
+        pytest.param(" AND ".join(["name : a"] * 157), ["Okta", "okta", "a\\b"], id="very long"),
+    ],
+)
+def test_a_filter_finds_the_providers_that_meet_it(
+    portal_on_each: Portal, filter_: str, names: list[str]
+) -> None:
+    for name, type_ in PROVIDERS.items():
+        portal_on_each.providers.CreateProvider(
+            provider_pb2.CreateProviderRequest(
+                provider=provider_pb2.Provider(
+                    name=name, type=type_, well_known_uri="https://idp.test/"
+                )
+            )
+        )
+    found: list[str] = []
+    request = provider_pb2.ListProvidersRequest(page_size=2, filter=filter_)
+    while True:
+        answer = portal_on_each.providers.ListProviders(request)
+        found += [provider.name for provider in answer.providers]
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            break
+
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    ("filter_", "reason", "named"),
+    [
+        pytest.param("nope = 1", "MALFORMED", "name, type", id="a field"),
+        pytest.param("type = nope", "UNKNOWN_VALUE", "PROVIDER_TYPE_KEYCLOAK", id="a word"),
+        pytest.param("type : okta", "MALFORMED", "=", id="a comparison"),
+        pytest.param("name = x name = y", "MALFORMED", "AND", id="no AND"),
+        pytest.param("name = " + "x" * 2048, "TOO_LONG", "2048", id="its length"),
+        pytest.param("name = \U0001f600", "MALFORMED", "character", id="a bare emoji"),
+    ],
+)
+def test_a_bad_filter_of_providers_is_refused_with_what_is_right(
+    portal: Portal, filter_: str, reason: str, named: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        portal.providers.ListProviders(provider_pb2.ListProvidersRequest(filter=filter_))
+    [violation] = Refusal(error.value).violations
+
+    assert (violation.field, violation.reason) == ("filter", reason)
+    assert named in violation.description
+
+
+def test_a_list_names_all_that_is_wrong_with_it(portal: Portal) -> None:
+    refusal = refusal_of(
+        portal,
+        provider_of(portal),
+        page_size=-1,
+        page_token="junk",  # noqa: S106
+        filter="nope",
+    )
+
+    assert set(refusal.fields) == {"page_size", "page_token", "filter"}

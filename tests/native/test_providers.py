@@ -1,5 +1,6 @@
 """ProviderService over a real channel."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -152,3 +153,229 @@ def test_what_breaks_a_rule_is_refused_with_every_field_named(portal: Portal) ->
         "MALFORMED",
         "MALFORMED",
     ]
+
+
+FULL: dict[str, Any] = GIVEN | {"tls_insecure_skip_verify": True}
+ASSIGNED = (
+    "id",
+    "uid",
+    "registration_access_token_set",
+    "create_time",
+    "update_time",
+)
+
+
+def without_assigned(message: pb.Provider) -> pb.Provider:
+    copy = pb.Provider()
+    copy.CopyFrom(message)
+    for name in ASSIGNED:
+        copy.ClearField(name)  # type: ignore[arg-type]
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields", "changed"),
+    [
+        pytest.param((), {"name": "n"}, {"name": "n"}, id="no mask: what is set"),
+        pytest.param(
+            (),
+            {"name": "n", "tls_insecure_skip_verify": False},
+            {"name": "n"},
+            id="no mask: what is false is not set",
+        ),
+        pytest.param(
+            ("type",),
+            {"type": pb.PROVIDER_TYPE_OTHER, "name": "n"},
+            {"type": pb.PROVIDER_TYPE_OTHER},
+            id="one field",
+        ),
+        pytest.param(
+            ("tls_insecure_skip_verify",),
+            {},
+            {"tls_insecure_skip_verify": False},
+            id="a field is cleared",
+        ),
+        pytest.param(
+            ("*",),
+            GIVEN | {"name": "n"},
+            {"name": "n", "tls_insecure_skip_verify": False},
+            id="all",
+        ),
+        pytest.param(
+            (*ASSIGNED, "name"),
+            {"uid": "x", "registration_access_token_set": True, "name": "n"},
+            {"name": "n"},
+            id="what only the server writes is ignored",
+        ),
+    ],
+)
+def test_an_update_changes_that_and_nothing_else(
+    portal_on_each: Portal,
+    paths: tuple[str, ...],
+    fields: dict[str, Any],
+    changed: dict[str, Any],
+) -> None:
+    created = create(portal_on_each, **FULL)
+    updated = update(portal_on_each, created.id, *paths, **fields)
+
+    assert without_assigned(updated) == pb.Provider(**(FULL | changed))
+    assert (updated.id, updated.uid) == (created.id, created.uid)
+    assert updated.create_time == created.create_time
+    assert updated.update_time.ToNanoseconds() > created.update_time.ToNanoseconds()
+    assert not updated.registration_access_token_set
+    assert get(portal_on_each, created.id) == updated
+
+
+def test_an_update_that_names_nothing_changes_nothing_of_a_provider(portal: Portal) -> None:
+    created = create(portal, **FULL)
+
+    assert update(portal, created.id) == created
+    assert update(portal, created.id, "create_time") == created
+
+
+@pytest.mark.parametrize("path", ["nope", "provider.name", "name.first", "wellKnownUri", ""])
+def test_a_mask_with_a_field_that_no_provider_has_is_refused(portal: Portal, path: str) -> None:
+    created = create(portal)
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created.id, "name", path, name="n")
+    refusal = Refusal(error.value)
+
+    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+    assert [violation.reason for violation in refusal.violations] == ["UNKNOWN_FIELD"]
+    assert get(portal, created.id) == created
+
+
+@pytest.mark.parametrize("field", ["name", "type", "well_known_uri"])
+def test_what_is_required_cannot_be_cleared(portal: Portal, field: str) -> None:
+    created = create(portal)
+    with pytest.raises(grpc.RpcError) as error:
+        update(portal, created.id, field)
+    refusal = Refusal(error.value)
+
+    assert refusal.fields == [f"provider.{field}"]
+    assert refusal.violations[0].reason == "REQUIRED"
+    assert get(portal, created.id) == created
+
+
+def test_what_a_caller_sends_for_assigned_fields_of_a_provider_is_ignored(portal: Portal) -> None:
+    created = create(portal, id=77, uid="mine", registration_access_token_set=True)
+
+    assert created.id != 77
+    assert UUID(created.uid)
+    assert not created.registration_access_token_set
+
+
+def test_a_token_is_set_by_an_update_and_replaced_by_another(portal_on_each: Portal) -> None:
+    created = create(portal_on_each)
+    answers = [
+        update(portal_on_each, created.id, registration_access_token=TOKEN),
+        update(portal_on_each, created.id, name="n"),
+        update(portal_on_each, created.id, "*", **GIVEN, registration_access_token=TOKEN + "2"),
+    ]
+    stored = portal_on_each.catalog.get_provider(created.id)
+
+    assert [answer.registration_access_token_set for answer in answers] == [True] * 3
+    assert [answer.registration_access_token for answer in answers] == [""] * 3
+    assert stored.registration_access_token == TOKEN + "2"
+
+
+@pytest.mark.parametrize("name", pb.ProviderType.keys()[1:])
+def test_every_type_of_provider_comes_back_as_it_was_given(portal: Portal, name: str) -> None:
+    created = create(portal, type=pb.ProviderType.Value(name))
+
+    assert pb.ProviderType.Name(get(portal, created.id).type) == name
+
+
+@pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
+def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(
+    portal: Portal, number: int
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, type=number)
+    [violation] = Refusal(error.value).violations
+
+    assert (violation.field, violation.reason) == ("provider.type", "UNKNOWN_VALUE")
+    assert f'"{number}"' in violation.description
+    assert violation.description.endswith("allowed: " + ", ".join(pb.ProviderType.keys()[1:]))
+
+
+@pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
+def test_no_method_finds_a_provider_that_there_is_not(portal_on_each: Portal, id_: int) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: get(portal_on_each, id_),
+        lambda: update(portal_on_each, id_, name="n"),
+        lambda: portal_on_each.providers.DeleteProvider(pb.DeleteProviderRequest(id=id_)),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as error:
+            call()
+        refusal = Refusal(error.value)
+
+        assert (refusal.code, refusal.reason) == (
+            grpc.StatusCode.NOT_FOUND,
+            "PROVIDER_NOT_FOUND",
+        )
+        assert refusal.resource.resource_type == "provider"
+        assert refusal.resource.resource_name == str(id_)
+        assert refusal.message == f"provider {id_} not found"
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "field"),
+    [
+        ("GetProvider", pb.GetProviderRequest(), "id"),
+        ("UpdateProvider", pb.UpdateProviderRequest(), "provider.id"),
+        ("DeleteProvider", pb.DeleteProviderRequest(), "id"),
+    ],
+)
+def test_a_provider_id_that_is_not_given_is_required(
+    portal: Portal, method: str, request_: Any, field: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        getattr(portal.providers, method)(request_)
+    [violation] = Refusal(error.value).violations
+
+    assert (violation.field, violation.reason) == (field, "REQUIRED")
+
+
+def test_ids_are_not_used_again_when_the_newest_are_deleted(portal_on_each: Portal) -> None:
+    made = [create(portal_on_each).id for _ in range(3)]
+    client_type = add_client_type(portal_on_each, made[2])
+    for id_ in made:
+        portal_on_each.providers.DeleteProvider(pb.DeleteProviderRequest(id=id_))
+    again = create(portal_on_each).id
+
+    assert again > max(made)
+    assert add_client_type(portal_on_each, again) > client_type
+
+
+def test_a_provider_leaves_the_client_types_of_others_alone(portal_on_each: Portal) -> None:
+    gone, left = create(portal_on_each).id, create(portal_on_each).id
+    add_client_type(portal_on_each, gone)
+    kept = add_client_type(portal_on_each, left)
+    portal_on_each.providers.DeleteProvider(pb.DeleteProviderRequest(id=gone))
+    found = portal_on_each.client_types.ListClientTypes(
+        client_type_pb2.ListClientTypesRequest(provider_id=left)
+    )
+
+    assert [client_type.id for client_type in found.client_types] == [kept]
+
+
+def test_a_provider_becomes_okta_once_every_client_type_has_an_app_type(
+    portal_on_each: Portal,
+) -> None:
+    created = create(portal_on_each)
+    lacking = add_client_type(portal_on_each, created.id)
+    given = client_type_pb2.ClientType(
+        id=lacking, provider_id=created.id, okta_app_type=client_type_pb2.OKTA_APP_TYPE_WEB
+    )
+    with pytest.raises(grpc.RpcError) as before:
+        update(portal_on_each, created.id, "*", **(GIVEN | {"type": pb.PROVIDER_TYPE_OKTA}))
+    portal_on_each.client_types.UpdateClientType(
+        client_type_pb2.UpdateClientTypeRequest(client_type=given)
+    )
+    after = update(portal_on_each, created.id, type=pb.PROVIDER_TYPE_OKTA)
+
+    assert Refusal(before.value).code == grpc.StatusCode.FAILED_PRECONDITION
+    assert after.type == pb.PROVIDER_TYPE_OKTA
+    assert update(portal_on_each, created.id, type=pb.PROVIDER_TYPE_GLUU).type == created.type

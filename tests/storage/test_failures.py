@@ -50,8 +50,7 @@ def assert_says(error: PortalError, reason: str) -> None:
     assert error.reason == reason
     assert len(str(error)) > 10
     assert not DRIVERS_WORDS.search(str(error))
-    assert error.__cause__, "the log has nothing of what happened"
-    assert str(error.__cause__) not in str(error)
+    assert error.__cause__ is None, "the driver's exception may show a row"
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,7 @@ def held(cluster: Postgres, statement: LiteralString) -> Iterator[None]:
         connection.rollback()
 
 
-REASONS = {DeadlineExceeded: "STORAGE_TIMEOUT"}
+REASONS: dict[type[PortalError], str] = {DeadlineExceeded: "STORAGE_TIMEOUT"}
 
 
 @pytest.mark.parametrize(

@@ -53,30 +53,52 @@ _STORAGE = (
 )
 
 
+class StorageBug(Exception):
+    """A statement that the database refuses: our fault. Has no values of a row."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let the storage's failures out as PortalErrors; bugs pass as they are."""
+    """Let the storage's failures out as PortalErrors, and its other refusals as StorageBugs.
+
+    Neither has the driver's exception as its cause: PostgreSQL shows the whole
+    row in it, secrets and all, and what is unhandled is logged.
+    """
     try:
         yield
     except exc.TimeoutError as error:  # no connection of the pool came free
-        raise _logged(Exhausted, error) from error
+        raise _logged(Exhausted, str(error)) from None
     except exc.DBAPIError as error:  # SQLAlchemy's wrapping, when it connects or migrates
-        raise _translation(error.orig, error) from error
+        raise _translation(error.orig) from None
     except (sqlite3.Error, psycopg.Error) as error:
-        raise _translation(error, error) from error
+        raise _translation(error) from None
 
 
-def _translation(raw: BaseException | None, error: Exception) -> Exception:
-    if not isinstance(raw, _STORAGE) and type(raw) is not sqlite3.DatabaseError:  # damaged file
-        return error
-    name = getattr(raw, "sqlite_errorname", None)
+def _translation(error: BaseException | None) -> Exception:
+    words = _words(error)
+    kind = _kind(error)
+    return StorageBug(words) if kind is None else _logged(kind, words)
+
+
+def _kind(error: BaseException | None) -> type[PortalError] | None:
+    name = getattr(error, "sqlite_errorname", None)
+    if name == "SQLITE_ERROR":  # a statement that does not fit the schema
+        return None
+    # A damaged file has the base class.
+    if not isinstance(error, _STORAGE) and type(error) is not sqlite3.DatabaseError:
+        return None
     if name is not None:
         # Extended codes go on from their primary one: SQLITE_BUSY_SNAPSHOT.
-        primary = "_".join(name.split("_")[:2])
-        return _logged(_BY_SQLITE_NAME.get(primary, Unavailable), error)
-    return _logged(_BY_SQLSTATE.get(getattr(raw, "sqlstate", None) or "", Unavailable), error)
+        return _BY_SQLITE_NAME.get("_".join(name.split("_")[:2]), Unavailable)
+    return _BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "", Unavailable)
 
 
-def _logged(kind: type[PortalError], error: Exception) -> PortalError:
-    log.warning("storage: %s: %s", kind.__name__, error)
+def _words(error: BaseException | None) -> str:
+    """What went wrong, less PostgreSQL's DETAIL, which shows the row."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return f"{type(error).__name__}: {primary or error}"
+
+
+def _logged(kind: type[PortalError], words: str) -> PortalError:
+    log.warning("storage: %s: %s", kind.__name__, words)
     return kind(*_TEXTS[kind])

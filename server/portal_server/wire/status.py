@@ -15,8 +15,10 @@ from portal_server.domain.errors import Invalid, NotFound, PortalError, Violatio
 
 ERROR_DOMAIN = "oauth-portal"
 
-# All violations are in the details; the message has the first few.
+# All violations are in the details; the message has the first few, and not more
+# of them than leaves the trailers under the 8 KiB that gRPC clients take.
 _IN_MESSAGE = 3
+_MAX_MESSAGE = 400
 
 _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Invalid: Code.INVALID_ARGUMENT,
@@ -64,6 +66,8 @@ def to_status(error: PortalError, surface: Surface) -> Status:
         message = "; ".join(f"{v.field}: {v.description}" for v in violations[:_IN_MESSAGE])
         if len(violations) > _IN_MESSAGE:
             message += f"; and {len(violations) - _IN_MESSAGE} more"
+        if len(message) > _MAX_MESSAGE:
+            message = message[:_MAX_MESSAGE] + "…"
     if isinstance(error, NotFound):
         details.append(
             ResourceInfo(

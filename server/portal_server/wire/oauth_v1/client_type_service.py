@@ -6,8 +6,8 @@ from google.protobuf.empty_pb2 import Empty
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import client_type_pb2_grpc
 from portal_server.catalog import Catalog
-from portal_server.domain.model import ClientType, ClientTypeDraft
-from portal_server.domain.rules import CLIENT_TYPE_FIELDS
+from portal_server.domain.model import ClientType, ClientTypeDraft, ProviderType
+from portal_server.domain.rules import CLIENT_TYPE_FIELDS, check_client_type
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
     masked_fields,
@@ -15,6 +15,7 @@ from portal_server.wire.oauth_v1.messages import (
     required_ids,
     slice_of,
     timestamp,
+    together,
 )
 from portal_server.wire.oauth_v1.words import (
     GRANT_TYPE,
@@ -48,8 +49,12 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
         self, request: pb.CreateClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Create a client type."""
-        required_ids(provider_id=request.provider_id)
         draft = _draft(request.client_type)
+        if not request.provider_id:  # what else is wrong is said with it
+            together(
+                lambda: required_ids(provider_id=request.provider_id),
+                lambda: check_client_type(draft, ProviderType.OTHER),
+            )
         return _message(self._catalog.create_client_type(request.provider_id, draft))
 
     def GetClientType(
@@ -64,9 +69,11 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
     ) -> pb.ListClientTypesResponse:
         """List client types."""
         provider_id = request.provider_id
-        required_ids(provider_id=provider_id)
-        part = slice_of(request, provider_id)
-        where = filters.parse(request.filter, _FILTER)
+        _, part, where = together(
+            lambda: required_ids(provider_id=provider_id),
+            lambda: slice_of(request, provider_id),
+            lambda: filters.parse(request.filter, _FILTER),
+        )
         page = self._catalog.list_client_types(provider_id, where, part)
         return pb.ListClientTypesResponse(
             client_types=map(_message, page.items),
@@ -78,8 +85,11 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
     ) -> pb.ClientType:
         """Update a client type."""
         given = request.client_type
-        required_ids(**{"client_type.provider_id": given.provider_id, "client_type.id": given.id})
-        fields = masked_fields(request.update_mask, given, CLIENT_TYPE_FIELDS)
+        ids = {"client_type.provider_id": given.provider_id, "client_type.id": given.id}
+        _, fields = together(
+            lambda: required_ids(**ids),
+            lambda: masked_fields(request.update_mask, given, CLIENT_TYPE_FIELDS),
+        )
         return _message(
             self._catalog.update_client_type(given.provider_id, given.id, _draft(given), fields)
         )

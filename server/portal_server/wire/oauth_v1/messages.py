@@ -2,7 +2,7 @@
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Protocol
 from zlib import crc32
@@ -24,6 +24,24 @@ class ListRequest(Protocol):
     page_size: int
     page_token: str
     filter: str
+
+
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """What each check returns.
+
+    Raises:
+        Invalid: some refuse; with the violations of all of them.
+    """
+    results: list[Any] = []
+    broken: list[Violation] = []
+    for check in checks:
+        try:
+            results.append(check())
+        except Invalid as error:
+            broken.extend(error.violations)
+    if broken:
+        raise Invalid(*broken)
+    return results
 
 
 def required_ids(**ids: int) -> None:
@@ -67,17 +85,24 @@ def slice_of(request: ListRequest, *scope: object) -> Slice:
     Raises:
         Invalid: page_size is negative, or page_token is none of this list's.
     """
-    size = rules.page_size(request.page_size)
+    size, after = together(
+        lambda: rules.page_size(request.page_size), lambda: _after(request, scope)
+    )
+    return Slice(limit=size, after=after)
+
+
+def _after(request: ListRequest, scope: tuple[object, ...]) -> int:
     if not request.page_token:
-        return Slice(limit=size)
+        return 0
     try:
-        after, check = _TOKEN.unpack(urlsafe_b64decode(request.page_token + "=="))
+        after, _ = _TOKEN.unpack(urlsafe_b64decode(request.page_token + "=="))
     except (ValueError, struct.error):
-        check = None
-    if check != _checksum(request, scope):
+        after = None
+    # Made again, because the decoder passes over what is no base 64.
+    if after is None or request.page_token != page_token(after, request, *scope):
         text = "is not a token of this list: it must come from the same provider_id and filter"
         raise Invalid(Violation("page_token", Rule.MALFORMED, text))
-    return Slice(limit=size, after=after)
+    return int(after)
 
 
 def page_token(after: int | None, request: ListRequest, *scope: object) -> str:
@@ -87,14 +112,10 @@ def page_token(after: int | None, request: ListRequest, *scope: object) -> str:
     """
     if after is None:
         return ""
-    packed = _TOKEN.pack(after, _checksum(request, scope))
+    packed = _TOKEN.pack(after, crc32(repr((*scope, request.filter, after)).encode()))
     return urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def timestamp(time: datetime) -> Timestamp:
     """An aware time as a message."""
     return Timestamp(seconds=int(time.timestamp()), nanos=time.microsecond * 1000)
-
-
-def _checksum(request: ListRequest, scope: tuple[object, ...]) -> int:
-    return crc32(repr((*scope, request.filter)).encode())

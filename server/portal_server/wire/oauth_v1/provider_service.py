@@ -15,6 +15,7 @@ from portal_server.wire.oauth_v1.messages import (
     required_ids,
     slice_of,
     timestamp,
+    together,
 )
 from portal_server.wire.oauth_v1.words import PROVIDER_TYPE, spell
 from portal_server.wire.status import Surface
@@ -50,8 +51,10 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
     ) -> pb.ListProvidersResponse:
         """List providers."""
-        part = slice_of(request)
-        page = self._catalog.list_providers(filters.parse(request.filter, _FILTER), part)
+        part, where = together(
+            lambda: slice_of(request), lambda: filters.parse(request.filter, _FILTER)
+        )
+        page = self._catalog.list_providers(where, part)
         return pb.ListProvidersResponse(
             providers=map(_message, page.items),
             next_page_token=page_token(page.next_after, request),
@@ -62,8 +65,10 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
     ) -> pb.Provider:
         """Update a provider."""
         given = request.provider
-        required_ids(**{"provider.id": given.id})
-        fields = masked_fields(request.update_mask, given, PROVIDER_FIELDS)
+        _, fields = together(
+            lambda: required_ids(**{"provider.id": given.id}),
+            lambda: masked_fields(request.update_mask, given, PROVIDER_FIELDS),
+        )
         if not given.registration_access_token and _TOKEN not in request.update_mask.paths:
             # Nobody can read it back: only by its own name is it cleared.
             fields.discard(_TOKEN)

@@ -1,0 +1,26 @@
+"""A server that a test starts and stops itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import SecretStr
+
+from portal_server.server import Server
+from portal_server.settings import Settings
+from portal_server.storage.engine import open_engine, parse_url
+from portal_server.storage.schema import migrate
+
+
+@contextmanager
+def started(url: str, **settings: Any) -> Iterator[Server]:
+    """A server on a database, with these settings and no others."""
+    engine = open_engine(parse_url(url))
+    migrate(engine)
+    engine.dispose()
+    server = Server(Settings.model_construct(database_url=SecretStr(url), grpc_port=0, **settings))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

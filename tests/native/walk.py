@@ -1,0 +1,59 @@
+"""Every service and method of ours, found where the generated code is."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+import portal.oauth.v1.provider_pb2
+
+_PROTOS = Path(portal.oauth.v1.provider_pb2.__file__).parents[3]
+
+
+def _modules() -> list[Any]:
+    files = sorted(_PROTOS.glob("portal/**/*_pb2.py"))
+    return [
+        import_module(".".join(file.relative_to(_PROTOS).with_suffix("").parts)) for file in files
+    ]
+
+
+SERVICES: list[ServiceDescriptor] = [
+    service
+    for module in _modules()
+    for service in module.DESCRIPTOR.services_by_name.values()
+    if not service.full_name.startswith("grpc.")
+]
+METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
+NAMES = {service.full_name for service in SERVICES}
+
+
+def method_id(method: MethodDescriptor | object) -> str | None:
+    """What a test's name says of a method."""
+    return method.full_name if isinstance(method, MethodDescriptor) else None
+
+
+each_method = pytest.mark.parametrize("method", METHODS, ids=method_id)
+
+
+def send(channel: grpc.Channel, method: MethodDescriptor, message: bytes = b"") -> Any:
+    """Call a method with these very bytes; its answer, or the list of its answers."""
+    kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+    stub: Any = kind(
+        f"/{method.containing_service.full_name}/{method.name}",
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    answer = stub(message, timeout=20)
+    return list(answer) if method.server_streaming else answer
+
+
+def status_of(channel: grpc.Channel, method: MethodDescriptor) -> grpc.StatusCode:
+    """Call a method with an empty request; its status."""
+    try:
+        send(channel, method)
+    except grpc.RpcError as error:
+        return cast(grpc.Call, error).code()
+    return grpc.StatusCode.OK
