@@ -27,6 +27,9 @@ _OPTIONS = [
     # On by default, and a second server would share the port without a word.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 1 << 20),
+    # Whatever headers Envoy lets in, 60 KiB, pass.
+    ("grpc.max_metadata_size", 64 << 10),
+    ("grpc.absolute_max_metadata_size", 96 << 10),
 ]
 
 

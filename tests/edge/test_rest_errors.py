@@ -579,6 +579,11 @@ def test_what_is_hardly_http_is_refused_in_the_same_form(
     assert error
 
 
+def test_headers_as_long_as_envoy_takes_them_are_no_refusal(rest: httpx.Client) -> None:
+    for length in (10_000, 30_000, 59_000):
+        assert rest.get(PROVIDERS, headers={"Cookie": "c" * length}).status_code == 200
+
+
 def test_a_secret_is_in_no_answer_and_no_log(stack: Stack, rest: httpx.Client) -> None:
     secret = "s3cr3t-registration-token"  # noqa: S105
     token = {"RegistrationAccessToken": secret}
