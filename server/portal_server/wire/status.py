@@ -18,7 +18,7 @@ ERROR_DOMAIN = "oauth-portal"
 # All violations are in the details; the message has the first few, and not more
 # of them than leaves the trailers under the 8 KiB that gRPC clients take.
 _IN_MESSAGE = 3
-_MAX_MESSAGE = 400
+_MAX_MESSAGE = 300
 
 _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Invalid: Code.INVALID_ARGUMENT,
