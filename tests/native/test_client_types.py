@@ -188,7 +188,7 @@ def test_a_client_type_is_reached_only_through_its_provider(portal: Portal) -> N
 
         assert refusal.code == grpc.StatusCode.NOT_FOUND
         assert refusal.reason == "CLIENT_TYPE_NOT_FOUND"
-        assert refusal.resource.resource_type == "client type"
+        assert refusal.resource.resource_type == "portal.oauth.v1.ClientType"
         assert refusal.resource.resource_name == str(created.id)
     assert get(portal, created) == created
 
@@ -485,5 +485,5 @@ def test_a_provider_that_there_is_not_is_not_found_by_any_method(
 
     assert {refusal.code for refusal in refusals} == {grpc.StatusCode.NOT_FOUND}
     assert {refusal.reason for refusal in refusals} == {"PROVIDER_NOT_FOUND"}
-    assert {r.resource.resource_type for r in refusals} == {"provider"}
+    assert {r.resource.resource_type for r in refusals} == {"portal.oauth.v1.Provider"}
     assert {r.resource.resource_name for r in refusals} == {str(id_)}

@@ -286,7 +286,7 @@ def become_okta_too_early(portal: Portal) -> object:
             become_okta_too_early,
             grpc.StatusCode.FAILED_PRECONDITION,
             "OKTA_APP_TYPE_MISSING",
-            ["google.rpc.ErrorInfo"],
+            ["google.rpc.ErrorInfo", "google.rpc.PreconditionFailure"],
             id="a client type lacks an app type",
         ),
         pytest.param(

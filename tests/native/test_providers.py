@@ -315,7 +315,7 @@ def test_no_method_finds_a_provider_that_there_is_not(portal_on_each: Portal, id
             grpc.StatusCode.NOT_FOUND,
             "PROVIDER_NOT_FOUND",
         )
-        assert refusal.resource.resource_type == "provider"
+        assert refusal.resource.resource_type == "portal.oauth.v1.Provider"
         assert refusal.resource.resource_name == str(id_)
         assert refusal.message == f"provider {id_} not found"
 

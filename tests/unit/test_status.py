@@ -10,7 +10,12 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    ResourceInfo,
+)
 from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2
@@ -86,6 +91,7 @@ def details(status: Status) -> list[Message]:
         detail = {
             "google.rpc.BadRequest": BadRequest,
             "google.rpc.ErrorInfo": ErrorInfo,
+            "google.rpc.PreconditionFailure": PreconditionFailure,
             "google.rpc.ResourceInfo": ResourceInfo,
         }[packed.TypeName()]()
         assert packed.Unpack(detail)
@@ -179,17 +185,23 @@ def test_all_violations_are_in_the_details_and_the_first_three_in_the_message(
 
 
 @pytest.mark.parametrize(
-    ("resource", "reason"),
-    [(Resource.PROVIDER, "PROVIDER_NOT_FOUND"), (Resource.CLIENT_TYPE, "CLIENT_TYPE_NOT_FOUND")],
+    ("resource", "reason", "message"),
+    [
+        (Resource.PROVIDER, "PROVIDER_NOT_FOUND", "Provider"),
+        (Resource.CLIENT_TYPE, "CLIENT_TYPE_NOT_FOUND", "ClientType"),
+    ],
 )
-def test_what_was_not_found_is_named(resource: Resource, reason: str) -> None:
+def test_what_was_not_found_is_named(resource: Resource, reason: str, message: str) -> None:
     status = to_status(NotFound(resource, 7), PLAIN)
 
     info, found = details(status)
     assert isinstance(info, ErrorInfo)
     assert isinstance(found, ResourceInfo)
     assert info.reason == reason
-    assert (found.resource_type, found.resource_name) == (resource, "7")
+    assert (found.resource_type, found.resource_name) == (
+        f"portal.oauth.v1.{message}",
+        "7",
+    )
     assert status.message == f"{resource} 7 not found"
 
 

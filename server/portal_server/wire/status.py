@@ -7,11 +7,18 @@ from enum import StrEnum
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo
 from google.rpc.status_pb2 import Status
 
 from portal_server.domain import errors
-from portal_server.domain.errors import Invalid, NotFound, PortalError, Violation
+from portal_server.domain.errors import (
+    Invalid,
+    NotFound,
+    PortalError,
+    Precondition,
+    Resource,
+    Violation,
+)
 
 ERROR_DOMAIN = "oauth-portal"
 
@@ -31,6 +38,12 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Unavailable: Code.UNAVAILABLE,
     errors.Abandoned: Code.CANCELLED,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+}
+
+
+_RESOURCE_TYPES = {
+    Resource.PROVIDER: "portal.oauth.v1.Provider",
+    Resource.CLIENT_TYPE: "portal.oauth.v1.ClientType",
 }
 
 
@@ -71,9 +84,14 @@ def to_status(error: PortalError, surface: Surface) -> Status:
     if isinstance(error, NotFound):
         details.append(
             ResourceInfo(
-                resource_type=error.resource, resource_name=str(error.id), description=message
+                resource_type=_RESOURCE_TYPES[error.resource],
+                resource_name=str(error.id),
+                description=message,
             )
         )
+    if isinstance(error, Precondition):
+        broken = PreconditionFailure.Violation(type=error.reason, description=message)
+        details.append(PreconditionFailure(violations=[broken]))
     return _status(_CODES[type(error)], message, details)
 
 
