@@ -58,12 +58,22 @@ function envoy_on_request(handle)
   local query = path:match("%?(.*)$")
   local wrong = query and bad_query(query)
   if wrong then return fail(handle, 400, wrong) end
+  if path:find("^[^?]*/%+") or path:find("^[^?]*/%%2[bB]") then
+    return fail(handle, 400, "an id must be an integer without a sign")
+  end
   if method == "POST" or method == "PUT" then
     if bad_content_type(headers:get("content-type")) then
       return fail(handle, 415, "Content-Type must be application/json")
     end
     wrong = bad_body(handle)
     if wrong then return fail(handle, 400, wrong) end
+  else
+    -- The transcoder would read it, and bind its fields like the query's.
+    local body = handle:body()
+    if body and body:length() > 0 then
+      body:setBytes("")
+      handle:headers():replace("content-length", "0")
+    end
   end
 end
 

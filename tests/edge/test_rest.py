@@ -193,6 +193,19 @@ def test_providers_are_listed_in_the_order_of_ids(rest: httpx.Client, provider: 
     assert provider.rpartition("/")[2] in [str(row["ID"]) for row in found]
 
 
+@pytest.mark.parametrize("body", [b"{bad", b'{"provider_id":7,"per_page":1,"force":"yes"}', b"[]"])
+def test_a_body_where_none_belongs_is_passed_over(
+    rest: httpx.Client, provider: str, body: bytes
+) -> None:
+    path = f"{provider}/client-types"
+    created = [create(rest, provider) for _ in range(3)]
+    found = rest.request("GET", path, content=body)
+    deleted = rest.request("DELETE", f"{path}/{created[0]['ID']}", content=body)
+
+    assert ok(found) == created
+    assert ok(deleted) == {"status": "ok"}
+
+
 def test_a_client_type_is_reached_only_through_its_provider(
     rest: httpx.Client, provider: str
 ) -> None:

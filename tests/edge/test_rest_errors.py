@@ -166,7 +166,8 @@ def test_a_key_that_is_given_twice_is_refused(rest: httpx.Client, key: str) -> N
         *(
             pytest.param(
                 {"WellKnownURL": url},
-                "WellKnownURL: must be an absolute http or https URL without user information",
+                "WellKnownURL: must be an absolute http or https URL"
+                " without user information or fragment",
                 id=f"URL {url!r}",
             )
             for url in [
@@ -181,6 +182,13 @@ def test_a_key_that_is_given_twice_is_refused(rest: httpx.Client, key: str) -> N
                 "http://a b/",
                 "http://idp.test:99999/",
                 "http://[::1/",
+                "https://.",
+                "https://a..b/",
+                "http://a:",
+                "http://a:0/",
+                "https://exa$mple/",
+                "https://idp.test/#fragment",
+                "https://\u200bidp.test/",
             ]
         ),
         pytest.param(
@@ -377,11 +385,21 @@ def test_force_is_true_or_false(rest: httpx.Client, provider: str, query: str) -
     assert rest.get(provider).status_code == 200
 
 
-@pytest.mark.parametrize("id_", ["x", "1.5", "1x", "0x1", "%00", "%2F", "é", "9" * 30, "--1"])
+@pytest.mark.parametrize(
+    "id_",
+    ["x", "1.5", "1x", "0x1", "%00", "%2F", "é", "9" * 30, "--1", "1e0", "%201", "1;x=1", "1:get"],
+)
 def test_an_id_that_is_no_number_is_refused(rest: httpx.Client, id_: str) -> None:
     found = errors(rest.get(f"{PROVIDERS}/{id_}"), 400)
 
     assert found in (["provider_id: must be an integer"], ["malformed request"])
+
+
+@pytest.mark.parametrize("id_", ["+1", "%2B1", "%2b1"])
+def test_an_id_with_a_plus_is_refused(rest: httpx.Client, id_: str) -> None:
+    [error] = errors(rest.get(f"{PROVIDERS}/{id_}"), 400)
+
+    assert error == "an id must be an integer without a sign"
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "2147483647", "2147483648", "99999999999"])

@@ -53,8 +53,16 @@ CLIENT_TYPE_FIELDS = tuple(f.name for f in fields(ClientTypeDraft))
 
 Word = TypeVar("Word", bound=StrEnum)
 
-# No blank, control character or backslash anywhere, no user before the host.
-_URI = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#@\\]+([/?#][^\s\x00-\x1f\x7f\\]*)?", re.IGNORECASE)
+# RFC 3986, section 4.3, an absolute-URI: no fragment. No user before the host
+# either, which would be a secret in every answer.
+_URI = re.compile(
+    r"""https?://
+    (?: \w(?:[\w-]*\w)? (?:\.\w(?:[\w-]*\w)?)* \.? | \[[0-9a-f:.]+\] )  # name or address
+    (?: :0*[1-9][0-9]{0,4} )?
+    (?: [/?][^\s\x00-\x1f\x7f\\\#]* )?
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
@@ -178,12 +186,11 @@ def _text(
 
 
 def _uri(broken: list[Violation], field: str, given: str) -> str:
-    """RFC 3986, section 4.3, and user information refused: it is a secret in an answer."""
     before = len(broken)
     _text(broken, field, given, MAX_URI, required=True)
     if len(broken) == before:
         # The pattern decides the form, the library whether such a host can be.
-        message = "must be an absolute http or https URL without user information"
+        message = "must be an absolute http or https URL without user information or fragment"
         try:
             well_formed = _URI.fullmatch(given) and _HTTP_URL.validate_python(given)
         except ValidationError:

@@ -84,7 +84,7 @@ class Provider(_message.Message):
     well_known_uri: _builtins.str
     """Where the discovery document is found (OpenID Connect Discovery 1.0,
     section 4): an absolute http or https URL, at most 2048 characters,
-    without user information.
+    without user information or fragment.
     """
     tls_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
