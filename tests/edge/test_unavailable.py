@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -80,3 +82,18 @@ def test_a_storage_that_is_held_too_long_is_504_and_nothing_is_written(own_stack
     assert slow.json() == {"errors": ["the storage did not answer in time"]}
     assert (read.status_code, read.json()) == (200, [])
     assert after.json() == []
+
+
+def test_a_fault_of_ours_is_500_with_a_number_that_the_log_has(own_stack: Stack) -> None:
+    with closing(sqlite3.connect(own_stack.folder / "portal.db")) as behind_its_back:
+        behind_its_back.execute("ALTER TABLE provider RENAME COLUMN name TO eman")
+    with own_stack.client() as rest:
+        answer = rest.get("/oauth-providers")
+    [error] = answer.json()["errors"]
+    number = error.removeprefix("internal error ")
+
+    assert answer.status_code == 500
+    assert len(number) == 8
+    assert "column" not in answer.text
+    assert f"error={number}" in own_stack.err.read_text()
+    assert "no such column" in own_stack.err.read_text()
