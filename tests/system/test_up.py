@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from postgres import free_port
+from postgres import Postgres, free_port
 from stack import ENVIRONMENT, ROOT, Stack, portal
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
@@ -275,3 +275,31 @@ def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None
 
     assert up
     assert process.wait(20) == 0
+
+
+def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
+    url = postgres.url().replace("+psycopg", "").replace("postgres@", "postgres:s3cr3t@")
+    stack = Stack(tmp_path, PORTAL_DATABASE_URL=url).start()
+    try:
+        with stack.client() as rest:
+            created = rest.post(CLIENT_TYPES, json=CLIENT_TYPE)
+            found = rest.get(CLIENT_TYPES).json()
+            missing = rest.get("/oauth-providers/99999999999")
+    finally:
+        status = stack.stop()
+    said = stack.out.read_text() + stack.err.read_text()
+
+    assert (created.status_code, missing.status_code, status) == (200, 404, 0)
+    assert found == [created.json()]
+    assert "postgresql+psycopg://postgres:***@127.0.0.1" in said
+    assert "s3cr3t" not in said
+
+
+def test_a_database_that_is_away_is_one_clear_line(own: Stack) -> None:
+    url = f"postgresql://u:s3cr3t@127.0.0.1:{free_port()}/x"
+    done = portal("up", **(own.settings | {"PORTAL_DATABASE_URL": url}))
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("portal: the storage is not available; try again\n")
+    assert "Traceback" not in done.stderr
+    assert "s3cr3t" not in done.stderr
