@@ -3,6 +3,7 @@
 
 local REST = "/portal-api/"
 local PARSED = "portal.json"  -- the metadata of the strict parser, see envoy.yaml
+local TRAILERS = "portal.trailers"  -- the metadata of the filter "trailers" there
 local QUERY_PARAMETERS = {per_page = true, page = true, limit = true, force = true}
 
 local function fail(handle, status, text)
@@ -140,14 +141,21 @@ local function plain(text, array)
   end
 end
 
+local function send_etag(handle)
+  local trailers = handle:streamInfo():dynamicMetadata():get(TRAILERS)
+  if trailers and trailers.etag then handle:headers():add("etag", trailers.etag) end
+end
+
 function envoy_on_response(handle)
   local status = tonumber(handle:headers():get(":status"))
-  if status < 400 then return end
+  if status < 400 then return send_etag(handle) end
   local body = handle:body(true)
   local text = body:length() > 0 and body:getBytes(0, body:length()) or ""
   local errors
   if text:sub(1, 8) == '{"code":' then
     errors = errors_of_status(text)
+    -- Quotes in what a caller sent are escaped: this is the server's own word.
+    if text:find('"reason":"ETAG_MISMATCH"', 1, true) then status = 412 end
   elseif text:sub(1, 10) == '{"errors":' then
     local found = handle:streamInfo():dynamicMetadata():get(PARSED) or {}
     local better = status == 400 and plain(text, found.array)
@@ -160,5 +168,6 @@ function envoy_on_response(handle)
   local headers = handle:headers()
   headers:replace("content-length", tostring(length))
   headers:replace("content-type", "application/json")
+  headers:replace(":status", tostring(status))
   if status == 401 then headers:replace("www-authenticate", "Bearer") end
 end

@@ -2,17 +2,21 @@
 
 Each method is one call of either surface: find, check, write, in one
 transaction, so that what was checked is still so when it is written. Who may
-call is settled before; how a call looked on the wire is not known here.
+call is settled before; how a call looked on the wire is not known here. How
+it is answered is a `Form`, so that the answer of a write can be kept with it.
+
+`etags`, where a method takes them: one of them must be that of the stored
+resource; None: any may be.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 from uuid import uuid4
 
 from portal_server.domain import rules
-from portal_server.domain.errors import NotFound, Resource
+from portal_server.domain.errors import Aborted, NotFound, Resource
 from portal_server.domain.model import (
     ClientType,
     ClientTypeDraft,
@@ -22,10 +26,15 @@ from portal_server.domain.model import (
     ProviderType,
     Slice,
 )
+from portal_server.retries import Form, Retries
 from portal_server.storage.store import Lock, Store, Transaction
 
 Item = TypeVar("Item", Provider, ClientType)
 Draft = TypeVar("Draft", ProviderDraft, ClientTypeDraft)
+Answer = TypeVar("Answer")
+
+Etags = Collection[str] | None
+Whole = tuple[Provider, list[ClientType]]
 
 # How many client types a refusal names.
 _NAMED = 5
@@ -39,25 +48,35 @@ class Page(Generic[Item]):
     next_after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Draft]):
+    """What an update writes: those fields of the draft, if the stored etag is one of `etags`."""
+
+    draft: Draft
+    fields: Collection[str]
+    etags: Etags = None
+
+
 class Catalog:
     """The providers and client types of one portal."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store that keeps them."""
+    def __init__(self, store: Store, retries: Retries) -> None:
+        """Take the store that keeps them, and what does each write once."""
         self._store = store
+        self._retries = retries
 
     # Providers
 
-    def create_provider(self, draft: ProviderDraft) -> Provider:
+    def create_provider(self, draft: ProviderDraft, form: Form[Provider, Answer]) -> Answer:
         """Create a provider. Raises: Invalid."""
         spec = rules.check_provider(draft)
-        return self._store.write(lambda tx: tx.add_provider(spec, _uid(), _now()))
+        return self._retries.write(lambda tx: tx.add_provider(spec, _uid(), _now()), form)
 
     def get_provider(self, id_: int) -> Provider:
         """Get a provider. Raises: NotFound."""
         return self._store.read(lambda tx: _provider(tx, id_))
 
-    def get_provider_with_client_types(self, id_: int) -> tuple[Provider, list[ClientType]]:
+    def get_provider_with_client_types(self, id_: int) -> Whole:
         """Get a provider and all its client types of the same moment. Raises: NotFound."""
         return self._store.read(lambda tx: (_provider(tx, id_), _all_client_types(tx, id_)))
 
@@ -66,40 +85,42 @@ class Catalog:
         return _page(part, lambda more: self._store.read(lambda tx: tx.list_providers(where, more)))
 
     def update_provider(
-        self, id_: int, draft: ProviderDraft, fields: Collection[str]
-    ) -> tuple[Provider, list[ClientType]]:
-        """Write those fields of a provider, if any; returns it with its client types.
+        self,
+        id_: int,
+        change: Change[ProviderDraft],
+        form: Form[Provider, Answer],
+    ) -> Answer:
+        """Write fields of a provider, if any.
 
-        Raises: NotFound, Invalid, Precondition (it becomes an Okta provider
-        while one of its client types has no app type).
+        Raises: NotFound, Aborted (another etag), Invalid, Precondition (it
+        becomes an Okta provider while one of its client types has no app type).
         """
+        return self._retries.write(_provider_update(id_, change), form)
 
-        def work(tx: Transaction) -> tuple[Provider, list[ClientType]]:
-            stored = _provider(tx, id_, "exclusive")
-            if not fields:
-                return stored, _all_client_types(tx, id_)
-            spec = rules.check_provider(_merged(_draft(stored, ProviderDraft), draft, fields))
-            if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
-                rules.check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
-            now = _now()
-            tx.update_provider(id_, spec, now)
-            written = replace(stored, **asdict(spec), update_time=now)
-            return written, _all_client_types(tx, id_)
+    def update_provider_with_client_types(
+        self,
+        id_: int,
+        change: Change[ProviderDraft],
+        form: Form[Whole, Answer],
+    ) -> Answer:
+        """Update a provider; the result has all its client types."""
+        update = _provider_update(id_, change)
+        return self._retries.write(lambda tx: (update(tx), _all_client_types(tx, id_)), form)
 
-        return self._store.write(work)
-
-    def delete_provider(self, id_: int) -> None:
-        """Delete a provider with its client types. Raises: NotFound."""
+    def delete_provider(self, id_: int, etags: Etags, form: Form[None, Answer]) -> Answer:
+        """Delete a provider with its client types. Raises: NotFound, Aborted (another etag)."""
 
         def work(tx: Transaction) -> None:
-            if not tx.remove_provider(id_):
-                raise NotFound(Resource.PROVIDER, id_)
+            _require_etag(_provider(tx, id_, "exclusive"), etags)
+            tx.remove_provider(id_)
 
-        self._store.write(work)
+        return self._retries.write(work, form)
 
     # Client types
 
-    def create_client_type(self, provider_id: int, draft: ClientTypeDraft) -> ClientType:
+    def create_client_type(
+        self, provider_id: int, draft: ClientTypeDraft, form: Form[ClientType, Answer]
+    ) -> Answer:
         """Create a client type. Raises: NotFound, Invalid."""
 
         def work(tx: Transaction) -> ClientType:
@@ -107,7 +128,7 @@ class Catalog:
             spec = rules.check_client_type(draft, provider.type)
             return tx.add_client_type(provider_id, spec, _uid(), _now())
 
-        return self._store.write(work)
+        return self._retries.write(work, form)
 
     def get_client_type(self, provider_id: int, id_: int) -> ClientType:
         """Get a client type of this provider. Raises: NotFound."""
@@ -133,32 +154,58 @@ class Catalog:
         return _page(part, read)
 
     def update_client_type(
-        self, provider_id: int, id_: int, draft: ClientTypeDraft, fields: Collection[str]
-    ) -> ClientType:
-        """Write those fields of a client type, if any. Raises: NotFound, Invalid."""
+        self,
+        provider_id: int,
+        id_: int,
+        change: Change[ClientTypeDraft],
+        form: Form[ClientType, Answer],
+    ) -> Answer:
+        """Write fields of a client type, if any.
+
+        Raises: NotFound, Aborted (another etag), Invalid.
+        """
 
         def work(tx: Transaction) -> ClientType:
             provider = _provider(tx, provider_id, "shared")
             stored = _client_type(tx, provider_id, id_, "exclusive")
-            if not fields:
+            _require_etag(stored, change.etags)
+            if not change.fields:
                 return stored
-            merged = _merged(_draft(stored, ClientTypeDraft), draft, fields)
+            merged = _merged(_draft(stored, ClientTypeDraft), change)
             spec = rules.check_client_type(merged, provider.type)
-            now = _now()
+            now = _after(stored.update_time)
             tx.update_client_type(id_, spec, now)
             return replace(stored, **asdict(spec), update_time=now)
 
-        return self._store.write(work)
+        return self._retries.write(work, form)
 
-    def delete_client_type(self, provider_id: int, id_: int) -> None:
-        """Delete a client type of this provider. Raises: NotFound."""
+    def delete_client_type(
+        self, provider_id: int, id_: int, etags: Etags, form: Form[None, Answer]
+    ) -> Answer:
+        """Delete a client type of this provider. Raises: NotFound, Aborted (another etag)."""
 
         def work(tx: Transaction) -> None:
             _provider(tx, provider_id)
-            if not tx.remove_client_type(provider_id, id_):
-                raise NotFound(Resource.CLIENT_TYPE, id_)
+            _require_etag(_client_type(tx, provider_id, id_, "exclusive"), etags)
+            tx.remove_client_type(provider_id, id_)
 
-        self._store.write(work)
+        return self._retries.write(work, form)
+
+
+def _provider_update(id_: int, change: Change[ProviderDraft]) -> Callable[[Transaction], Provider]:
+    def work(tx: Transaction) -> Provider:
+        stored = _provider(tx, id_, "exclusive")
+        _require_etag(stored, change.etags)
+        if not change.fields:
+            return stored
+        spec = rules.check_provider(_merged(_draft(stored, ProviderDraft), change))
+        if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
+            rules.check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
+        now = _after(stored.update_time)
+        tx.update_provider(id_, spec, now)
+        return replace(stored, **asdict(spec), update_time=now)
+
+    return work
 
 
 def _provider(tx: Transaction, id_: int, lock: Lock | None = None) -> Provider:
@@ -181,13 +228,18 @@ def _all_client_types(tx: Transaction, provider_id: int) -> list[ClientType]:
     return tx.all_client_types(provider_id)
 
 
+def _require_etag(stored: Provider | ClientType, etags: Etags) -> None:
+    if etags is not None and stored.etag not in etags:
+        raise Aborted("ETAG_MISMATCH", "it was changed since: the etag is not the stored one's")
+
+
 def _draft(stored: Provider | ClientType, form: type[Draft]) -> Draft:
     """A stored resource as a caller would have asked for it."""
     return form(**{name: getattr(stored, name) for name in form.__dataclass_fields__})
 
 
-def _merged(stored: Draft, given: Draft, fields: Collection[str]) -> Draft:
-    return replace(stored, **{name: getattr(given, name) for name in fields})
+def _merged(stored: Draft, change: Change[Draft]) -> Draft:
+    return replace(stored, **{name: getattr(change.draft, name) for name in change.fields})
 
 
 def _page(part: Slice, read: Callable[[Slice], list[Item]]) -> Page[Item]:
@@ -204,3 +256,8 @@ def _uid() -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _after(time: datetime) -> datetime:
+    """Now, and later than that time: no two writes of a resource have the same."""
+    return max(_now(), time + timedelta(microseconds=1))

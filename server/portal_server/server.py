@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from concurrent import futures
+from datetime import timedelta
 from types import FrameType
 
 import grpc
@@ -15,6 +16,7 @@ from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog import Catalog
 from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
+from portal_server.retries import Forgetting, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
 from portal_server.storage.schema import require_newest
@@ -54,7 +56,9 @@ class Server:
         require_newest(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
-        catalog = Catalog(self._store)
+        retries = Retries(self._store, timedelta(seconds=settings.request_id_seconds))
+        self._forgetting = Forgetting(retries)
+        catalog = Catalog(self._store, retries)
         keyring = KeyRing(self._store, settings.admin_key_text)
         surfaces = {
             provider_service.NAME: provider_service.SURFACE,
@@ -92,11 +96,13 @@ class Server:
     def start(self) -> None:
         """Serve."""
         self._grpc.start()
+        self._forgetting.start()
 
     def stop(self) -> None:
         """Take no new calls, wait for those in flight, close the database."""
         self._health.enter_graceful_shutdown()
         self._grpc.stop(self._stop_seconds).wait()
+        self._forgetting.stop()
         self._store.close()
 
 

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL
 
 from portal_server.domain.errors import OperatorError
+from portal_server.retries import DAY
 from portal_server.storage.engine import parse_url
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     open_reflection: bool = True
     threads: int = Field(default=16, ge=1, le=1024)
     one_core: bool = True
+    request_id_seconds: float = Field(default=DAY.total_seconds(), ge=1, le=366 * 86400)
     stop_seconds: float = Field(default=15, ge=0, le=600)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -27,6 +27,7 @@ from portal_server.catalog import Catalog
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.keyring import KeyRing
+from portal_server.retries import AsIs, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
 from portal_server.storage.schema import migrate
@@ -184,10 +185,10 @@ def _prepare(settings: Settings) -> tuple[str | None, int]:
     migrate(engine)
     store = Store(engine)
     try:
-        catalog = Catalog(store)
+        catalog = Catalog(store, Retries(store))
         key = None if settings.admin_key else KeyRing(store).create_first("made by portal up")
         providers = catalog.list_providers((), Slice(limit=1)).items
-        provider = providers[0] if providers else catalog.create_provider(_EXAMPLE)
+        provider = providers[0] if providers else catalog.create_provider(_EXAMPLE, AsIs())
         return key, provider.id
     finally:
         store.close()

@@ -27,7 +27,7 @@ MINIMAL: dict[str, Any] = {
     "response_types": [pb.RESPONSE_TYPE_ID_TOKEN],
     "grant_types": [pb.GRANT_TYPE_DEVICE_CODE],
 }
-ASSIGNED = ("id", "uid", "provider_id", "create_time", "update_time")
+ASSIGNED = ("id", "uid", "provider_id", "create_time", "update_time", "etag")
 
 
 def provider_of(portal: Portal, type_: Any = provider_pb2.PROVIDER_TYPE_KEYCLOAK) -> int:

@@ -162,6 +162,7 @@ ASSIGNED = (
     "registration_access_token_set",
     "create_time",
     "update_time",
+    "etag",
 )
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog import Catalog
+from plain import PlainCatalog
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
@@ -77,7 +77,7 @@ def stopped(cluster: Postgres, mode: str) -> Iterator[None]:
         cluster.start()
 
 
-def until_it_works(catalog: Catalog, id_: int) -> float:
+def until_it_works(catalog: PlainCatalog, id_: int) -> float:
     start = monotonic()
     while monotonic() - start < 10:
         try:
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 ) -> None:
     caplog.set_level(logging.INFO)
     store = Store(mortal)
-    catalog, keyring = Catalog(store), KeyRing(store)
+    catalog, keyring = PlainCatalog(store), KeyRing(store)
     created = catalog.create_provider(PROVIDER)
     key = keyring.create(Role.ADMIN, "a note")
     calls: dict[str, Callable[[], object]] = {
@@ -127,7 +127,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 def test_after_a_restart_that_nobody_noticed_the_first_call_works(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
-    catalog = Catalog(Store(mortal))
+    catalog = PlainCatalog(Store(mortal))
     created = catalog.create_provider(PROVIDER)
     with stopped(own_postgres, "fast"):
         pass
@@ -139,7 +139,7 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
     store = Store(mortal)
-    catalog = Catalog(store)
+    catalog = PlainCatalog(store)
     before = catalog.create_provider(PROVIDER)
 
     with ExitStack() as stack:
@@ -183,10 +183,10 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     constant: str,
     error: type[PortalError],
 ) -> None:
-    created = Catalog(Store(mortal)).create_provider(PROVIDER)
+    created = PlainCatalog(Store(mortal)).create_provider(PROVIDER)
     monkeypatch.setattr(engine_module, constant, 0.3)
     hasty = open_engine(mortal.url)
-    catalog = Catalog(Store(hasty))
+    catalog = PlainCatalog(Store(hasty))
 
     start = monotonic()
     with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as refusal:
@@ -215,14 +215,14 @@ def test_a_secret_in_a_statement_that_fails_is_not_logged(
         held(own_postgres, "LOCK TABLE provider IN EXCLUSIVE MODE"),
         pytest.raises(DeadlineExceeded),
     ):
-        Catalog(Store(hasty)).create_provider(PROVIDER)
+        PlainCatalog(Store(hasty)).create_provider(PROVIDER)
     hasty.dispose()
 
     assert "storage: DeadlineExceeded: " in caplog.text
     assert SECRET not in caplog.text
 
 
-def create_many(catalog: Catalog, draft: ProviderDraft) -> None:
+def create_many(catalog: PlainCatalog, draft: ProviderDraft) -> None:
     for _ in range(20):
         catalog.create_provider(draft)
 
@@ -232,7 +232,7 @@ def test_a_disk_that_is_full_is_exhausted_and_leaves_what_was_there(
 ) -> None:
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
     migrate(engine)
-    catalog = Catalog(Store(engine))
+    catalog = PlainCatalog(Store(engine))
     before = catalog.create_provider(PROVIDER)
     big = replace(PROVIDER, registration_access_token=SECRET * 300)
     with engine.connect() as connection:  # the one that the pool gives again
@@ -265,7 +265,7 @@ def test_the_timeouts_of_a_server_are_shorter_for_a_lock_than_for_a_statement(
 def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) -> None:
     engines = [open_engine(parse_url(own_postgres.url())) for _ in range(2)]
     migrate(engines[0])
-    catalog = Catalog(Store(engines[0]))
+    catalog = PlainCatalog(Store(engines[0]))
     ids = [catalog.create_provider(PROVIDER).id for _ in range(2)]
 
     def lock_both(engine: Engine, order: list[int]) -> str:
@@ -300,7 +300,7 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
     url = f"sqlite:///{tmp_path}/x.db" if kind == "sqlite" else own_postgres.url()
     engine = open_engine(parse_url(url))
     migrate(engine)
-    catalog = Catalog(Store(engine))
+    catalog = PlainCatalog(Store(engine))
 
     with ExitStack() as stack:
         most = engine_module.POOL_SIZE + engine_module.POOL_OVERFLOW

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from portal_server.domain.calls import wanted_while
+from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
@@ -178,7 +178,7 @@ def test_a_database_that_is_away_fails_all_at_once() -> None:
 def test_a_write_whose_caller_is_gone_is_not_begun() -> None:
     ledger = Ledger()
     commit = GroupCommit(ledger.transaction)
-    with wanted_while(lambda: False), pytest.raises(Abandoned):
+    with serving(Call(lambda: False)), pytest.raises(Abandoned):
         commit.run(adds("x"))
 
     assert ledger.committed == []

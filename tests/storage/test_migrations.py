@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 from sqlmodel import SQLModel
 
-from portal_server.catalog import Catalog
+from plain import PlainCatalog
 from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.storage.engine import open_engine, parse_url
 from portal_server.storage.schema import SchemaMismatch, migrate, require_newest
@@ -19,7 +19,7 @@ from portal_server.storage.store import Store
 from portal_server.storage.tables import ProviderRow
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
-OURS = {"provider", "client_type", "api_key"}
+OURS = {"provider", "client_type", "answer", "api_key"}
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def test_tables_that_were_made_twice_work(empty: Engine) -> None:
     migrate(empty)
     migrate(empty, "base")
     migrate(empty)
-    catalog = Catalog(Store(empty))
+    catalog = PlainCatalog(Store(empty))
     created = catalog.create_provider(PROVIDER)
 
     assert catalog.get_provider(created.id) == created
 
 
 def test_to_migrate_again_changes_nothing(engine: Engine) -> None:
-    catalog = Catalog(Store(engine))
+    catalog = PlainCatalog(Store(engine))
     created = catalog.create_provider(PROVIDER)
     migrate(engine)
 
@@ -85,7 +85,7 @@ def test_the_models_never_use_an_id_again_either() -> None:
         for name, table in SQLModel.metadata.tables.items()
     }
 
-    assert options == {"provider": True, "client_type": True, "api_key": False}
+    assert options == {"provider": True, "client_type": True, "answer": True, "api_key": False}
 
 
 def test_both_tables_of_resources_delete_by_the_database_itself(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, func, select
 
-from portal_server.catalog import Catalog
+from plain import PlainCatalog
 from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
 from portal_server.domain.keys import Key, Role
@@ -43,20 +43,20 @@ EVERYTHING = Slice(limit=1000)
 GRIN = "\N{GRINNING FACE}"
 
 
-def provider_of(catalog: Catalog) -> int:
+def provider_of(catalog: PlainCatalog) -> int:
     return catalog.create_provider(PROVIDER).id
 
 
-def create(catalog: Catalog, provider_id: int, *drafts: ClientTypeDraft) -> list[int]:
+def create(catalog: PlainCatalog, provider_id: int, *drafts: ClientTypeDraft) -> list[int]:
     return [catalog.create_client_type(provider_id, draft).id for draft in drafts]
 
 
-def named(catalog: Catalog, provider_id: int, *names: str) -> list[int]:
+def named(catalog: PlainCatalog, provider_id: int, *names: str) -> list[int]:
     return create(catalog, provider_id, *(replace(CLIENT_TYPE, name=name) for name in names))
 
 
 def ids(
-    catalog: Catalog,
+    catalog: PlainCatalog,
     provider_id: int,
     *where: Condition,
     part: Slice = EVERYTHING,
@@ -64,7 +64,7 @@ def ids(
     return [item.id for item in catalog.list_client_types(provider_id, where, part).items]
 
 
-def names(catalog: Catalog, provider_id: int, *where: Condition) -> list[str]:
+def names(catalog: PlainCatalog, provider_id: int, *where: Condition) -> list[str]:
     page = catalog.list_client_types(provider_id, where, EVERYTHING)
     return [item.name for item in page.items]
 
@@ -72,7 +72,7 @@ def names(catalog: Catalog, provider_id: int, *where: Condition) -> list[str]:
 # Ids and round trips
 
 
-def test_an_id_is_never_used_again_even_after_the_newest_is_deleted(catalog: Catalog) -> None:
+def test_an_id_is_never_used_again_even_after_the_newest_is_deleted(catalog: PlainCatalog) -> None:
     provider = catalog.create_provider(PROVIDER)
     first = catalog.create_client_type(provider.id, CLIENT_TYPE)
     catalog.delete_client_type(provider.id, first.id)
@@ -83,7 +83,7 @@ def test_an_id_is_never_used_again_even_after_the_newest_is_deleted(catalog: Cat
     assert catalog.create_provider(PROVIDER).id > provider.id
 
 
-def test_what_is_created_is_what_is_read(catalog: Catalog) -> None:
+def test_what_is_created_is_what_is_read(catalog: PlainCatalog) -> None:
     provider = catalog.create_provider(PROVIDER)
     created = catalog.create_client_type(provider.id, CLIENT_TYPE)
 
@@ -94,7 +94,7 @@ def test_what_is_created_is_what_is_read(catalog: Catalog) -> None:
     assert catalog.get_provider_with_client_types(provider.id) == (provider, [created])
 
 
-def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
+def test_each_field_of_a_provider_comes_back(catalog: PlainCatalog) -> None:
     draft = ProviderDraft(
         name="a name",
         type=ProviderType.OKTA,
@@ -110,7 +110,7 @@ def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
     assert UUID(read.uid).version == 4
 
 
-def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
+def test_each_field_of_a_client_type_comes_back(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     draft = ClientTypeDraft(
         name="a name",
@@ -147,7 +147,9 @@ def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
         pytest.param("null", id="null"),
     ],
 )
-def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, text: str) -> None:
+def test_a_text_comes_back_as_it_was_and_is_found_by_itself(
+    catalog: PlainCatalog, text: str
+) -> None:
     provider_id = provider_of(catalog)
     named(catalog, provider_id, "another")
     draft = replace(CLIENT_TYPE, name=text, description=text)
@@ -160,7 +162,7 @@ def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, te
     assert names(catalog, provider_id, Condition("name", DIFFERS, text)) == ["another"]
 
 
-def test_the_longest_texts_come_back(catalog: Catalog) -> None:
+def test_the_longest_texts_come_back(catalog: PlainCatalog) -> None:
     draft = replace(
         PROVIDER,
         name=GRIN * rules.MAX_NAME,
@@ -177,7 +179,7 @@ def test_the_longest_texts_come_back(catalog: Catalog) -> None:
 
 
 def test_times_come_back_aware_in_utc_with_their_microseconds(
-    store: Store, catalog: Catalog
+    store: Store, catalog: PlainCatalog
 ) -> None:
     before = datetime.now(UTC)
     created = catalog.create_provider(PROVIDER)
@@ -194,7 +196,7 @@ def test_times_come_back_aware_in_utc_with_their_microseconds(
     assert read.update_time.isoformat() == read.create_time.isoformat()
 
 
-def test_a_name_may_be_given_twice(catalog: Catalog) -> None:
+def test_a_name_may_be_given_twice(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, "same", "same")
 
@@ -205,7 +207,7 @@ def test_a_name_may_be_given_twice(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("id_", [0, -1, 12345, 2**31, 2**40, 2**63 - 1, -(2**63)])
-def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: Catalog, id_: int) -> None:
+def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: PlainCatalog, id_: int) -> None:
     provider_id = provider_of(catalog)
     calls: list[Callable[[], object]] = [
         lambda: catalog.get_provider(id_),
@@ -227,7 +229,7 @@ def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: Catalog, id_: 
     assert catalog.get_provider(provider_id).id == provider_id
 
 
-def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: Catalog) -> None:
+def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: PlainCatalog) -> None:
     owner, other = provider_of(catalog), provider_of(catalog)
     [id_] = create(catalog, owner, CLIENT_TYPE)
     before = catalog.get_client_type(owner, id_)
@@ -243,7 +245,7 @@ def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: Catalo
 
 
 def test_a_provider_takes_its_own_client_types_with_it_and_no_others(
-    catalog: Catalog, engine: Engine
+    catalog: PlainCatalog, engine: Engine
 ) -> None:
     gone, stays = provider_of(catalog), provider_of(catalog)
     [created] = create(catalog, gone, CLIENT_TYPE)
@@ -261,7 +263,7 @@ def rows_of_client_types(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(ClientTypeRow)).scalar_one()
 
 
-def test_what_is_deleted_is_not_found_again(catalog: Catalog) -> None:
+def test_what_is_deleted_is_not_found_again(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, CLIENT_TYPE)
     catalog.delete_client_type(provider_id, id_)
@@ -276,7 +278,7 @@ def test_what_is_deleted_is_not_found_again(catalog: Catalog) -> None:
 # Lists
 
 
-def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> None:
+def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"zyxwvut")
     pages: list[list[int]] = []
@@ -290,7 +292,7 @@ def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> No
     assert pages == [made[:3], made[3:6], made[6:]]
 
 
-def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
+def test_an_update_moves_no_row_in_a_list(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abcdef")
     providers = [provider_id, *(provider_of(catalog) for _ in range(5))]
@@ -304,7 +306,7 @@ def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
     assert [p.id for p in catalog.list_providers((), EVERYTHING).items] == providers
 
 
-def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
+def test_the_last_page_says_so_when_it_is_full(catalog: PlainCatalog) -> None:
     made = [provider_of(catalog) for _ in range(4)]
     first = catalog.list_providers((), Slice(limit=2))
     last = catalog.list_providers((), Slice(limit=2, after=first.next_after or 0))
@@ -314,14 +316,14 @@ def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
     assert last.next_after is None
 
 
-def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
+def test_a_list_of_nothing_has_one_empty_page(catalog: PlainCatalog) -> None:
     page = catalog.list_providers((), EVERYTHING)
 
     assert page.items == []
     assert page.next_after is None
 
 
-def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: Catalog) -> None:
+def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abcd")
     first = catalog.list_client_types(provider_id, (), Slice(limit=2))
@@ -346,7 +348,7 @@ def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: Catalog) 
     ],
 )
 def test_a_list_is_read_from_an_offset(
-    catalog: Catalog, limit: int, offset: int, expected: list[int]
+    catalog: PlainCatalog, limit: int, offset: int, expected: list[int]
 ) -> None:
     provider_id, other = provider_of(catalog), provider_of(catalog)
     made = []
@@ -359,14 +361,14 @@ def test_a_list_is_read_from_an_offset(
 
 
 @pytest.mark.parametrize("after", [2**31, 2**63 - 1])
-def test_a_page_after_the_last_id_there_can_be_is_empty(catalog: Catalog, after: int) -> None:
+def test_a_page_after_the_last_id_there_can_be_is_empty(catalog: PlainCatalog, after: int) -> None:
     provider_id = provider_of(catalog)
     named(catalog, provider_id, "a")
 
     assert ids(catalog, provider_id, part=Slice(limit=5, after=after)) == []
 
 
-def test_pages_and_conditions_go_together(catalog: Catalog) -> None:
+def test_pages_and_conditions_go_together(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abababab")
     a = Condition("name", EQUALS, "a")
@@ -408,7 +410,7 @@ NAMES = ["alpha", "Alpha", "ALPHA", "100%", "1000", "a_c", "abc", "it's", '"q"',
     ],
 )
 def test_a_condition_on_a_text(
-    catalog: Catalog, comparison: Comparison, value: str, found: list[str]
+    catalog: PlainCatalog, comparison: Comparison, value: str, found: list[str]
 ) -> None:
     provider_id = provider_of(catalog)
     named(catalog, provider_id, *NAMES)
@@ -460,7 +462,7 @@ WORDS = [
     ],
 )
 def test_a_condition_on_words(
-    catalog: Catalog, condition: tuple[str, Comparison, str | None], found: list[str]
+    catalog: PlainCatalog, condition: tuple[str, Comparison, str | None], found: list[str]
 ) -> None:
     provider_id = provider_of(catalog)
     create(catalog, provider_id, *WORDS)
@@ -468,7 +470,7 @@ def test_a_condition_on_words(
     assert names(catalog, provider_id, Condition(*condition)) == found
 
 
-def test_all_conditions_must_hold(catalog: Catalog) -> None:
+def test_all_conditions_must_hold(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     create(catalog, provider_id, *WORDS)
     web = Condition("okta_app_type", EQUALS, "web")
@@ -480,7 +482,7 @@ def test_all_conditions_must_hold(catalog: Catalog) -> None:
     assert names(catalog, provider_id, web, too, code) == []
 
 
-def test_conditions_find_providers_too(catalog: Catalog) -> None:
+def test_conditions_find_providers_too(catalog: PlainCatalog) -> None:
     for type_ in ProviderType:
         catalog.create_provider(replace(PROVIDER, name=f"the {type_}", type=type_))
     okta = Condition("type", EQUALS, "okta")
@@ -499,7 +501,7 @@ def test_conditions_find_providers_too(catalog: Catalog) -> None:
 # Updates
 
 
-def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: Catalog) -> None:
+def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
     before = catalog.get_client_type(provider_id, id_)
@@ -512,7 +514,7 @@ def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: Cata
     assert catalog.get_client_type(provider_id, id_) == written
 
 
-def test_an_update_can_clear_what_is_optional(catalog: Catalog) -> None:
+def test_an_update_can_clear_what_is_optional(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
     written = catalog.update_client_type(provider_id, id_, CLIENT_TYPE, CLIENT_TYPE_FIELDS)
@@ -523,7 +525,7 @@ def test_an_update_can_clear_what_is_optional(catalog: Catalog) -> None:
     assert catalog.get_client_type(provider_id, id_) == written
 
 
-def test_an_update_touches_no_other_row(catalog: Catalog) -> None:
+def test_an_update_touches_no_other_row(catalog: PlainCatalog) -> None:
     provider_id, other = provider_of(catalog), provider_of(catalog)
     first, second = named(catalog, provider_id, "a", "b")
     untouched = catalog.get_client_type(provider_id, second)
@@ -535,7 +537,7 @@ def test_an_update_touches_no_other_row(catalog: Catalog) -> None:
     assert catalog.get_provider(other) == other_provider
 
 
-def test_an_update_of_a_provider_returns_it_with_its_client_types(catalog: Catalog) -> None:
+def test_an_update_of_a_provider_returns_it_with_its_client_types(catalog: PlainCatalog) -> None:
     provider = catalog.create_provider(replace(PROVIDER, registration_access_token="t"))  # noqa: S106
     made = named(catalog, provider.id, "a", "b")
     new = replace(PROVIDER, name="n", tls_insecure_skip_verify=True)
@@ -551,7 +553,7 @@ def test_an_update_of_a_provider_returns_it_with_its_client_types(catalog: Catal
     assert catalog.get_provider_with_client_types(provider.id) == (written, client_types)
 
 
-def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
+def test_update_time_grows_with_each_update(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     times = [
         catalog.update_provider(provider_id, PROVIDER, {"name"})[0].update_time for _ in range(5)
@@ -560,7 +562,7 @@ def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
     assert all(earlier < later for earlier, later in pairwise(times))
 
 
-def test_an_update_that_is_refused_changes_nothing(catalog: Catalog) -> None:
+def test_an_update_that_is_refused_changes_nothing(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, CLIENT_TYPE)
     before = catalog.get_client_type(provider_id, id_)
@@ -574,7 +576,7 @@ def test_an_update_that_is_refused_changes_nothing(catalog: Catalog) -> None:
 
 
 def test_a_provider_becomes_okta_only_when_each_client_type_has_an_app_type(
-    catalog: Catalog,
+    catalog: PlainCatalog,
 ) -> None:
     provider_id, other = provider_of(catalog), provider_of(catalog)
     made = create(catalog, provider_id, *[CLIENT_TYPE] * 7, WORDS[1])
@@ -604,7 +606,7 @@ class Broken(Exception):
 
 @pytest.mark.parametrize("error", [Broken(), NotFound(Resource.PROVIDER, 1)])
 def test_a_work_that_raises_leaves_nothing(
-    store: Store, catalog: Catalog, error: Exception
+    store: Store, catalog: PlainCatalog, error: Exception
 ) -> None:
     spec = rules.check_provider(PROVIDER)
     stays = catalog.create_provider(PROVIDER)
@@ -622,7 +624,7 @@ def test_a_work_that_raises_leaves_nothing(
 
 
 def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
-    store: Store, catalog: Catalog
+    store: Store, catalog: PlainCatalog
 ) -> None:
     spec = rules.check_provider(PROVIDER)
     errors: list[Exception] = [Broken(), NotFound(Resource.PROVIDER, 1), Broken()]
@@ -653,7 +655,7 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
         assert not [name for name in made if name.startswith("bad")]
 
 
-def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -> None:
+def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: PlainCatalog) -> None:
     spec = rules.check_provider(PROVIDER)
     seen: list[int] = []
 
@@ -669,7 +671,7 @@ def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -
 
 
 def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
-    store: Store, catalog: Catalog
+    store: Store, catalog: PlainCatalog
 ) -> None:
     provider_id = provider_of(catalog)
 
@@ -702,7 +704,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
         return list(pool.map(run, works))
 
 
-def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Catalog) -> None:
+def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
 
     def creator(thread: int) -> Callable[[], object]:
@@ -718,7 +720,7 @@ def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Ca
     assert len({item.uid for item in page.items}) == 8 * 15
 
 
-def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> None:
+def test_updates_at_once_of_different_fields_are_all_kept(catalog: PlainCatalog) -> None:
     provider_id = provider_of(catalog)
     for _ in range(10):
         [id_] = create(catalog, provider_id, CLIENT_TYPE)
@@ -735,7 +737,7 @@ def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> N
 
 
 def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
-    catalog: Catalog, engine: Engine
+    catalog: PlainCatalog, engine: Engine
 ) -> None:
     answers: list[object] = []
     for _ in range(15):
@@ -756,7 +758,7 @@ def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
 
 
 def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okta(
-    catalog: Catalog,
+    catalog: PlainCatalog,
 ) -> None:
     okta = replace(PROVIDER, type=ProviderType.OKTA)
     for _ in range(15):
@@ -775,7 +777,9 @@ def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okt
         assert provider.type is not ProviderType.OKTA or client_types == []
 
 
-def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(catalog: Catalog) -> None:
+def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
+    catalog: PlainCatalog,
+) -> None:
     for _ in range(10):
         provider_id = provider_of(catalog)
 

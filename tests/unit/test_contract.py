@@ -133,12 +133,12 @@ def native(name: str) -> Descriptor:
 
 
 @pytest.mark.parametrize(("name", "draft"), RESOURCES)
-def test_each_field_of_a_native_resource_is_a_drafts_or_output_only(
+def test_each_field_of_a_native_resource_is_a_drafts_or_output_only_but_for_the_etag(
     name: str, draft: tuple[str, ...]
 ) -> None:
     fields = native(name).fields
 
-    assert {f.name for f in fields} == set(draft) | OUTPUT_ONLY[name]
+    assert {f.name for f in fields} == {*draft, "etag", *OUTPUT_ONLY[name]}
     assert {f.name for f in fields if "OUTPUT_ONLY" in behaviors(f)} == OUTPUT_ONLY[name]
     assert all(behaviors(f) & {"REQUIRED", "OPTIONAL", "OUTPUT_ONLY"} for f in fields)
 
@@ -169,8 +169,9 @@ def test_each_field_of_a_draft_is_a_key_of_the_rest_input_and_the_other_way_roun
     assert sorted(dialect.SURFACE.fields[field] for field in draft) == sorted(keys)
 
 
-def test_the_rest_surface_spells_the_fields_of_drafts_and_no_others() -> None:
-    assert set(dialect.SURFACE.fields) == set(PROVIDER_FIELDS) | set(CLIENT_TYPE_FIELDS)
+def test_the_rest_surface_spells_the_fields_of_drafts_and_headers_and_no_others() -> None:
+    headers = {"request_id", "if_match"}
+    assert set(dialect.SURFACE.fields) == {*PROVIDER_FIELDS, *CLIENT_TYPE_FIELDS, *headers}
 
 
 @pytest.mark.parametrize(
@@ -202,8 +203,8 @@ def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
 @pytest.mark.parametrize(
     ("row", "resource", "output_only"),
     [
-        (ProviderRow, model.Provider, {"registration_access_token_set"}),
-        (ClientTypeRow, model.ClientType, set()),
+        (ProviderRow, model.Provider, {"registration_access_token_set", "etag"}),
+        (ClientTypeRow, model.ClientType, {"etag"}),
     ],
 )
 def test_a_row_has_the_fields_of_its_resource(

@@ -31,6 +31,7 @@ def test_everything_has_a_default() -> None:
         "one_core": True,
         "open_reflection": True,
         "threads": 16,
+        "request_id_seconds": 86400,
         "stop_seconds": 15,
         "log_level": "INFO",
     }

@@ -30,6 +30,7 @@ class Rule(StrEnum):
     MALFORMED = "MALFORMED"
     OUT_OF_RANGE = "OUT_OF_RANGE"
     UNKNOWN_FIELD = "UNKNOWN_FIELD"
+    ALREADY_USED = "ALREADY_USED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,13 @@ that is stored, with what the server adds.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from hashlib import blake2b
+
+
+def _etag(uid: str, update_time: datetime) -> str:
+    # Each write of a resource has a later time than the one before.
+    text = f"{uid} {update_time.isoformat()}"
+    return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
 class ProviderType(StrEnum):
@@ -101,6 +108,11 @@ class Provider(ProviderSpec):
     create_time: datetime
     update_time: datetime
 
+    @property
+    def etag(self) -> str:
+        """An entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
+        return _etag(self.uid, self.update_time)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTypeDraft:
@@ -135,6 +147,11 @@ class ClientType(ClientTypeSpec):
     provider_id: int
     create_time: datetime
     update_time: datetime
+
+    @property
+    def etag(self) -> str:
+        """An entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
+        return _etag(self.uid, self.update_time)
 
 
 class Comparison(StrEnum):

@@ -33,6 +33,7 @@ MAX_DESCRIPTION = 4096
 MAX_URI = 2048
 MAX_TOKEN = 4096
 MAX_FILTER = 2048
+MAX_REQUEST_ID = 255
 
 # So many rows, each as long as may be, are a message that every gRPC client
 # takes: 4 MiB unless it is told otherwise.
@@ -64,6 +65,7 @@ _URI = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
+_REQUEST_ID = re.compile(rf"[ -~]{{1,{MAX_REQUEST_ID}}}")
 
 
 def check_provider(draft: ProviderDraft) -> ProviderSpec:
@@ -87,6 +89,17 @@ def check_provider(draft: ProviderDraft) -> ProviderSpec:
         tls_insecure_skip_verify=draft.tls_insecure_skip_verify,
         registration_access_token=token,
     )
+
+
+def check_request_id(text: str) -> None:
+    """Accept an id that makes a retry safe (AIP-155).
+
+    Raises:
+        Invalid: it is empty, too long, or not printable ASCII.
+    """
+    if not _REQUEST_ID.fullmatch(text):
+        message = f"must be 1 to {MAX_REQUEST_ID} printable ASCII characters"
+        raise Invalid(Violation("request_id", Rule.MALFORMED, message))
 
 
 def check_client_type(draft: ClientTypeDraft, provider_type: ProviderType) -> ClientTypeSpec:

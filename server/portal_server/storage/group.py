@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from portal_server.domain.calls import still_wanted
+from portal_server.domain import calls
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
@@ -42,7 +42,7 @@ class _Job:
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self._work = work
-        self._wanted = still_wanted()
+        self._wanted = calls.current().still_wanted
         self._tries = 0
         self.result: Any = None
         self.error: BaseException | None = None

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    LargeBinary,
     Select,
     String,
     Table,
@@ -24,13 +25,21 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from portal_server.domain.model import Comparison, Condition
 from portal_server.storage.statements import Statement
-from portal_server.storage.tables import ApiKeyRow, ClientTypeRow, ProviderRow, Words
+from portal_server.storage.tables import (
+    AnswerRow,
+    ApiKeyRow,
+    ClientTypeRow,
+    ProviderRow,
+    Words,
+)
 
 _provider: Table = ProviderRow.__table__  # type: ignore[attr-defined]
 _client_type: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
+_answer: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _api_key: Table = ApiKeyRow.__table__  # type: ignore[attr-defined]
 
 
@@ -45,6 +54,7 @@ _this_provider = _provider.c.id == _id("which")
 _its_client_types = _client_type.c.provider_id == _id("of_provider")
 _this_client_type = (_client_type.c.id == _id("which")) & _its_client_types
 _this_key = _api_key.c.key_id == bindparam("which", type_=String)
+_this_answer = _answer.c.digest == bindparam("which", type_=LargeBinary)
 _LIMIT, _OFFSET = bindparam("limit", type_=BigInteger), bindparam("offset", type_=BigInteger)
 
 
@@ -94,6 +104,25 @@ class Queries:
         )
         self.update_client_type = written(_client_type, _client_type.c.id == _id("which"))
         self.remove_client_type = compiled(delete(_client_type).where(_this_client_type))
+
+        add_answer = {
+            "sqlite": sqlite.insert(_answer).on_conflict_do_nothing(),
+            "postgresql": postgresql.insert(_answer).on_conflict_do_nothing(),
+        }[dialect.name]
+        self.add_answer = compiled(add_answer, *(c.name for c in _answer.c if c.name != "id"))
+        self.find_answer = compiled(
+            select(
+                _answer.c.digest, _answer.c.fingerprint, _answer.c.answer, _answer.c.create_time
+            ).where(_this_answer)
+        )
+        self.remove_answer = compiled(delete(_answer).where(_this_answer))
+        # By id, which is by time: no index on the time slows the writes.
+        first = select(_answer.c.id, _answer.c.create_time).order_by(_answer.c.id).limit(_LIMIT)
+        oldest = first.subquery()
+        old = oldest.c.create_time < bindparam("before", type_=_answer.c.create_time.type)
+        self.remove_old_answers = compiled(
+            delete(_answer).where(_answer.c.id.in_(select(oldest.c.id).where(old)))
+        )
 
         self.add_key = compiled(insert(_api_key), *(c.name for c in _api_key.c))
         self.find_key = compiled(select(_api_key).where(_this_key))

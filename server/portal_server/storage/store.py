@@ -6,12 +6,13 @@ gets a `Transaction`, whose methods are all there is to do with rows.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Engine
 
+from portal_server.domain.calls import Request
 from portal_server.domain.keys import Key
 from portal_server.domain.model import (
     ClientType,
@@ -32,6 +33,16 @@ Lock = Literal["shared", "exclusive"]
 """What others may do with a row until a write ends: read it, or nothing."""
 
 _SPEC_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (ProviderSpec, ClientTypeSpec)}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The answer of a request that was done. Its time is UTC."""
+
+    digest: bytes
+    fingerprint: bytes
+    answer: bytes
+    create_time: datetime
 
 
 class Store:
@@ -164,6 +175,33 @@ class Transaction:
         """Remove a provider's client type; False when there is none."""
         values = {"which": id_, "of_provider": provider_id}
         return self._change(self._queries.remove_client_type, values)
+
+    # Answers
+
+    def add_answer(self, request: Request, answer: bytes, now: datetime) -> bool:
+        """Keep the answer of a request; False when there is one already."""
+        values = {
+            "digest": request.digest,
+            "fingerprint": request.fingerprint,
+            "answer": answer,
+            "create_time": now,
+        }
+        return self._change(self._queries.add_answer, values)
+
+    def find_answer(self, digest: bytes) -> KeptAnswer | None:
+        """The kept answer of the request with this digest."""
+        for row in self._rows(self._queries.find_answer, which=digest):
+            return KeptAnswer(**row)
+        return None
+
+    def remove_answer(self, digest: bytes) -> None:
+        """Remove the kept answer of the request with this digest, if any."""
+        self._change(self._queries.remove_answer, {"which": digest})
+
+    def remove_old_answers(self, before: datetime, limit: int) -> int:
+        """Remove those of the `limit` first answers that were kept before this time; how many."""
+        self._change(self._queries.remove_old_answers, {"before": before, "limit": limit})
+        return int(self._cursor.rowcount)
 
     # Keys
 

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, LargeBinary, String, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    TypeDecorator,
+)
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain.keys import Role
@@ -126,6 +136,25 @@ class ClientTypeRow(SQLModel, table=True):
     okta_app_type: OktaAppType | None = Field(sa_type=Word(OktaAppType))
     create_time: datetime = Field(sa_type=UtcTime)
     update_time: datetime = Field(sa_type=UtcTime)
+
+
+class AnswerRow(SQLModel, table=True):
+    """The answer of a write, kept for the case that its request comes again.
+
+    In ascending order of id they are in ascending order of time.
+    """
+
+    __tablename__: ClassVar[Any] = "answer"
+    __table_args__ = (_NEVER_REUSE_IDS,)
+
+    # As many as there are writes: four bytes would be used up within days.
+    id: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite")
+    )
+    digest: bytes = Field(sa_type=LargeBinary, unique=True)
+    fingerprint: bytes = Field(sa_type=LargeBinary)
+    answer: bytes = Field(sa_type=LargeBinary, repr=False)
+    create_time: datetime = Field(sa_type=UtcTime)
 
 
 class ApiKeyRow(SQLModel, table=True):

@@ -17,13 +17,15 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from portal_server.domain.calls import wanted_while
+from portal_server.domain.calls import Call, Request, serving
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
 from portal_server.keyring import KeyRing
+from portal_server.wire.requests import Metadata, identify, values_of
 from portal_server.wire.status import Surface, internal, to_status
 
 log = logging.getLogger("portal.calls")
 
+_AUTHORIZATION = "authorization"
 _READS = ("Get", "List")
 _PLAIN = Surface({}, str)
 
@@ -84,7 +86,7 @@ class CallInterceptor(grpc.ServerInterceptor):
     def _authenticated(self, serve: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._keyring.authenticate(_authorization(context))
+                self._keyring.authenticate(values_of(context.invocation_metadata(), _AUTHORIZATION))
             except PortalError as error:
                 context.abort_with_status(rpc_status.to_status(to_status(error, _PLAIN)))
             return serve(requests, context)
@@ -120,11 +122,14 @@ class _Call:
         start = perf_counter()
         caller = "-"
         try:
-            who = self.keyring.authenticate(_authorization(context))
+            metadata = context.invocation_metadata()
+            who = self.keyring.authenticate(values_of(metadata, _AUTHORIZATION))
             caller = who.key_id
             who.require(write=self.writes)
-            with wanted_while(context.is_active):
-                answer = complete(self.serve(self._request(message), context))
+            request = self._read(message)
+            same = self._identify(request, metadata, caller) if self.writes else None
+            with serving(Call(context.is_active, same)):
+                answer = complete(self.serve(request, context))
         except PortalError as error:
             status = to_status(error, self.surface)
             # Not the message: it quotes what the caller sent.
@@ -139,16 +144,15 @@ class _Call:
             return answer
         return context.abort_with_status(rpc_status.to_status(status))
 
-    def _request(self, message: bytes) -> Any:
+    def _read(self, message: bytes) -> Any:
         try:
             return self.read(message)
         except DecodeError:
             broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
             raise Invalid(broken) from None
 
-
-def _authorization(context: grpc.ServicerContext) -> list[str]:
-    return [str(value) for name, value in context.invocation_metadata() if name == "authorization"]
+    def _identify(self, request: Any, metadata: Metadata, caller: str) -> Request | None:
+        return identify(self.path, request, metadata, caller, self.surface.request_id)
 
 
 def _ms(start: float) -> float:

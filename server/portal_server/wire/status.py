@@ -19,6 +19,7 @@ from portal_server.domain.errors import (
     Resource,
     Violation,
 )
+from portal_server.wire.requests import RequestId, of_field
 
 ERROR_DOMAIN = "oauth-portal"
 
@@ -49,13 +50,14 @@ _RESOURCE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """How one service spells the model's fields and words.
+    """How one service spells the model's fields and words, and where it has a request's id.
 
     A field that is not in `fields` is spelled as it is.
     """
 
     fields: Mapping[str, str]
     spell: Callable[[StrEnum], str]
+    request_id: RequestId = of_field
 
     def violation(self, violation: Violation) -> BadRequest.FieldViolation:
         """A violation in this surface's spelling."""

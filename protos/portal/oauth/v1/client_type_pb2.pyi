@@ -184,6 +184,7 @@ class ClientType(_message.Message):
     OKTA_APP_TYPE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never used again, not even after a deletion."""
     uid: _builtins.str
@@ -201,6 +202,10 @@ class ClientType(_message.Message):
     okta_app_type: Global___OktaAppType.ValueType
     """Required when the provider is of type Okta. Okta then derives response
     types, grant types and authentication method from it.
+    """
+    etag: _builtins.str
+    """Changes with each write of the client type (AIP-154), quotes included. In an
+    update: if set, the one that must still be stored.
     """
     @_builtins.property
     def response_types(self) -> _containers.RepeatedScalarFieldContainer[Global___ResponseType.ValueType]:
@@ -236,10 +241,11 @@ class ClientType(_message.Message):
         okta_app_type: Global___OktaAppType.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "grant_types", b"grant_types", "id", b"id", "name", b"name", "okta_app_type", b"okta_app_type", "provider_id", b"provider_id", "response_types", b"response_types", "token_endpoint_auth_method", b"token_endpoint_auth_method", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "grant_types", b"grant_types", "id", b"id", "name", b"name", "okta_app_type", b"okta_app_type", "provider_id", b"provider_id", "response_types", b"response_types", "token_endpoint_auth_method", b"token_endpoint_auth_method", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -253,8 +259,16 @@ class CreateClientTypeRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The provider that gets it."""
+    request_id: _builtins.str
+    """Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
+    default, the same request with the same id gets it again and nothing is
+    done twice; another request with it is refused. 1 to 255 printable ASCII
+    characters, a UUID4 for choice; each key has ids of its own. Refusals are
+    not kept.
+    """
     @_builtins.property
     def client_type(self) -> Global___ClientType:
         """The client type to create."""
@@ -264,10 +278,11 @@ class CreateClientTypeRequest(_message.Message):
         *,
         provider_id: _builtins.int = ...,
         client_type: Global___ClientType | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "provider_id", b"provider_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +397,9 @@ class UpdateClientTypeRequest(_message.Message):
 
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateClientTypeRequest."""
     @_builtins.property
     def client_type(self) -> Global___ClientType:
         """The client type to update: `provider_id` and `id` say which, the mask which
@@ -399,10 +417,11 @@ class UpdateClientTypeRequest(_message.Message):
         *,
         client_type: Global___ClientType | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,19 +435,27 @@ class DeleteClientTypeRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The provider it belongs to."""
     id: _builtins.int
     """The client type's id."""
+    etag: _builtins.str
+    """If set, the etag that must still be stored."""
+    request_id: _builtins.str
+    """As in CreateClientTypeRequest."""
     def __init__(
         self,
         *,
         provider_id: _builtins.int = ...,
         id: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "provider_id", b"provider_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,7 +110,8 @@ class ClientTypeServiceServicer:
     def UpdateClientType(self, request, context):
         """Updates the fields of a client type that the mask names (AIP-134).
 
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        given etag is not the stored one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +120,8 @@ class ClientTypeServiceServicer:
     def DeleteClientType(self, request, context):
         """Deletes a client type.
 
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        given etag is not the stored one; nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

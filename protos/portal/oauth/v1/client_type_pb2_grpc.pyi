@@ -57,12 +57,14 @@ class ClientTypeServiceStub:
     UpdateClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.UpdateClientTypeRequest, _client_type_pb2.ClientType]
     """Updates the fields of a client type that the mask names (AIP-134).
 
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    given etag is not the stored one; nothing is changed.
     """
     DeleteClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]
     """Deletes a client type.
 
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    given etag is not the stored one; nothing is deleted.
     """
 
 @_typing.type_check_only
@@ -93,12 +95,14 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
     UpdateClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.UpdateClientTypeRequest, _client_type_pb2.ClientType]  # type: ignore[assignment]
     """Updates the fields of a client type that the mask names (AIP-134).
 
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    given etag is not the stored one; nothing is changed.
     """
     DeleteClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client type.
 
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    given etag is not the stored one; nothing is deleted.
     """
 
 class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -150,7 +154,8 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_client_type_pb2.ClientType, _abc.Awaitable[_client_type_pb2.ClientType]]:
         """Updates the fields of a client type that the mask names (AIP-134).
 
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        given etag is not the stored one; nothing is changed.
         """
 
     @_abc_1.abstractmethod
@@ -161,7 +166,8 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a client type.
 
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        given etag is not the stored one; nothing is deleted.
         """
 
 def add_ClientTypeServiceServicer_to_server(servicer: ClientTypeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

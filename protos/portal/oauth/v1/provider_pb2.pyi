@@ -71,6 +71,7 @@ class Provider(_message.Message):
     REGISTRATION_ACCESS_TOKEN_SET_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never used again, not even after a deletion."""
     uid: _builtins.str
@@ -95,6 +96,10 @@ class Provider(_message.Message):
     """
     registration_access_token_set: _builtins.bool
     """Whether a registration_access_token is stored."""
+    etag: _builtins.str
+    """Changes with each write of the provider (AIP-154), quotes included; its
+    client types do not count. In an update: if set, the one that must still be stored.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the provider was created."""
@@ -116,10 +121,11 @@ class Provider(_message.Message):
         registration_access_token_set: _builtins.bool = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +138,14 @@ class CreateProviderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
+    default, the same request with the same id gets it again and nothing is
+    done twice; another request with it is refused. 1 to 255 printable ASCII
+    characters, a UUID4 for choice; each key has ids of its own. Refusals are
+    not kept.
+    """
     @_builtins.property
     def provider(self) -> Global___Provider:
         """The provider to create."""
@@ -140,10 +154,11 @@ class CreateProviderRequest(_message.Message):
         self,
         *,
         provider: Global___Provider | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -245,6 +260,9 @@ class UpdateProviderRequest(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateProviderRequest."""
     @_builtins.property
     def provider(self) -> Global___Provider:
         """The provider to update: `id` says which, the mask which of the others count."""
@@ -261,10 +279,11 @@ class UpdateProviderRequest(_message.Message):
         *,
         provider: Global___Provider | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,16 +296,24 @@ class DeleteProviderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The provider's id."""
+    etag: _builtins.str
+    """If set, the etag that must still be stored."""
+    request_id: _builtins.str
+    """As in CreateProviderRequest."""
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

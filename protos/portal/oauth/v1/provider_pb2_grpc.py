@@ -102,7 +102,8 @@ class ProviderServiceServicer:
         """Updates the fields of a provider that the mask names (AIP-134).
 
         NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-        provider while one of its client types has no okta_app_type.
+        provider while one of its client types has no okta_app_type. ABORTED: the
+        given etag is not the stored one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +112,8 @@ class ProviderServiceServicer:
     def DeleteProvider(self, request, context):
         """Deletes a provider together with its client types.
 
-        NOT_FOUND: no such provider.
+        NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+        nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

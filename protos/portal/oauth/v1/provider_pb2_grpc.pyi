@@ -50,12 +50,14 @@ class ProviderServiceStub:
     """Updates the fields of a provider that the mask names (AIP-134).
 
     NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-    provider while one of its client types has no okta_app_type.
+    provider while one of its client types has no okta_app_type. ABORTED: the
+    given etag is not the stored one; nothing is changed.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]
     """Deletes a provider together with its client types.
 
-    NOT_FOUND: no such provider.
+    NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+    nothing is deleted.
     """
 
 @_typing.type_check_only
@@ -79,12 +81,14 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """Updates the fields of a provider that the mask names (AIP-134).
 
     NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-    provider while one of its client types has no okta_app_type.
+    provider while one of its client types has no okta_app_type. ABORTED: the
+    given etag is not the stored one; nothing is changed.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a provider together with its client types.
 
-    NOT_FOUND: no such provider.
+    NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+    nothing is deleted.
     """
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -129,7 +133,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Updates the fields of a provider that the mask names (AIP-134).
 
         NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-        provider while one of its client types has no okta_app_type.
+        provider while one of its client types has no okta_app_type. ABORTED: the
+        given etag is not the stored one; nothing is changed.
         """
 
     @_abc_1.abstractmethod
@@ -140,7 +145,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a provider together with its client types.
 
-        NOT_FOUND: no such provider.
+        NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+        nothing is deleted.
         """
 
 def add_ProviderServiceServicer_to_server(servicer: ProviderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

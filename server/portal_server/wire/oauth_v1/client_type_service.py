@@ -5,11 +5,14 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import client_type_pb2_grpc
-from portal_server.catalog import Catalog
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.model import ClientType, ClientTypeDraft, ProviderType
 from portal_server.domain.rules import CLIENT_TYPE_FIELDS, check_client_type
+from portal_server.wire.forms import MessageForm
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
+    DELETED,
+    etags_of,
     masked_fields,
     page_token,
     required_ids,
@@ -55,7 +58,7 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
                 lambda: required_ids(provider_id=request.provider_id),
                 lambda: check_client_type(draft, ProviderType.OTHER),
             )
-        return _message(self._catalog.create_client_type(request.provider_id, draft))
+        return self._catalog.create_client_type(request.provider_id, draft, _FORM)
 
     def GetClientType(
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
@@ -90,17 +93,17 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
             lambda: required_ids(**ids),
             lambda: masked_fields(request.update_mask, given, CLIENT_TYPE_FIELDS),
         )
-        return _message(
-            self._catalog.update_client_type(given.provider_id, given.id, _draft(given), fields)
-        )
+        change = Change(_draft(given), fields, etags_of(given))
+        return self._catalog.update_client_type(given.provider_id, given.id, change, _FORM)
 
     def DeleteClientType(
         self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
-        self._catalog.delete_client_type(request.provider_id, request.id)
-        return Empty()
+        return self._catalog.delete_client_type(
+            request.provider_id, request.id, etags_of(request), DELETED
+        )
 
 
 def _draft(message: pb.ClientType) -> ClientTypeDraft:
@@ -131,4 +134,8 @@ def _message(client_type: ClientType) -> pb.ClientType:
         okta_app_type=OKTA_APP_TYPE.number(client_type.okta_app_type),
         create_time=timestamp(client_type.create_time),
         update_time=timestamp(client_type.update_time),
+        etag=client_type.etag,
     )
+
+
+_FORM = MessageForm(pb.ClientType, _message)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from zlib import crc32
 
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.model import Slice
+from portal_server.wire.forms import MessageForm
 
 _TOKEN = struct.Struct(">qI")
 
@@ -24,6 +26,15 @@ class ListRequest(Protocol):
     page_size: int
     page_token: str
     filter: str
+
+
+class HasEtag(Protocol):
+    """A resource, or a request to delete one."""
+
+    etag: str
+
+
+DELETED: MessageForm[None, Empty] = MessageForm(Empty, lambda _: Empty())
 
 
 def together(*checks: Callable[[], Any]) -> list[Any]:
@@ -74,6 +85,11 @@ def masked_fields(mask: FieldMask, message: Message, writable: Collection[str]) 
         text = f"has unknown fields: {quoted}; allowed: {fields}, *"
         raise Invalid(Violation("update_mask", Rule.UNKNOWN_FIELD, text))
     return set(writable) if "*" in mask.paths else set(mask.paths) & set(writable)
+
+
+def etags_of(message: HasEtag) -> set[str] | None:
+    """The etag that must still be stored, if one is given (AIP-154)."""
+    return {message.etag} if message.etag else None
 
 
 def slice_of(request: ListRequest, *scope: object) -> Slice:

@@ -5,11 +5,14 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1 import provider_pb2_grpc
-from portal_server.catalog import Catalog
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.model import Provider, ProviderDraft
 from portal_server.domain.rules import PROVIDER_FIELDS
+from portal_server.wire.forms import MessageForm
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
+    DELETED,
+    etags_of,
     masked_fields,
     page_token,
     required_ids,
@@ -38,7 +41,7 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Create a provider."""
-        return _message(self._catalog.create_provider(_draft(request.provider)))
+        return self._catalog.create_provider(_draft(request.provider), _FORM)
 
     def GetProvider(
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
@@ -72,15 +75,15 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         if not given.registration_access_token and _TOKEN not in request.update_mask.paths:
             # Nobody can read it back: only by its own name is it cleared.
             fields.discard(_TOKEN)
-        return _message(self._catalog.update_provider(given.id, _draft(given), fields)[0])
+        change = Change(_draft(given), fields, etags_of(given))
+        return self._catalog.update_provider(given.id, change, _FORM)
 
     def DeleteProvider(
         self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a provider with its client types."""
         required_ids(id=request.id)
-        self._catalog.delete_provider(request.id)
-        return Empty()
+        return self._catalog.delete_provider(request.id, etags_of(request), DELETED)
 
 
 def _draft(message: pb.Provider) -> ProviderDraft:
@@ -104,4 +107,8 @@ def _message(provider: Provider) -> pb.Provider:
         registration_access_token_set=bool(provider.registration_access_token),
         create_time=timestamp(provider.create_time),
         update_time=timestamp(provider.update_time),
+        etag=provider.etag,
     )
+
+
+_FORM = MessageForm(pb.Provider, _message)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from portal_server.domain import model
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.model import Unknown
+from portal_server.wire.requests import of_header
 from portal_server.wire.status import Surface
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -39,8 +40,11 @@ SURFACE = Surface(
         "grant_types": "GrantType",
         "token_endpoint_auth_method": "TokenEndpointAuthMethod",
         "okta_app_type": "OktaAppType",
+        "request_id": "Idempotency-Key",
+        "if_match": "If-Match",
     },
     spell,
+    of_header,
 )
 
 
@@ -77,7 +81,7 @@ def csv(words: Iterable[StrEnum]) -> str:
 
 def minute(time: datetime) -> str:
     """A time in UTC, `YYYY-MM-DD HH:MM`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return time.astimezone(UTC).isoformat(" ", "minutes")[: len("YYYY-MM-DD HH:MM")]
 
 
 def flag(field: str, text: str) -> bool:

@@ -1,0 +1,38 @@
+"""Entity tags in the headers of REST (RFC 9110, sections 8.8.3 and 13.1.1)."""
+
+import re
+
+import grpc
+
+from portal_server.domain.errors import Invalid, Rule, Violation
+from portal_server.wire.requests import IF_MATCH, values_of
+
+_TAG = re.compile(r'(?:(W/)|)("[\x21\x23-\x7e]*")')
+_TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]*")
+
+
+def if_match(context: grpc.ServicerContext) -> set[str] | None:
+    """The entity tags of which the stored resource must have one; None: any.
+
+    Weak tags are left out: they match nothing (RFC 9110, section 8.8.3.2).
+
+    Raises:
+        Invalid: `If-Match` is neither `*` nor a list of entity tags.
+    """
+    values = values_of(context.invocation_metadata(), IF_MATCH)
+    text = ",".join(values).strip()
+    if not values or text == "*":
+        return None
+    if not _TAGS.fullmatch(text):
+        message = 'must be * or entity tags in quotes, as the header ETag has them: "0a1b"'
+        raise Invalid(Violation("if_match", Rule.MALFORMED, message))
+    return {tag for weak, tag in _TAG.findall(text) if not weak}
+
+
+def send_etag(context: grpc.ServicerContext, etag: str) -> None:
+    """Answer with this entity tag.
+
+    In the trailers: metadata sent ahead costs a fifth of a call. The edge makes
+    it the header `ETag`.
+    """
+    context.set_trailing_metadata((("etag", etag),))
