@@ -13,7 +13,7 @@ PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ipro
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-crash check format protos protos-export baseline lock clean
+.PHONY: help run test test-crash bench check format protos protos-export baseline lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,7 +27,10 @@ test: .venv/dev build/portal.binpb ## Run every test
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load, compare what was told and stored
 	@$(BIN)/python -m pytest -m crash -s tests/crash
 
-check: .venv/dev build/portal.binpb ## Formatting, lint, types, architecture, protos, generated files
+bench: .venv/bench build/portal.binpb ## Compare with peers on both databases; BENCH='--quick' takes three minutes
+	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
+
+check: .venv/dev .venv/bench build/portal.binpb ## Formatting, lint, types, architecture, protos, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -67,6 +70,9 @@ lock: .venv/dev ## Pin the newest dependencies that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --extra server --group gen --group dev \
 		-c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --group bench \
+		-c requirements-dev.txt -o bench/requirements.txt
 
 clean: ## Remove what was built; the data stays
 	rm -rf .venv build
@@ -87,4 +93,9 @@ build/portal.binpb: $(PROTOS) .venv/run
 .venv/dev: requirements-dev.txt .venv/run
 	@echo 'Installing what the tests need'
 	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/bench: bench/requirements.txt .venv/dev
+	@echo 'Installing what the benchmark needs'
+	@$(PIP) --require-hashes -r bench/requirements.txt
 	@touch $@

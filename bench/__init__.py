@@ -1,0 +1,1 @@
+"""How fast the portal is, beside peers that do the same: `make bench`."""

@@ -1,0 +1,38 @@
+"""A yardstick: the portal's gRPC server with a method that only returns its message.
+
+No other method of this server, however it is written, can be faster.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from bench.workloads import EMPTY_METHOD
+from portal.oauth.v1 import client_type_pb2 as pb
+from portal_server.server import _OPTIONS, _stay_on_one_core
+from portal_server.settings import Settings
+
+
+def _same(request: pb.GetClientTypeRequest, _context: grpc.ServicerContext) -> pb.GetClientTypeRequest:
+    return request
+
+
+def main() -> None:
+    """Serve on the port of the first argument, with the portal's settings, until killed."""
+    settings = Settings()
+    if settings.one_core:
+        _stay_on_one_core()
+    server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=_OPTIONS)
+    _, service, method = EMPTY_METHOD.split("/")
+    handler = grpc.unary_unary_rpc_method_handler(
+        _same, pb.GetClientTypeRequest.FromString, pb.GetClientTypeRequest.SerializeToString
+    )
+    server.add_registered_method_handlers(service, {method: handler})
+    server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+    server.start()
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()

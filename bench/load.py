@@ -1,0 +1,116 @@
+"""A load generator: callers that each wait for an answer before they call again.
+
+Runs in a process of its own, `python -m bench.load`: a `Job` as JSON on standard input, a
+`Result` as JSON on standard output.
+"""
+
+import asyncio
+import dataclasses
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvloop
+
+from bench.connection import Caller, Measurement
+from bench.grpc2 import GrpcCaller
+from bench.http1 import HttpCaller
+from bench.workloads import Request, grpc_requests, http_requests
+
+# How long answers that are outstanding at the end are waited for.
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to measure. `ids` are client types that exist; `key` is an admin key."""
+
+    protocol: str
+    port: int
+    workload: str
+    callers: int
+    seconds: float
+    warm_up_seconds: float
+    key: str
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of it.
+
+    `calls_per_second` counts good answers only. Latencies, in milliseconds, are those of all calls
+    begun while it measured, also of those answered after. `created` and `calls` count from the
+    first call of the warm-up to the last answer. `load_us` is what a call cost the load generator
+    itself, in microseconds of CPU.
+    """
+
+    calls_per_second: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    errors: dict[str, int]
+    calls: int
+    created: int
+    load_us: float
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """The value that this share of the ordered values does not exceed; 0 of none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
+async def measure(job: Job) -> Result:
+    """Run the callers and wait for their answers."""
+    measurement = Measurement()
+    make: Callable[[], Caller]
+    requests: Callable[[int], list[Request]]
+    if job.protocol == "grpc":
+        make = lambda: GrpcCaller(measurement)  # noqa: E731 - one of two ways
+        requests = lambda seed: grpc_requests(job.workload, job.key, job.ids, seed)  # noqa: E731
+    else:
+        make = lambda: HttpCaller(measurement)  # noqa: E731
+        requests = lambda seed: http_requests(job.workload, job.key, job.ids, seed)  # noqa: E731
+    callers = [make() for _ in range(job.callers)]
+    for number, caller in enumerate(callers):
+        caller.requests = requests(number)
+        await caller.connect(job.port)
+    begin = time.perf_counter() + job.warm_up_seconds
+    measurement.begin, measurement.end = begin, begin + job.seconds
+    cpu = time.process_time()
+    for caller in callers:
+        caller.call()
+    await asyncio.sleep(measurement.end - time.perf_counter())
+    patience = measurement.end + DRAIN_SECONDS
+    while any(caller.busy for caller in callers) and time.perf_counter() < patience:
+        await asyncio.sleep(0.01)
+    cpu = time.process_time() - cpu
+    errors = Counter(measurement.errors)
+    if unanswered := sum(caller.busy for caller in callers):
+        errors["unanswered"] += unanswered
+    for caller in callers:
+        caller.close()
+    latencies = sorted(measurement.latencies)
+    return Result(
+        calls_per_second=measurement.good / job.seconds,
+        p50_ms=percentile(latencies, 0.50) * 1e3,
+        p95_ms=percentile(latencies, 0.95) * 1e3,
+        p99_ms=percentile(latencies, 0.99) * 1e3,
+        errors=dict(errors),
+        calls=measurement.calls,
+        created=measurement.created,
+        load_us=cpu / max(1, measurement.calls) * 1e6,
+    )
+
+
+def main() -> None:
+    """Do the job of standard input."""
+    result = uvloop.run(measure(Job(**json.load(sys.stdin))))
+    json.dump(dataclasses.asdict(result), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
