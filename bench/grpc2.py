@@ -26,8 +26,6 @@ _FRAME_HEADER = 9
 # In the first frame of an answer, behind gRPC's five bytes: field 1, a number. It is the id.
 _ID_AT = 5
 _ID_TAG = 0x08
-# A header block all of whose bytes are at least this is made of indexed fields only.
-_INDEXED = 0x80
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -137,11 +135,12 @@ class GrpcCaller(Caller):
             self._headers |= self._decoded(block)
 
     def _decoded(self, block: bytes) -> dict[str, str]:
-        """The headers of a block. Blocks that only point into the table repeat: they are kept."""
+        """The headers of a block. What a block means stays true until the table changes."""
         headers = self._known.get(block)
         if headers is None:
+            before = list(self._decoder.header_table.dynamic_entries)
             headers = {str(name): str(value) for name, value in self._decoder.decode(block)}
-            if min(block) >= _INDEXED:
+            if before == list(self._decoder.header_table.dynamic_entries):
                 self._known[block] = headers
             else:
                 self._known.clear()

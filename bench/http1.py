@@ -17,12 +17,19 @@ class HttpCaller(Caller):
 
     def __init__(self, measurement: Measurement) -> None:
         super().__init__(measurement)
+        self._reset()
+
+    def _reset(self) -> None:
         self._answer = b""
+        self._head_read = False
+        # Where the body ends; unknown, with where the next chunk begins, when it comes in chunks.
+        self._end: int | None = None
+        self._chunk = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin afresh."""
         super().connection_made(transport)
-        self._answer = b""
+        self._reset()
 
     def send(self, request: Request) -> None:
         """Write a request."""
@@ -30,31 +37,37 @@ class HttpCaller(Caller):
 
     def data_received(self, data: bytes) -> None:
         """Read on; answer when the answer is whole."""
-        answer = self._answer = self._answer + data if self._answer else data
-        end = answer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = answer[:end].lower()
-        body = end + 4
-        if length := _LENGTH.search(head):
-            whole = len(answer) - body >= int(length[1])
-        elif _CHUNKED.search(head):
-            whole = _has_last_chunk(answer, body)
-        else:
-            whole = True
-        if whole:
-            self._answer = b""
+        self._answer = self._answer + data if self._answer else data
+        if not self._head_read:
+            self._read_head()
+        if self._head_read and self._is_whole():
+            answer = self._answer
+            self._reset()
             self.answered(_error(answer, self.requests[self._next]))
 
+    def _read_head(self) -> None:
+        end = self._answer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        self._head_read = True
+        head = self._answer[:end].lower()
+        body = end + 4
+        if length := _LENGTH.search(head):
+            self._end = body + int(length[1])
+        elif _CHUNKED.search(head):
+            self._chunk = body
+        else:
+            self._end = body
 
-def _has_last_chunk(answer: bytes, position: int) -> bool:
-    """Whether the chunks that begin at `position` are all there."""
-    while (end := answer.find(b"\r\n", position)) >= 0:
-        size = int(answer[position:end].partition(b";")[0], 16)
-        position = end + 2 + size + 2
-        if size == 0:
-            return len(answer) >= position
-    return False
+    def _is_whole(self) -> bool:
+        while self._end is None and (line := self._answer.find(b"\r\n", self._chunk)) >= 0:
+            size = int(self._answer[self._chunk : line].partition(b";")[0], 16)
+            self._chunk = line + 2 + size + 2
+            if size == 0:
+                self._end = self._chunk
+            elif self._chunk > len(self._answer):
+                break
+        return self._end is not None and len(self._answer) >= self._end
 
 
 def _error(answer: bytes, request: Request) -> str | None:

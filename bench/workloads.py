@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
+from functools import cache
 
 from google.protobuf.message import Message
 from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
@@ -130,6 +131,19 @@ def grpc_requests(workload: str, key: str, ids: list[int], seed: int) -> list[Re
 def _grpc(
     path: str, key: str, message: Message, *, creates: bool = False, has_id: bool = True
 ) -> Request:
+    data = message.SerializeToString()
+    first_block, block = _header_blocks(path, key)
+    return Request(
+        data=b"\0" + len(data).to_bytes(4) + data,
+        first_block=first_block,
+        block=block,
+        creates=creates,
+        has_id=has_id,
+    )
+
+
+@cache
+def _header_blocks(path: str, key: str) -> tuple[bytes, bytes]:
     # All headers but the path go into the connection's table with the first call and are one byte
     # each from then on, as those of a gRPC library are; which path came first does not matter.
     headers = [
@@ -142,11 +156,4 @@ def _grpc(
         HeaderTuple("authorization", key),
     ]
     encoder = Encoder()
-    data = message.SerializeToString()
-    return Request(
-        data=b"\0" + len(data).to_bytes(4) + data,
-        first_block=encoder.encode(headers),
-        block=encoder.encode(headers),
-        creates=creates,
-        has_id=has_id,
-    )
+    return encoder.encode(headers), encoder.encode(headers)
