@@ -14,7 +14,9 @@ from portal_server.server import _OPTIONS, _stay_on_one_core
 from portal_server.settings import Settings
 
 
-def _same(request: pb.GetClientTypeRequest, _context: grpc.ServicerContext) -> pb.GetClientTypeRequest:
+def _same(
+    request: pb.GetClientTypeRequest, _context: grpc.ServicerContext
+) -> pb.GetClientTypeRequest:
     return request
 
 

@@ -41,7 +41,7 @@ _OPENING = (
 
 
 class GrpcCaller(Caller):
-    """Calls unary methods. Streams are numbered 1, 3, 5 …"""
+    """Calls unary methods. Streams are numbered 1, 3, 5 and so on."""
 
     def __init__(self, measurement: Measurement) -> None:
         super().__init__(measurement)

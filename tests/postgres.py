@@ -46,10 +46,16 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
+    @property
+    def pid(self) -> int:
+        """The process that all others are children of, while it runs."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def start(self, *, fsync: bool = False) -> None:
+        """Start; tests do without `fsync`, which only a loss of power would show."""
         options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-            " -c fsync=off -c max_connections=200"
+            f" -c fsync={'on' if fsync else 'off'} -c max_connections=200"
         )
         self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-o", options)
 

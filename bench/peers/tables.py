@@ -1,0 +1,89 @@
+"""The peers' tables as the SQLModel tutorial writes them, as durable as the portal's."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import JSON, DateTime, Engine, Index, event
+from sqlmodel import Field, Session, SQLModel, create_engine, select
+
+
+def now() -> datetime:
+    """The time of a row."""
+    return datetime.now(UTC)
+
+
+def new_uid() -> str:
+    """The UUID of a row."""
+    return str(uuid4())
+
+
+class Provider(SQLModel, table=True):
+    """A provider."""
+
+    __tablename__: ClassVar[Any] = "provider"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(default_factory=new_uid, max_length=36, unique=True)
+    name: str
+    type: str = Field(max_length=64)
+    well_known_uri: str
+    tls_insecure_skip_verify: bool = False
+    registration_access_token: str = ""
+    create_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+    update_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+
+
+class ClientType(SQLModel, table=True):
+    """A client type."""
+
+    __tablename__: ClassVar[Any] = "client_type"
+    __table_args__ = (
+        Index("ix_client_type_provider_id_id", "provider_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(default_factory=new_uid, max_length=36, unique=True)
+    provider_id: int = Field(foreign_key="provider.id", ondelete="CASCADE")
+    name: str
+    description: str
+    response_types: list[str] = Field(sa_type=JSON)
+    grant_types: list[str] = Field(sa_type=JSON)
+    token_endpoint_auth_method: str | None = Field(max_length=64)
+    okta_app_type: str | None = Field(max_length=64)
+    create_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+    update_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+
+
+def open_engine(url: str) -> Engine:
+    """An engine as the tutorial makes it; on SQLite every connection is as durable as the portal's.
+
+    PostgreSQL is as durable by default (synchronous_commit=on).
+    """
+    if not url.startswith("sqlite"):
+        return create_engine(url)
+    engine = create_engine(url, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _durable)
+    return engine
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def create_db_and_tables(engine: Engine) -> None:
+    """Make the tables and provider 1 where they are not there yet."""
+    SQLModel.metadata.create_all(engine)
+    with Session(engine) as session:
+        if session.exec(select(Provider)).first() is None:
+            session.add(
+                Provider(
+                    name="Example Keycloak",
+                    type="keycloak",
+                    well_known_uri="http://localhost/.well-known/openid-configuration",
+                )
+            )
+            session.commit()

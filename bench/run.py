@@ -1,0 +1,225 @@
+"""Measures every system on every database, in turns, and writes the report."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import disk, machine, systems
+from bench.check import check_and_seed
+from bench.databases import Database, running
+from bench.figures import Figures, targets
+from bench.load import Job
+from bench.measure import Measured, measure
+from bench.plot import plot
+from bench.report import errors, put_between_markers, report
+from bench.systems import System
+from bench.workloads import EMPTY, WORKLOADS
+from stack import ROOT
+
+_DATABASES = ("sqlite", "postgresql")
+_CALLERS = (1, 16, 64, 256)
+_RESULTS = ROOT / "bench" / "results"
+_PAGE = ROOT / "docs" / "benchmarks.md"
+_PLOT = ROOT / "docs" / "benchmarks.svg"
+_WARM_UP_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure."""
+
+    databases: list[str]
+    workloads: list[str]
+    callers: list[int]
+    rounds: int
+    seconds: float
+    tuned_workers: list[int]
+    folder: Path | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its figures may stand in the documentation."""
+        everything = (_DATABASES, WORKLOADS, _CALLERS)
+        mine = (tuple(self.databases), tuple(self.workloads), tuple(self.callers))
+        return mine == everything and self.rounds > 1
+
+
+def _plan() -> Plan:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--database", nargs="+", choices=_DATABASES, default=list(_DATABASES))
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--callers", nargs="+", type=int, help="default: 1 16 64 256")
+    parser.add_argument("--rounds", type=int, help="default: 3")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default: 2.5")
+    parser.add_argument("--quick", action="store_true", help="one short round, fewer callers")
+    parser.add_argument(
+        "--tuned-workers",
+        nargs="+",
+        type=int,
+        default=[1, 2],
+        help="numbers of processes of the tuned peer to try; the best counts",
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the data goes, on the disk to measure; default: /tmp"
+    )
+    given = parser.parse_args()
+    callers, rounds, seconds = ([1, 16, 256], 1, 1.0) if given.quick else ([*_CALLERS], 3, 2.5)
+    return Plan(
+        databases=given.database,
+        workloads=given.workload,
+        callers=given.callers or callers,
+        rounds=given.rounds or rounds,
+        seconds=given.seconds or seconds,
+        tuned_workers=given.tuned_workers,
+        folder=given.folder,
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """What is measured of each system in turn."""
+
+    workload: str
+    callers: int
+    seconds: float
+
+
+# How the number of the tuned peer's workers is found.
+_TRIAL = _Case(workload="create", callers=16, seconds=2.0)
+
+
+def _measure(system: System, ids: list[int], database: Database, case: _Case) -> Measured:
+    job = Job(
+        protocol=system.protocol,
+        port=system.port,
+        workload=case.workload,
+        callers=case.callers,
+        seconds=case.seconds,
+        warm_up_seconds=_WARM_UP_SECONDS,
+        key=systems.KEY,
+        ids=ids,
+    )
+    measured = measure(system, database, job)
+    result = measured.result
+    _say(
+        f"{database.name:<11}{job.workload:<7}{job.callers:>4} callers  {system.name:<13}"
+        f"{result.calls_per_second:>8.0f}/s  p99 {result.p99_ms:>7.1f} ms  "
+        f"{sum(result.errors.values())} errors"
+    )
+    return measured
+
+
+def _best_number_of_workers(plan: Plan, database: Database, folder: Path) -> int:
+    if len(plan.tuned_workers) == 1:
+        return plan.tuned_workers[0]
+    speeds = {}
+    for workers in plan.tuned_workers:
+        with systems.tuned(database, folder, workers) as peer:
+            ids = check_and_seed(peer)
+            _say(f"the tuned peer with {workers} workers:")
+            trial = _measure(peer, ids, database, _TRIAL)
+            speeds[workers] = trial.result.calls_per_second
+    return max(speeds, key=lambda workers: speeds[workers])
+
+
+@contextmanager
+def _systems(
+    database: Database, folder: Path, workers: int
+) -> Iterator[list[tuple[System, list[int]]]]:
+    """All systems on a database, each with ids that it has; each has answered right."""
+    with ExitStack() as stack:
+        started = [
+            *stack.enter_context(systems.portal(database, folder)),
+            stack.enter_context(systems.tutorial(database, folder)),
+            stack.enter_context(systems.tuned(database, folder, workers)),
+        ]
+        checked = [(system, check_and_seed(system)) for system in started]
+        empty = stack.enter_context(systems.empty_rpc(folder))
+        yield [*checked, (empty, [1])]
+
+
+def _cases(plan: Plan) -> Iterator[_Case]:
+    """The cases of a round; the empty RPC has its turn beside the creates."""
+    for workload in plan.workloads:
+        turns = (workload, EMPTY) if workload == "create" else (workload,)
+        for callers in plan.callers:
+            for turn in turns:
+                yield _Case(workload=turn, callers=callers, seconds=plan.seconds)
+
+
+def _measure_database(plan: Plan, name: str, folder: Path) -> tuple[list[Measured], int]:
+    """All measurements on one database, and how many workers the tuned peer had."""
+    found = []
+    with running(name, folder) as database:
+        workers = _best_number_of_workers(plan, database, folder)
+        with _systems(database, folder, workers) as started:
+            for number in range(plan.rounds):
+                _say(f"{name}, round {number + 1} of {plan.rounds}")
+                for case in _cases(plan):
+                    found += [
+                        _measure(system, ids, database, case)
+                        for system, ids in started
+                        if case.workload in system.workloads
+                    ]
+    return found, workers
+
+
+def _write(plan: Plan, figures: Figures, facts: dict[str, str]) -> None:
+    text = report(figures, facts)
+    _RESULTS.mkdir(exist_ok=True)
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": plan.rounds,
+        "seconds": plan.seconds,
+        "facts": facts,
+        "targets": [asdict(one) for one in targets(figures)],
+        "figures": figures.as_json(),
+    }
+    (_RESULTS / "latest.json").write_text(json.dumps(record, indent=1) + "\n")
+    (_RESULTS / "latest.md").write_text(text)
+    _say("\n" + text)
+    if kinds := errors(figures):
+        _say(f"Errors, by kind:\n{kinds}\n")
+    if plan.is_full:
+        _PAGE.write_text(put_between_markers(_PAGE.read_text(), text))
+        plot(figures, _PLOT)
+        _say(f"Written: {_RESULTS.relative_to(ROOT)}, docs/benchmarks.md, docs/benchmarks.svg")
+    else:
+        _say(f"Written: {_RESULTS.relative_to(ROOT)} (the documentation keeps its full run)")
+
+
+def main() -> None:
+    """Run it all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    plan = _plan()
+    measured: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="portal-bench-", dir=plan.folder) as name:
+        folder = Path(name)
+        # Root runs PostgreSQL as another user, who must get in.
+        folder.chmod(0o755)
+        facts = machine.describe(folder)
+        if facts["file system of the data"] == "tmpfs":
+            _say("The data is in memory: nothing here is durable. Give --folder on a disk.")
+        facts["SQLite commits of 200 bytes a second"] = f"{disk.sqlite_commits(folder):.0f}"
+        facts["fdatasync of 200 bytes a second"] = f"{disk.fdatasyncs(folder):.0f}"
+        facts["load before"] = f"{os.getloadavg()[0]:.1f}"
+        for database in plan.databases:
+            home = folder / database
+            home.mkdir()
+            found, workers = _measure_database(plan, database, home)
+            measured += found
+            facts[f"workers of the tuned peer, {database}"] = str(workers)
+    facts["rounds"] = f"{plan.rounds} of {plan.seconds:g} s"
+    _write(plan, Figures(measured), facts)
