@@ -10,6 +10,9 @@ from bench.workloads import Request
 # A lost connection is made again after this, so that a server that is down is not spun on.
 _RECONNECT_SECONDS = 0.01
 
+# The error of a call that was given up.
+UNANSWERED = "unanswered"
+
 
 class Measurement:
     """What all callers of one measurement add to. Times are those of `perf_counter`, in seconds."""
@@ -28,7 +31,7 @@ class Measurement:
         self.calls += 1
         if error is None and request.creates:
             self.created += 1
-        if since >= self.begin:
+        if now >= self.begin:
             self.latencies.append(now - since)
         if error is not None:
             self.errors[error] += 1
@@ -102,6 +105,8 @@ class Caller(asyncio.Protocol):
                 return
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; a call that still has no answer is an error."""
         self._closing = True
+        if self.busy:
+            self._measurement.answered(self._since, self.requests[self._next], UNANSWERED)
         self._transport.close()

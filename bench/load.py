@@ -9,7 +9,6 @@ import dataclasses
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from bench.http1 import HttpCaller
 from bench.workloads import Request, grpc_requests, http_requests
 
 # How long answers that are outstanding at the end are waited for.
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,8 @@ class Result:
     """What came of it.
 
     `calls_per_second` counts good answers only. Latencies, in milliseconds, are those of all calls
-    begun while it measured, also of those answered after. `created` and `calls` count from the
+    that did not end in the warm-up, also of those answered after the measurement; one that was
+    given up counts with the time it had. `created` and `calls` count from the
     first call of the warm-up to the last answer. `load_us` is what a call cost the load generator
     itself, in microseconds of CPU.
     """
@@ -89,9 +89,6 @@ async def measure(job: Job) -> Result:
     while any(caller.busy for caller in callers) and time.perf_counter() < patience:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     cpu = time.process_time() - cpu
-    errors = Counter(measurement.errors)
-    if unanswered := sum(caller.busy for caller in callers):
-        errors["unanswered"] += unanswered
     for caller in callers:
         caller.close()
     latencies = sorted(measurement.latencies)
@@ -100,7 +97,7 @@ async def measure(job: Job) -> Result:
         p50_ms=percentile(latencies, 0.50) * 1e3,
         p95_ms=percentile(latencies, 0.95) * 1e3,
         p99_ms=percentile(latencies, 0.99) * 1e3,
-        errors=dict(errors),
+        errors=dict(measurement.errors),
         calls=measurement.calls,
         created=measurement.created,
         load_us=cpu / max(1, measurement.calls) * 1e6,

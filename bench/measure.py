@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from bench.connection import UNANSWERED
 from bench.databases import Database
 from bench.load import Job, Result
 from bench.processes import cpu_seconds, peak_mib, reset_peak
@@ -63,6 +64,9 @@ def measure(system: System, database: Database, job: Job) -> Measured:
         cpu_us={part: seconds / max(1, result.calls) * 1e6 for part, seconds in cpu.items()},
         peak_mib={part: peak_mib(pids) for part, pids in parts.items()},
     )
+    if UNANSWERED in result.errors:
+        # What it still does, or waits for, is not to be the next measurement's burden.
+        system.restart()
     _await_rest(system, database)
     return measured
 

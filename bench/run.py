@@ -58,7 +58,7 @@ def _plan() -> Plan:
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--callers", nargs="+", type=int, help="default: 1 16 64 256")
     parser.add_argument("--rounds", type=int, help="default: 3")
-    parser.add_argument("--seconds", type=float, help="of each measurement; default: 2.5")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default: 2")
     parser.add_argument("--quick", action="store_true", help="one short round, fewer callers")
     parser.add_argument(
         "--tuned-workers",
@@ -71,7 +71,7 @@ def _plan() -> Plan:
         "--folder", type=Path, help="where the data goes, on the disk to measure; default: /tmp"
     )
     given = parser.parse_args()
-    callers, rounds, seconds = ([1, 16, 256], 1, 1.0) if given.quick else ([*_CALLERS], 3, 2.5)
+    callers, rounds, seconds = ([1, 16, 256], 1, 1.0) if given.quick else ([*_CALLERS], 3, 2.0)
     return Plan(
         databases=given.database,
         workloads=given.workload,

@@ -1,5 +1,7 @@
 """The systems that are measured, each started as its users start it, on free ports."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from bench.databases import Database
 from bench.peers.tables import create_db_and_tables, open_engine
@@ -18,7 +21,7 @@ from stack import ENVIRONMENT, ROOT, Stack
 
 KEY = "the-benchmarks-key"
 _START_SECONDS = 30.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 3.0
 
 REST = "portal, REST"
 GRPC = "portal, gRPC"
@@ -40,6 +43,7 @@ class System:
     port: int
     owner: str
     processes: Callable[[], dict[str, list[int]]]
+    restart: Callable[[], object]
     workloads: tuple[str, ...] = WORKLOADS
 
 
@@ -48,24 +52,29 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, System]]:
     """Ours, by `portal up`: REST through Envoy and gRPC at the server itself."""
     settings = {"PORTAL_DATABASE_URL": database.url("portal"), "PORTAL_ADMIN_KEY": KEY}
     stack = Stack(folder, **settings)
+
+    def restart() -> None:
+        stack.stop()
+        stack.start()
+
     try:
         stack.start()
-        children = stack.children()
-        server, envoy = [children["server"]], [children["envoy"]]
         yield (
             System(
                 name=REST,
                 protocol="http",
                 port=stack.http_port,
                 owner="portal",
-                processes=lambda: {"server": server, "envoy": envoy},
+                processes=lambda: {part: [pid] for part, pid in stack.children().items()},
+                restart=restart,
             ),
             System(
                 name=GRPC,
                 protocol="grpc",
                 port=stack.grpc_port,
                 owner="portal",
-                processes=lambda: {"server": server},
+                processes=lambda: {"server": [stack.children()["server"]]},
+                restart=restart,
             ),
         )
     finally:
@@ -75,14 +84,8 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, System]]:
 @contextmanager
 def tutorial(database: Database, folder: Path) -> Iterator[System]:
     """FastAPI and SQLModel, run as their tutorials do."""
-    with _peer("tutorial", database, folder, 1) as (port, process):
-        yield System(
-            name=TUTORIAL,
-            protocol="http",
-            port=port,
-            owner="tutorial",
-            processes=lambda: {"server": tree(process.pid)},
-        )
+    with _peer("tutorial", database, folder, 1) as process:
+        yield _rest_system(TUTORIAL, "tutorial", process)
 
 
 @contextmanager
@@ -92,14 +95,8 @@ def tuned(database: Database, folder: Path, workers: int) -> Iterator[System]:
     create_db_and_tables(engine)
     engine.dispose()
     options = ("--no-access-log", "--loop", "uvloop", "--http", "httptools")
-    with _peer("tuned", database, folder, workers, *options) as (port, process):
-        yield System(
-            name=TUNED,
-            protocol="http",
-            port=port,
-            owner="tuned",
-            processes=lambda: {"server": tree(process.pid)},
-        )
+    with _peer("tuned", database, folder, workers, *options) as process:
+        yield _rest_system(TUNED, "tuned", process)
 
 
 @contextmanager
@@ -107,21 +104,30 @@ def empty_rpc(folder: Path) -> Iterator[System]:
     """The yardstick of `bench.empty_rpc`."""
     port = free_port()
     command = [sys.executable, "-m", "bench.empty_rpc", str(port)]
-    with _process(command, port, folder / "empty_rpc.txt", {}) as process:
+    with _Process(command, port, folder / "empty_rpc.txt", {}) as process:
         yield System(
             name=EMPTY_RPC,
             protocol="grpc",
             port=port,
             owner="",
-            processes=lambda: {"server": [process.pid]},
+            processes=lambda: {"server": process.tree()},
+            restart=process.restart,
             workloads=(EMPTY,),
         )
 
 
-@contextmanager
-def _peer(
-    name: str, database: Database, folder: Path, workers: int, *options: str
-) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+def _rest_system(name: str, owner: str, process: "_Process") -> System:
+    return System(
+        name=name,
+        protocol="http",
+        port=process.port,
+        owner=owner,
+        processes=lambda: {"server": process.tree()},
+        restart=process.restart,
+    )
+
+
+def _peer(name: str, database: Database, folder: Path, workers: int, *options: str) -> "_Process":
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port)]
     if workers > 1:
@@ -131,32 +137,58 @@ def _peer(
         "PEER_KEY": KEY,
         "PEER_WORKERS": str(workers),
     }
-    with _process([*command, *options], port, folder / f"{name}.txt", settings) as process:
-        yield port, process
+    return _Process([*command, *options], port, folder / f"{name}.txt", settings)
 
 
-@contextmanager
-def _process(
-    command: list[str], port: int, log: Path, settings: dict[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that listens on this port, until the end of the block."""
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=ENVIRONMENT | settings, stdout=out, stderr=out
-        )
-    try:
+class _Process:
+    """A process that listens on a port, for the length of a block."""
+
+    def __init__(self, command: list[str], port: int, log: Path, settings: dict[str, str]) -> None:
+        self.port = port
+        self._command = command
+        self._log = log
+        self._settings = settings
+        self._process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop()
+
+    def restart(self) -> None:
+        """Begin afresh."""
+        self._stop()
+        self._start()
+
+    def tree(self) -> list[int]:
+        """The process and its children."""
+        return tree(self._process.pid)
+
+    def _start(self) -> None:
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command, cwd=ROOT, env=ENVIRONMENT | self._settings, stdout=out, stderr=out
+            )
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command} did not start:\n{log.read_text()}")
+        while not _answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._stop()
+                raise RuntimeError(f"{self._command} did not start:\n{self._log.read_text()}")
             time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
+
+    def _stop(self) -> None:
+        # A supervisor of workers ends them; what does not end in time is killed, all of it.
+        pids = self.tree()
+        self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
-        process.kill()
-        process.wait()
+            self._process.wait(_STOP_SECONDS)
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def _answers(port: int) -> bool:
