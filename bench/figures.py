@@ -91,12 +91,12 @@ class Target:
 def targets(figures: Figures) -> list[Target]:
     """The comparisons that the project steers by."""
 
-    def ratio(database: str, system: str, other: str, callers: int) -> str:
+    def ratio(database: str, system: str, other: str, callers: int, form: str = "{:.2f}") -> str:
         ours = figures.get(database, system, "create", callers)
         theirs = figures.get(database, other, "create", callers)
         if not ours or not theirs or not theirs.calls_per_second:
             return "not measured"
-        return f"{ours.calls_per_second / theirs.calls_per_second:.2f}"
+        return form.format(ours.calls_per_second / theirs.calls_per_second)
 
     def at_256(text: str) -> str:
         figure = figures.get("sqlite", REST, "create", 256)
@@ -124,7 +124,7 @@ def targets(figures: Figures) -> list[Target]:
         ),
         Target(
             "gRPC create, 16 callers, SQLite: share of the empty RPC",
-            ratio("sqlite", GRPC, EMPTY_RPC, 16),
+            ratio("sqlite", GRPC, EMPTY_RPC, 16, "{:.0%}"),
         ),
         Target("REST create, 256 callers, SQLite: errors", at_256("{figure.error_count}")),
         Target("REST create, 256 callers, SQLite: p99", at_256("{figure.p99_ms:.0f} ms")),

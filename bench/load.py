@@ -20,7 +20,7 @@ from bench.http1 import HttpCaller
 from bench.workloads import Request, grpc_requests, http_requests
 
 # How long answers that are outstanding at the end are waited for.
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,11 +25,13 @@ from bench.workloads import EMPTY, WORKLOADS
 from stack import ROOT
 
 _DATABASES = ("sqlite", "postgresql")
-_CALLERS = (1, 16, 64, 256)
+# Workloads, callers, rounds, seconds.
+_FULL = WORKLOADS, (1, 16, 64, 256), 3, 2.0
+_QUICK = ("create", "get"), (1, 16, 256), 1, 1.0
 _RESULTS = ROOT / "bench" / "results"
 _PAGE = ROOT / "docs" / "benchmarks.md"
 _PLOT = ROOT / "docs" / "benchmarks.svg"
-_WARM_UP_SECONDS = 0.5
+_WARM_UP_SECONDS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +49,18 @@ class Plan:
     @property
     def is_full(self) -> bool:
         """Whether its figures may stand in the documentation."""
-        everything = (_DATABASES, WORKLOADS, _CALLERS)
-        mine = (tuple(self.databases), tuple(self.workloads), tuple(self.callers))
-        return mine == everything and self.rounds > 1
+        measured = tuple(self.workloads), tuple(self.callers), self.rounds, self.seconds
+        return measured == _FULL and tuple(self.databases) == _DATABASES
 
 
 def _plan() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--database", nargs="+", choices=_DATABASES, default=list(_DATABASES))
-    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, help="default: all")
     parser.add_argument("--callers", nargs="+", type=int, help="default: 1 16 64 256")
     parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 2")
-    parser.add_argument("--quick", action="store_true", help="one short round, fewer callers")
+    parser.add_argument("--quick", action="store_true", help="one short round of fewer cases")
     parser.add_argument(
         "--tuned-workers",
         nargs="+",
@@ -71,11 +72,11 @@ def _plan() -> Plan:
         "--folder", type=Path, help="where the data goes, on the disk to measure; default: /tmp"
     )
     given = parser.parse_args()
-    callers, rounds, seconds = ([1, 16, 256], 1, 1.0) if given.quick else ([*_CALLERS], 3, 2.0)
+    workloads, callers, rounds, seconds = _QUICK if given.quick else _FULL
     return Plan(
         databases=given.database,
-        workloads=given.workload,
-        callers=given.callers or callers,
+        workloads=given.workload or list(workloads),
+        callers=given.callers or list(callers),
         rounds=given.rounds or rounds,
         seconds=given.seconds or seconds,
         tuned_workers=given.tuned_workers,

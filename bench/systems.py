@@ -155,11 +155,11 @@ class _Process:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._stop()
+        self._stop(_STOP_SECONDS)
 
     def restart(self) -> None:
-        """Begin afresh."""
-        self._stop()
+        """Begin afresh; at once, because it is told to when it hangs."""
+        self._stop(0)
         self._start()
 
     def tree(self) -> list[int]:
@@ -174,16 +174,16 @@ class _Process:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
+                self._stop(0)
                 raise RuntimeError(f"{self._command} did not start:\n{self._log.read_text()}")
             time.sleep(0.05)
 
-    def _stop(self) -> None:
+    def _stop(self, seconds: float) -> None:
         # A supervisor of workers ends them; what does not end in time is killed, all of it.
         pids = self.tree()
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(seconds)
             return
         for pid in pids:
             with suppress(ProcessLookupError):
