@@ -73,7 +73,7 @@ def measure(system: System, database: Database, job: Job) -> Measured:
 
 def _parts(system: System, database: Database) -> dict[str, list[int]]:
     parts = system.processes()
-    if pids := database.processes():
+    if system.owner and (pids := database.processes()):
         parts["database"] = pids
     return parts
 

@@ -46,5 +46,6 @@ def plot(figures: Figures, file: Path) -> None:
             axis.set_facecolor("none")
             for side in ("top", "right"):
                 axis.spines[side].set_visible(False)
-        axes[0].legend(frameon=False)
+        lines, names = axes[0].get_legend_handles_labels()
+        canvas.legend(lines, names, loc="outside lower center", ncols=len(names), frameon=False)
         canvas.savefig(file, transparent=True, metadata={"Date": None})
