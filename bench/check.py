@@ -79,7 +79,7 @@ def _check_grpc(system: System) -> list[int]:
             pb.GetClientTypeRequest(provider_id=PROVIDER_ID, id=created.id), metadata=key
         )
         _require(system, "what was created", got, created)
-        for field in ("id", "uid", "provider_id", "create_time", "update_time"):
+        for field in ("id", "uid", "provider_id", "create_time", "update_time", "etag"):
             got.ClearField(field)
         _require(system, "the fields that were sent", got, SEED_MESSAGE.client_type)
         nowhere = pb.CreateClientTypeRequest(
