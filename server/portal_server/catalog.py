@@ -12,7 +12,7 @@ resource; None: any may be.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 from uuid import uuid4
 
 from portal_server.domain import rules
@@ -74,7 +74,7 @@ class Catalog:
 
     def get_provider(self, id_: int) -> Provider:
         """Get a provider. Raises: NotFound."""
-        return self._store.read(lambda tx: _provider(tx, id_))
+        return self._store.look(lambda tx: _provider(tx, id_))
 
     def get_provider_with_client_types(self, id_: int) -> Whole:
         """Get a provider and all its client types of the same moment. Raises: NotFound."""
@@ -82,7 +82,7 @@ class Catalog:
 
     def list_providers(self, where: Sequence[Condition], part: Slice) -> Page[Provider]:
         """List the providers that meet all conditions."""
-        return _page(part, lambda more: self._store.read(lambda tx: tx.list_providers(where, more)))
+        return _page(part, lambda more: self._store.look(lambda tx: tx.list_providers(where, more)))
 
     def update_provider(
         self,
@@ -134,10 +134,10 @@ class Catalog:
         """Get a client type of this provider. Raises: NotFound."""
 
         def work(tx: Transaction) -> ClientType:
-            _provider(tx, provider_id)
-            return _client_type(tx, provider_id, id_)
+            found = tx.find_client_type(provider_id, id_)
+            return found or _no_client_type(tx, provider_id, id_)
 
-        return self._store.read(work)
+        return self._store.look(work)
 
     def list_client_types(
         self, provider_id: int, where: Sequence[Condition], part: Slice
@@ -146,10 +146,12 @@ class Catalog:
 
         def read(more: Slice) -> list[ClientType]:
             def work(tx: Transaction) -> list[ClientType]:
-                _provider(tx, provider_id)
-                return tx.list_client_types(provider_id, where, more)
+                found = tx.list_client_types(provider_id, where, more)
+                if not found:
+                    _provider(tx, provider_id)
+                return found
 
-            return self._store.read(work)
+            return self._store.look(work)
 
         return _page(part, read)
 
@@ -213,6 +215,11 @@ def _provider(tx: Transaction, id_: int, lock: Lock | None = None) -> Provider:
     if found is None:
         raise NotFound(Resource.PROVIDER, id_)
     return found
+
+
+def _no_client_type(tx: Transaction, provider_id: int, id_: int) -> NoReturn:
+    _provider(tx, provider_id)
+    raise NotFound(Resource.CLIENT_TYPE, id_)
 
 
 def _client_type(

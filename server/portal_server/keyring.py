@@ -43,7 +43,7 @@ class KeyRing:
         key_id = keys.key_id_of(text)
         if key_id is None:
             raise Unauthenticated
-        key = self._store.read(lambda tx: tx.find_key(key_id))
+        key = self._store.look(lambda tx: tx.find_key(key_id))
         good = keys.matches(text, key.digest if key else _NO_KEY)
         if key is None or not good or key.revoke_time:
             raise Unauthenticated
@@ -72,7 +72,7 @@ class KeyRing:
 
     def list(self) -> list[Key]:
         """All keys, revoked ones too, oldest first."""
-        return self._store.read(lambda tx: tx.list_keys())
+        return self._store.look(lambda tx: tx.list_keys())
 
     def revoke(self, key_id: str) -> bool:
         """Revoke a key; False when there is no good one of this name."""

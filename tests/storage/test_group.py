@@ -31,12 +31,13 @@ class Ledger:
         self.begun = threading.Event()
         self.break_commit: Exception | None = None
         self.break_begin: Exception | None = None
+        self.break_flush: Exception | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator["LedgerTransaction"]:
+    def transaction(self, _pieces: int) -> Iterator["LedgerTransaction"]:
         if self.break_begin:
             raise self.break_begin
-        transaction = LedgerTransaction()
+        transaction = LedgerTransaction(self.break_flush)
         yield transaction
         self.begun.set()
         self.go.wait(5)
@@ -47,9 +48,14 @@ class Ledger:
 
 
 class LedgerTransaction:
-    def __init__(self) -> None:
+    def __init__(self, break_flush: Exception | None = None) -> None:
         self.added: list[str] = []
         self.written = 0
+        self.break_flush = break_flush
+
+    def flush(self) -> None:
+        if self.break_flush and len(self.added) > 1:
+            raise self.break_flush
 
     def add(self, text: str) -> str:
         self.added.append(text)
@@ -122,6 +128,16 @@ def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
     assert (a, b) == ("a", "b")
     assert failed is error
     assert ledger.committed == ["first", "a", "b"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), Aborted("A", "lost")], ids=repr)
+def test_when_what_was_put_off_fails_each_write_is_done_alone(error: Exception) -> None:
+    ledger = Ledger()
+    ledger.break_flush = error
+
+    assert together(ledger, adds("a"), adds("b"), adds("c")) == ["a", "b", "c"]
+    assert ledger.committed == ["first", "a", "b", "c"]
+    assert ledger.commits == 4
 
 
 @pytest.mark.parametrize(("losses", "done"), [(1, True), (2, True), (3, False)])

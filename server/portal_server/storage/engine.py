@@ -3,7 +3,8 @@
 Durable: SQLite runs in WAL mode with synchronous=FULL, so that a commit that
 was answered survives a loss of power. Whole: foreign keys are on. Bounded: no
 connection, lock or statement is waited for without an end. Connections commit
-by themselves: `storage.transactions` says when a transaction begins and ends.
+by themselves: `storage.transactions` says when a transaction begins and ends,
+and none is left open when the pool gets a connection back.
 """
 
 import errno
@@ -62,7 +63,7 @@ def open_engine(url: URL) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
-        pool_pre_ping=True,
+        pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         connect_args={
@@ -91,6 +92,7 @@ def _open_sqlite(url: URL) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
+        pool_reset_on_return=None,
         hide_parameters=True,
         connect_args={"timeout": LOCK_TIMEOUT_S, "isolation_level": None},
     )

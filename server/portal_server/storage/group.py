@@ -9,8 +9,10 @@ leader, which is the first of those who wait.
 One piece never fails another. A piece that is refused before it has written
 anything leaves no trace. One that fails after that, or in the database, breaks
 the transaction: it is rolled back, and the others run again without that piece.
-Only a database that is away, and a commit that fails, fail them all: whether a
-commit that failed was done nobody knows, so nothing runs again.
+What a transaction has put off until its end (`flush`) is nobody's in particular:
+when that fails, each piece runs again alone. Only a database that is away, and
+a commit that fails, fail them all: whether a commit that failed was done nobody
+knows, so nothing runs again.
 """
 
 import threading
@@ -78,8 +80,11 @@ class _Job:
 class GroupCommit:
     """Runs work in transactions that it shares with other work."""
 
-    def __init__(self, transaction: Callable[[], AbstractContextManager[Any]]) -> None:
-        """Take what begins a transaction, and commits it when it ends without an error."""
+    def __init__(self, transaction: Callable[[int], AbstractContextManager[Any]]) -> None:
+        """Take what begins a transaction, and commits it when it ends without an error.
+
+        It is told how many pieces of work there will be.
+        """
         self._transaction = transaction
         self._lock = threading.Lock()
         self._waiting: deque[_Job] = deque()
@@ -123,24 +128,32 @@ class GroupCommit:
 
     def _commit(self, group: Sequence[_Job]) -> None:
         while group:
-            culprit = self._try_to_commit(group)
-            if culprit is None:
+            culprits = self._try_to_commit(group)
+            if len(culprits) > 1:
+                for job in culprits:
+                    self._commit([job])
                 return
-            if not culprit.may_run_again():
-                group = [job for job in group if job is not culprit]
+            if not culprits:
+                return
+            group = [job for job in group if job not in culprits or job.may_run_again()]
 
-    def _try_to_commit(self, group: Sequence[_Job]) -> _Job | None:
-        """Commit them all or, without a trace, none: then the piece that broke it."""
-        running: _Job | None = None
+    def _try_to_commit(self, group: Sequence[_Job]) -> Sequence[_Job]:
+        """Commit them all or, without a trace, none: then those of which one broke it.
+
+        Empty: they are committed, or what failed is nobody's fault.
+        """
+        suspects: Sequence[_Job] = []
         try:
-            with self._transaction() as transaction:
-                for running in group:
-                    running.run(transaction)
-                running = None
-        except BaseException as error:  # noqa: BLE001 - each waiting thread gets it
-            if running is None or isinstance(error, (Unavailable, Exhausted)):
+            with self._transaction(len(group)) as transaction:
                 for job in group:
-                    job.error = error
-                return None
-            running.error = error
-        return running
+                    suspects = [job]
+                    job.run(transaction)
+                suspects = group
+                transaction.flush()
+                suspects = []
+        except BaseException as error:  # noqa: BLE001 - each waiting thread gets it
+            if isinstance(error, (Unavailable, Exhausted)):
+                suspects = []
+            for job in suspects or group:
+                job.error = error
+        return suspects

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    column,
     delete,
     func,
     insert,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy import table as sql_table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal_server.domain.model import Comparison, Condition
@@ -37,8 +39,8 @@ from portal_server.storage.tables import (
     Words,
 )
 
-_provider: Table = ProviderRow.__table__  # type: ignore[attr-defined]
-_client_type: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
+PROVIDER: Table = ProviderRow.__table__  # type: ignore[attr-defined]
+CLIENT_TYPE: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
 _answer: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _api_key: Table = ApiKeyRow.__table__  # type: ignore[attr-defined]
 
@@ -49,13 +51,30 @@ def _id(name: str) -> BindParameter[int]:
     return bindparam(name, type_=BigInteger)
 
 
+# Where SQLite keeps the last id of a table that never uses one again.
+_SEQUENCE = sql_table("sqlite_sequence", column("name", String), column("seq", BigInteger))
+
 # Bind parameters must not have the name of a column that the statement sets.
-_this_provider = _provider.c.id == _id("which")
-_its_client_types = _client_type.c.provider_id == _id("of_provider")
-_this_client_type = (_client_type.c.id == _id("which")) & _its_client_types
+_this_provider = PROVIDER.c.id == _id("which")
+_its_client_types = CLIENT_TYPE.c.provider_id == _id("of_provider")
+_this_client_type = (CLIENT_TYPE.c.id == _id("which")) & _its_client_types
 _this_key = _api_key.c.key_id == bindparam("which", type_=String)
 _this_answer = _answer.c.digest == bindparam("which", type_=LargeBinary)
 _LIMIT, _OFFSET = bindparam("limit", type_=BigInteger), bindparam("offset", type_=BigInteger)
+
+
+def _next_ids(table: Table, dialect: Dialect) -> Select[Any]:
+    """So many ids (`count`) that no row has had, in a transaction that writes."""
+    number = select(literal(1).label("n")).cte("number", recursive=True)
+    number = number.union_all(select(number.c.n + 1).where(number.c.n < bindparam("count")))
+    if dialect.name == "postgresql":
+        # Gives each value once, whoever asks.
+        sequence = func.nextval(f"{table.name}_id_seq")
+        return select(sequence.label("id")).select_from(number)
+    # Nobody else writes meanwhile; the rows that get these ids move it on.
+    last = select(func.coalesce(func.max(_SEQUENCE.c.seq), 0))
+    last = last.where(_SEQUENCE.c.name == table.name)
+    return select((last.scalar_subquery() + number.c.n).label("id"))
 
 
 class Queries:
@@ -86,24 +105,24 @@ class Queries:
             )
 
         self._dialect = dialect
-        self.add_provider = inserted(_provider)
-        self.find_provider = locked(select(_provider).where(_this_provider))
-        self.update_provider = written(_provider, _this_provider)
-        self.remove_provider = compiled(delete(_provider).where(_this_provider))
+        self.insert = {table: inserted(table) for table in (PROVIDER, CLIENT_TYPE)}
+        self.reserve_ids = {table: compiled(_next_ids(table, dialect)) for table in self.insert}
+        self.find_provider = locked(select(PROVIDER).where(_this_provider))
+        self.update_provider = written(PROVIDER, _this_provider)
+        self.remove_provider = compiled(delete(PROVIDER).where(_this_provider))
 
-        self.add_client_type = inserted(_client_type)
-        self.find_client_type = locked(select(_client_type).where(_this_client_type))
+        self.find_client_type = locked(select(CLIENT_TYPE).where(_this_client_type))
         self.all_client_types = compiled(
-            select(_client_type).where(_its_client_types).order_by(_client_type.c.id)
+            select(CLIENT_TYPE).where(_its_client_types).order_by(CLIENT_TYPE.c.id)
         )
         self.without_app_type = compiled(
-            select(_client_type.c.id)
-            .where(_its_client_types, _client_type.c.okta_app_type.is_(None))
-            .order_by(_client_type.c.id)
+            select(CLIENT_TYPE.c.id)
+            .where(_its_client_types, CLIENT_TYPE.c.okta_app_type.is_(None))
+            .order_by(CLIENT_TYPE.c.id)
             .limit(_LIMIT)
         )
-        self.update_client_type = written(_client_type, _client_type.c.id == _id("which"))
-        self.remove_client_type = compiled(delete(_client_type).where(_this_client_type))
+        self.update_client_type = written(CLIENT_TYPE, CLIENT_TYPE.c.id == _id("which"))
+        self.remove_client_type = compiled(delete(CLIENT_TYPE).where(_this_client_type))
 
         add_answer = {
             "sqlite": sqlite.insert(_answer).on_conflict_do_nothing(),
@@ -137,20 +156,28 @@ class Queries:
             update(_api_key).where(_this_key, _api_key.c.revoke_time.is_(None)), "revoke_time"
         )
         self._list = lru_cache(256)(self._compile_list)
+        self.insert_rows = lru_cache(64)(self._compile_insert_rows)
+
+    def _compile_insert_rows(self, table: Table, count: int) -> Statement:
+        """Insert so many rows; takes each column with `_0`, `_1` … behind its name."""
+        rows = [
+            {c: bindparam(f"{c.name}_{n}", type_=c.type) for c in table.c} for n in range(count)
+        ]
+        return Statement(insert(table).values(rows), self._dialect)
 
     def list_providers(self, where: Sequence[Condition]) -> Statement:
         """Providers that meet conditions of this kind; takes `values_of(where)`."""
-        return self._list(_provider, _shape(where))
+        return self._list(PROVIDER, _shape(where))
 
     def list_client_types(self, where: Sequence[Condition]) -> Statement:
         """A provider's client types that meet conditions of this kind."""
-        return self._list(_client_type, _shape(where))
+        return self._list(CLIENT_TYPE, _shape(where))
 
     def _compile_list(
         self, table: Table, shape: tuple[tuple[str, Comparison, bool], ...]
     ) -> Statement:
         query = select(table).where(table.c.id > _id("after")).order_by(table.c.id)
-        if table is _client_type:
+        if table is CLIENT_TYPE:
             query = query.where(_its_client_types)
         for number, (field, comparison, unset) in enumerate(shape):
             query = query.where(_meets(table.c[field], comparison, f"v{number}", unset=unset))

@@ -1,12 +1,20 @@
-"""Transactions on the driver's own connections, which the engine's pool keeps."""
+"""Transactions on the driver's own connections, which the engine's pool keeps.
 
-from collections.abc import Iterator
+A server that restarts leaves dead connections in the pool. Asking each one for
+a sign of life would cost every call a round trip; instead the first statement
+is tried again, once, on a new connection: nothing was done before it.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
 from portal_server.storage.failures import translated
+
+Result = TypeVar("Result")
 
 _READ = {
     "sqlite": "BEGIN",
@@ -27,8 +35,20 @@ class Transactions:
     def __init__(self, engine: Engine) -> None:
         """Take an engine of `storage.engine`, whose connections commit by themselves."""
         self._engine = engine
+        self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._read = _READ[engine.dialect.name]
         self._write = _WRITE[engine.dialect.name]
+
+    def look(self, work: Callable[[Any], Result]) -> Result:
+        """Run work that only reads with a cursor; each statement sees a moment of its own.
+
+        Without a transaction's begin and end, a single statement is a single
+        round trip.
+        """
+        with translated():
+            connection, _, result = self._start(work)
+            connection.close()
+            return result
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -45,19 +65,52 @@ class Transactions:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Any]:
         with translated():
-            connection = self._engine.raw_connection()
+            connection, cursor, _ = self._start(lambda cursor: cursor.execute(begin))
             try:
-                cursor = connection.cursor()
-                cursor.execute(begin)
                 try:
                     yield cursor
                 except BaseException:
                     cursor.execute("ROLLBACK")
                     raise
                 cursor.execute("COMMIT")
-            except self._engine.dialect.loaded_dbapi.Error as error:
+            except self._error as error:
                 # Broken or in a state nobody knows: the pool must not give it out again.
                 connection.invalidate(error)
                 raise
             finally:
                 connection.close()
+
+    def _start(self, first: Callable[[Any], Result]) -> tuple[_Connection, Any, Result]:
+        """A connection, a cursor of it, and what came of the first that was done with it."""
+        try:
+            return self._try_to_start(first)
+        except _Dead:
+            # Those beside it in the pool have died with it.
+            self._engine.dispose()
+        try:
+            return self._try_to_start(first)
+        except _Dead as dead:
+            raise dead.error from None
+
+    def _try_to_start(self, first: Callable[[Any], Result]) -> tuple[_Connection, Any, Result]:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            return connection, cursor, first(cursor)
+        except self._error as error:
+            dead = getattr(connection.driver_connection, "closed", False)
+            connection.invalidate(error)
+            if dead:
+                raise _Dead(error) from None
+            raise
+        except BaseException:
+            connection.close()
+            raise
+
+
+class _Dead(Exception):
+    """The server has closed the connection."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
