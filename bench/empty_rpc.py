@@ -10,7 +10,7 @@ import grpc
 
 from bench.workloads import EMPTY_METHOD
 from portal.oauth.v1 import client_type_pb2 as pb
-from portal_server.server import _OPTIONS, _stay_on_one_core
+from portal_server.server import OPTIONS, prepare_process
 from portal_server.settings import Settings
 
 
@@ -23,9 +23,8 @@ def _same(
 def main() -> None:
     """Serve on the port of the first argument, with the portal's settings, until killed."""
     settings = Settings()
-    if settings.one_core:
-        _stay_on_one_core()
-    server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=_OPTIONS)
+    prepare_process(one_core=settings.one_core)
+    server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=OPTIONS)
     _, service, method = EMPTY_METHOD.split("/")
     handler = grpc.unary_unary_rpc_method_handler(
         _same, pb.GetClientTypeRequest.FromString, pb.GetClientTypeRequest.SerializeToString
