@@ -3,6 +3,7 @@
 No other method of this server, however it is written, can be faster.
 """
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ def _same(
 def main() -> None:
     """Serve on the port of the first argument, with the portal's settings, until killed."""
     settings = Settings()
-    prepare_process(one_core=settings.one_core)
+    prepare_process(os.getpid(), one_core=settings.one_core)
     server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=OPTIONS)
     _, service, method = EMPTY_METHOD.split("/")
     handler = grpc.unary_unary_rpc_method_handler(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,11 +34,15 @@ def up() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    worker: Annotated[int, typer.Option(hidden=True)] = 0,
+    socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Run the gRPC server alone, on a database that is migrated."""
-    from portal_server.server import serve as run  # noqa: PLC0415 - slow to import
+    from portal_server.server import Worker  # noqa: PLC0415 - slow to import
+    from portal_server.server import serve as run  # noqa: PLC0415
 
-    _run(run)
+    _run(lambda settings: run(settings, Worker(worker, socket) if socket else None))
 
 
 @app.command("migrate")

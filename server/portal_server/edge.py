@@ -1,4 +1,4 @@
-"""Envoy's configuration: envoy.yaml with the ports of the settings put in.
+"""Envoy's configuration: envoy.yaml with the ports of the settings and our servers put in.
 
 Envoy reads no environment, and merging a second file appends to lists instead
 of replacing. So the file is read, the few places that depend on a setting are
@@ -7,6 +7,7 @@ set, and the result is handed over as one argument: there is no second copy.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,15 @@ class EdgeError(OperatorError):
     """Envoy cannot be configured."""
 
 
-def command(settings: Settings) -> list[str]:
-    """The command that runs Envoy for these settings, in the folder of envoy.yaml.
+def command(settings: Settings, sockets: Sequence[Path]) -> list[str]:
+    """The command that runs Envoy in the folder of envoy.yaml, for servers at these sockets.
 
     Raises:
         EdgeError: there is no envoy.yaml here, or it lacks a part that is named below.
     """
     try:
         config = yaml.safe_load(CONFIG.read_text())
-        _set_ports(config, settings)
+        _set_addresses(config, settings, sockets)
     except OSError:
         raise EdgeError(f"no {CONFIG} in this folder: start where the project is") from None
     except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
@@ -55,7 +56,7 @@ def _program() -> str:
     return str(beside) if beside.exists() else "envoy"
 
 
-def _set_ports(config: Any, settings: Settings) -> None:
+def _set_addresses(config: Any, settings: Settings, sockets: Sequence[Path]) -> None:
     config["admin"]["address"]["socket_address"]["port_value"] = settings.envoy_admin_port
     resources = config["static_resources"]
     listener = next(part for part in resources["listeners"] if part["name"] == "portal")
@@ -64,8 +65,6 @@ def _set_ports(config: Any, settings: Settings) -> None:
         "port_value": settings.http_port,
     }
     cluster = next(part for part in resources["clusters"] if part["name"] == "portal")
-    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
-    endpoint["endpoint"]["address"]["socket_address"] |= {
-        "address": settings.own_host,
-        "port_value": settings.grpc_port,
-    }
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [
+        {"endpoint": {"address": {"pipe": {"path": str(socket)}}}} for socket in sockets
+    ]

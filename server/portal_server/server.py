@@ -3,9 +3,11 @@
 import gc
 import os
 import signal
+import sys
 import threading
-from concurrent import futures
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 
 import grpc
@@ -24,19 +26,28 @@ from portal_server.storage.schema import require_newest
 from portal_server.storage.store import Store
 from portal_server.wire.interceptor import CallInterceptor
 from portal_server.wire.oauth_v1 import client_type_service, provider_service
+from portal_server.wire.pool import CallPool
 from portal_server.wire.rest_v1 import dialect, service
 
+# Who waits for the interpreter's lock takes it after so long, in mid-call.
+_SWITCH_INTERVAL_S = 0.05
 # A call makes some hundred objects and hardly a cycle.
 _GC_THRESHOLD = 20_000
 
 OPTIONS = [
-    # On by default, and a second server would share the port without a word.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 1 << 20),
     # Whatever headers Envoy lets in, 60 KiB, pass.
     ("grpc.max_metadata_size", 64 << 10),
     ("grpc.absolute_max_metadata_size", 96 << 10),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One of several servers of a start: its number from 0, and a socket of its own for Envoy."""
+
+    number: int
+    socket: Path
 
 
 class PortTaken(OperatorError):
@@ -46,8 +57,8 @@ class PortTaken(OperatorError):
 class Server:
     """A gRPC server on a database that has this version's schema."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Bind the port; nothing is served before `start`.
+    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
+        """Bind the port, and the socket of a worker; nothing is served before `start`.
 
         `grpc_port` 0 takes any free port; `port` has it.
 
@@ -56,7 +67,8 @@ class Server:
             SchemaMismatch: the database must be migrated first.
             PortalError: the database does not answer.
         """
-        engine = open_engine(settings.database)
+        # A thread has at most one connection at a time; one is for what runs beside the calls.
+        engine = open_engine(settings.database, settings.threads + 1)
         require_newest(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
@@ -69,12 +81,11 @@ class Server:
             client_type_service.NAME: client_type_service.SURFACE,
             service.NAME: dialect.SURFACE,
         }
-        guard = CallInterceptor(keyring, surfaces, open_reflection=settings.open_reflection)
-        self._grpc = grpc.server(
-            futures.ThreadPoolExecutor(settings.threads, "call"),
-            interceptors=[guard],
-            options=OPTIONS,
-        )
+        pool = CallPool(settings.threads, settings.max_waiting)
+        guard = CallInterceptor(keyring, surfaces, pool, open_reflection=settings.open_reflection)
+        # Workers share the port; else a second server would share it without a word.
+        options = [*OPTIONS, ("grpc.so_reuseport", int(worker is not None))]
+        self._grpc = grpc.server(pool, interceptors=[guard], options=options)
         provider_pb2_grpc.add_ProviderServiceServicer_to_server(
             provider_service.ProviderService(catalog), self._grpc
         )
@@ -96,6 +107,8 @@ class Server:
             self.port = self._grpc.add_insecure_port(address)
         except RuntimeError:
             raise PortTaken(f"cannot listen on {address}: is the port taken?") from None
+        if worker:
+            self._grpc.add_insecure_port(f"unix:{worker.socket}")
 
     def start(self) -> None:
         """Serve."""
@@ -110,9 +123,9 @@ class Server:
         self._store.close()
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises: see Server."""
-    prepare_process(one_core=settings.one_core)
+    prepare_process(worker.number if worker else os.getpid(), one_core=settings.one_core)
     stopping = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -120,7 +133,7 @@ def serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    server = Server(settings)
+    server = Server(settings, worker)
     # What is there now stays: collections need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -130,14 +143,16 @@ def serve(settings: Settings) -> None:
     server.stop()
 
 
-def prepare_process(*, one_core: bool) -> None:
+def prepare_process(number: int, *, one_core: bool) -> None:
     """Let the threads of this process, which take turns anyway, take them in peace.
 
     Threads of one interpreter that roam over several cores fight for its lock:
     on one of two it serves half as many calls again. And a thread that is woken
-    must not push the one aside that wakes it, which has the lock still.
+    must not push the one aside that wakes it, which has the lock still. Processes
+    with successive numbers get different cores.
     """
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     if one_core:
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+        os.sched_setaffinity(0, {cores[number % len(cores)]})

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     )
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
     open_reflection: bool = True
+    workers: int | None = Field(default=None, ge=1, le=64)
     threads: int = Field(default=16, ge=1, le=1024)
+    max_waiting: int = Field(default=1024, ge=1, le=100_000)
     one_core: bool = True
     request_id_seconds: float = Field(default=DAY.total_seconds(), ge=1, le=366 * 86400)
     stop_seconds: float = Field(default=15, ge=0, le=600)
@@ -61,6 +63,13 @@ class Settings(BaseSettings):
     def database(self) -> URL:
         """Where the data lives. Shows no password when printed."""
         return parse_url(self.database_url.get_secret_value())
+
+    @property
+    def worker_count(self) -> int:
+        """How many gRPC servers a start has."""
+        # Writers of a SQLite file take turns: a second process only makes them wait.
+        default = 1 if self.database.get_backend_name() == "sqlite" else 2
+        return self.workers or default
 
     @property
     def admin_key_text(self) -> str | None:

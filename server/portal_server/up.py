@@ -1,7 +1,7 @@
 """`portal up`: the whole system in the foreground, for development and small installations.
 
     supervisor (this process)
-     +- portal serve    the gRPC server
+     +- portal serve    the gRPC server: PORTAL_WORKERS of them
      +- envoy           REST and gRPC for the outside
 
 Each child has a process group of its own, so that a Ctrl-C reaches this process
@@ -15,8 +15,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -59,31 +61,49 @@ def up(settings: Settings) -> None:
             again and again. Nothing is left running.
     """
     stopping = _Stop()
-    envoy_command = edge.command(settings)
-    _require_free_ports(settings)
+    with TemporaryDirectory(prefix="portal-") as folder:
+        sockets = [Path(folder) / f"{number}.sock" for number in range(settings.worker_count)]
+        envoy = _Child("Envoy", edge.command(settings, sockets))
+        servers = [_server(number, socket) for number, socket in enumerate(sockets)]
+        _require_free_ports(settings)
+        _run(settings, servers, envoy, stopping)
+
+
+def _server(number: int, socket: Path) -> "_Child":
+    command = [sys.executable, "-m", "portal_server", "serve"]
+    return _Child(
+        f"gRPC server {number + 1}", [*command, "--worker", str(number), "--socket", str(socket)]
+    )
+
+
+def _run(
+    settings: Settings, servers: Sequence["_Child"], envoy: "_Child", stopping: "_Stop"
+) -> None:
     key, provider_id = _prepare(settings)
-    server = _Child("the gRPC server", [sys.executable, "-m", "portal_server", "serve"])
-    envoy = _Child("Envoy", envoy_command)
+    children = (*servers, envoy)
     try:
-        server.start()
-        envoy.start()
-        _await_ready(settings, (server, envoy), stopping)
+        for child in children:
+            child.start()
+        _await_ready(settings, children, stopping)
         if not stopping:
             print(banner(settings, key, provider_id), flush=True)
         while not stopping:
-            server.keep_alive()
-            envoy.keep_alive()
+            for child in children:
+                child.keep_alive()
             time.sleep(0.2)
     finally:
 
-        def _kill_both() -> None:
-            envoy.kill()
-            server.kill()
+        def kill() -> None:
+            for child in reversed(children):
+                child.kill()
 
-        stopping.by_force(_kill_both)
+        stopping.by_force(kill)
         _drain(settings)
         envoy.stop(settings.stop_seconds)
-        server.stop(settings.stop_seconds + 1)
+        for server in servers:
+            server.ask_to_stop()
+        for server in servers:
+            server.stop(settings.stop_seconds + 1)
 
 
 class _Stop:
@@ -145,11 +165,16 @@ class _Child:
             print(f"{self._name} ended and is started again", file=sys.stderr, flush=True)
             self.start()
 
+    def ask_to_stop(self) -> None:
+        """Let it end, and do not wait."""
+        if self._process:
+            self._process.terminate()
+
     def stop(self, seconds: float) -> None:
         """End it; by force when it takes longer than this."""
         if self._process is None:
             return
-        self._process.terminate()
+        self.ask_to_stop()
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -194,7 +219,7 @@ def _prepare(settings: Settings) -> tuple[str | None, int]:
         store.close()
 
 
-def _await_ready(settings: Settings, children: tuple[_Child, ...], stopping: _Stop) -> None:
+def _await_ready(settings: Settings, children: Sequence[_Child], stopping: _Stop) -> None:
     """Envoy answers 200 here as soon as the server behind it does."""
     deadline = time.monotonic() + _READY_SECONDS
     while (

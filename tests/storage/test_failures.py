@@ -303,7 +303,7 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
     catalog = PlainCatalog(Store(engine))
 
     with ExitStack() as stack:
-        most = engine_module.POOL_SIZE + engine_module.POOL_OVERFLOW
+        most = engine_module.POOL_SIZE
         held = [stack.enter_context(engine.connect()) for _ in range(most)]
         with pytest.raises(Exhausted) as of_read:
             catalog.get_provider(1)

@@ -1,14 +1,16 @@
 """The schema: up, down and who may run on it."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
 from plain import PlainCatalog
@@ -157,3 +159,22 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
     assert [error for error in errors if error] == []
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert made >= OURS
+
+
+def test_all_migrations_are_one_transaction(tmp_path: Path) -> None:
+    engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
+    statements: list[str] = []
+
+    def trace(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_trace_callback(statements.append)
+
+    event.listen(engine, "connect", trace)
+    migrate(engine)
+    engine.dispose()
+    first, last = statements.index("BEGIN IMMEDIATE"), statements.index("COMMIT")
+    creates = [n for n, text in enumerate(statements) if "CREATE" in text]
+
+    assert len(creates) > len(OURS)
+    assert first < creates[0]
+    assert creates[-1] < last
+    assert statements.count("COMMIT") == 1

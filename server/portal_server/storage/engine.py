@@ -18,8 +18,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-POOL_SIZE = 8
-POOL_OVERFLOW = 8
+POOL_SIZE = 16
 POOL_TIMEOUT_S = 2.0
 LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
@@ -50,18 +49,20 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def open_engine(url: URL) -> Engine:
-    """An engine for this database; makes the folder of a SQLite file, readable to us alone.
+def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
+    """An engine for this database, with at most so many connections.
+
+    Makes the folder of a SQLite file, readable to us alone.
 
     Raises:
         OSError: the folder cannot be made, or we may not write there.
     """
     if url.get_backend_name() == "sqlite":
-        return _open_sqlite(url)
+        return _open_sqlite(url, connections)
     return create_engine(
         url,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
+        pool_size=connections,
+        max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
@@ -81,7 +82,7 @@ def for_migrating(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
-def _open_sqlite(url: URL) -> Engine:
+def _open_sqlite(url: URL, connections: int) -> Engine:
     file = Path(url.database or "")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (file.parent, file):
@@ -89,8 +90,8 @@ def _open_sqlite(url: URL) -> Engine:
             raise PermissionError(errno.EACCES, "is not writable", str(path))
     engine = create_engine(
         url,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
+        pool_size=connections,
+        max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         hide_parameters=True,

@@ -1,14 +1,18 @@
 """What happens around every call: read, authenticate, serve, refuse, log.
 
 Methods of our services need a key; health never does, reflection by a setting.
+A call for which there is no place in the queue is refused at once. Refusing,
+and answering health, has a thread of its own: a full server says so, and that
+it is alive.
 """
 
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -18,8 +22,9 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from portal_server.domain.calls import Call, Request, serving
-from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
+from portal_server.domain.errors import Exhausted, Invalid, PortalError, Rule, Violation
 from portal_server.keyring import KeyRing
+from portal_server.wire.pool import CallPool
 from portal_server.wire.requests import Metadata, identify, values_of
 from portal_server.wire.status import Surface, internal, to_status
 
@@ -27,6 +32,7 @@ log = logging.getLogger("portal.calls")
 
 _AUTHORIZATION = "authorization"
 _READS = ("Get", "List")
+_HEALTH = f"/{health.SERVICE_NAME}/"
 _PLAIN = Surface({}, str)
 
 
@@ -34,15 +40,23 @@ class CallInterceptor(grpc.ServerInterceptor):
     """Guards and serves the methods of `surfaces`, by the name of their service."""
 
     def __init__(
-        self, keyring: KeyRing, surfaces: Mapping[str, Surface], *, open_reflection: bool
+        self,
+        keyring: KeyRing,
+        surfaces: Mapping[str, Surface],
+        pool: CallPool,
+        *,
+        open_reflection: bool,
     ) -> None:
-        """Take who may call and how each service spells its fields."""
+        """Take who may call, how each service spells its fields, and who serves the calls."""
         self._keyring = keyring
         self._surfaces = surfaces
+        self._pool = pool
+        self._reserve = ThreadPoolExecutor(1, "reserve")
         self._open = {health.SERVICE_NAME}
         if open_reflection:
             self._open.add(reflection.SERVICE_NAME)
         self._handlers: dict[str, Any] = {}
+        self._refuse = self._in_reserve(_refuse)
 
     def intercept_service(
         self,
@@ -51,6 +65,8 @@ class CallInterceptor(grpc.ServerInterceptor):
     ) -> Any:
         """The handler of a call; made once a method."""
         method = handler_call_details.method
+        if self._pool.is_full and not method.startswith(_HEALTH):
+            return self._refuse
         if method not in self._handlers:
             handler = continuation(handler_call_details)
             if handler is None:  # no such method: grpc answers UNIMPLEMENTED
@@ -60,6 +76,8 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def _handler(self, path: str, handler: Any) -> Any:
         service, _, method = path.lstrip("/").rpartition("/")
+        if service == health.SERVICE_NAME and not handler.response_streaming:
+            return self._in_reserve(handler.unary_unary, handler)
         if service in self._open:
             return handler
         if handler.request_streaming:  # reflection
@@ -83,6 +101,18 @@ class CallInterceptor(grpc.ServerInterceptor):
             )
         return grpc.unary_unary_rpc_method_handler(call.one, None, handler.response_serializer)
 
+    def _in_reserve(self, serve: Callable[..., Any], handler: Any = None) -> Any:
+        def served(request: Any, context: grpc.ServicerContext) -> Any:
+            return serve(request, context)
+
+        # What grpcio's own health servicer uses for the same end.
+        served.experimental_thread_pool = self._reserve  # type: ignore[attr-defined]
+        return grpc.unary_unary_rpc_method_handler(
+            served,
+            handler and handler.request_deserializer,
+            handler and handler.response_serializer,
+        )
+
     def _authenticated(self, serve: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
@@ -92,6 +122,11 @@ class CallInterceptor(grpc.ServerInterceptor):
             return serve(requests, context)
 
         return guarded
+
+
+def _refuse(_message: bytes, context: grpc.ServicerContext) -> NoReturn:
+    full = Exhausted("TOO_MANY_CALLS", "too many calls wait; try again later")
+    context.abort_with_status(rpc_status.to_status(to_status(full, _PLAIN)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

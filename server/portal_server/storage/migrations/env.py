@@ -16,6 +16,8 @@ context.configure(
     render_as_batch=True,
     compare_type=True,
     transaction_per_migration=False,
+    # SQLite's is, too. Told otherwise, Alembic would commit before each migration.
+    transactional_ddl=True,
 )
 # One transaction for all: a migration that fails leaves nothing behind.
 with connection.begin():
