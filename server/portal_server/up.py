@@ -39,6 +39,8 @@ _READY_SECONDS = 30
 # A child that dies sooner than this after its start, so often in a row, will die again.
 _SHORT_LIFE_SECONDS = 5
 _SHORT_LIVES = 3
+# So often in a row no call may be in flight before Envoy is stopped.
+_QUIET_LOOKS = 4
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -240,7 +242,10 @@ def _drain(settings: Settings) -> None:
         if _http(f"{admin}/{order}", method="POST") != HTTPStatus.OK:
             return
     deadline = time.monotonic() + settings.stop_seconds
-    while time.monotonic() < deadline and _calls_in_flight(admin):
+    quiet = 0
+    # A call may be on its way on a connection that has not heard of the end yet.
+    while time.monotonic() < deadline and quiet < _QUIET_LOOKS:
+        quiet = 0 if _calls_in_flight(admin) else quiet + 1
         time.sleep(0.05)
 
 

@@ -1,8 +1,9 @@
 """No acknowledged write is lost when a process is killed under load. Run by `make test-crash`.
 
-Callers note what they are told. After each kill every acknowledged row must be
-there, whole and once; a call that was cut off may have left its row or not, and
-nothing else may be there.
+Callers note what they are told, and send again what was cut off, with the same
+request id, also after the kill. Every acknowledged row must be there, whole and
+once; a call that was cut off may have left its row or not, and nothing else may
+be there.
 """
 
 import os
@@ -38,14 +39,19 @@ class Ledger:
     def __init__(self) -> None:
         self.asked: dict[str, pb.ClientType] = {}
         self.told: dict[str, pb.ClientType] = {}
+        self.cut_off: list[str] = []
         self.refusals: Counter[grpc.StatusCode] = Counter()
         self._numbers = iter(range(10_000_000))
         self._lock = threading.Lock()
 
-    def call(self, stub: ClientTypeServiceStub) -> grpc.StatusCode:
-        """Create a client type of its own and note what happens."""
+    def name(self) -> str:
+        """The name of a client type that is to be created, or was and nobody knows."""
         with self._lock:
-            name = str(next(self._numbers))
+            return self.cut_off.pop() if self.cut_off else str(next(self._numbers))
+
+    def call(self, stub: ClientTypeServiceStub) -> grpc.StatusCode:
+        """Create a client type and note what happens."""
+        name = self.name()
         asked = pb.ClientType(
             name=name,
             description=name * 50,
@@ -54,11 +60,14 @@ class Ledger:
         )
         self.asked[name] = asked
         try:
-            request = pb.CreateClientTypeRequest(provider_id=1, client_type=asked)
+            request = pb.CreateClientTypeRequest(
+                provider_id=1, client_type=asked, request_id=f"create {name}"
+            )
             self.told[name] = stub.CreateClientType(request, timeout=5)
         except grpc.RpcError as error:
             code = error.code()
             self.refusals[code] += 1
+            self.cut_off.append(name)
             return code
         return grpc.StatusCode.OK
 

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -97,3 +98,30 @@ def test_a_fault_of_ours_is_500_with_a_number_that_the_log_has(own_stack: Stack)
     assert "column" not in answer.text
     assert f"error={number}" in own_stack.err.read_text()
     assert "no such column" in own_stack.err.read_text()
+
+
+def test_past_the_bound_callers_are_told_at_once_and_the_service_stays_up(tmp_path: Path) -> None:
+    own = Stack(tmp_path, PORTAL_THREADS="1", PORTAL_MAX_WAITING="1").start()
+    path = "/oauth-providers/1/client-types"
+
+    def post(_number: int) -> httpx.Response:
+        with own.client() as rest:
+            return rest.post(path, json=CLIENT_TYPE)
+
+    with ThreadPoolExecutor(12) as pool:
+        with own.locked_database():
+            calls = [pool.submit(post, number) for number in range(12)]
+            time.sleep(2.5)
+            told = [call.result() for call in calls if call.done()]
+            health = httpx.get(f"http://127.0.0.1:{own.http_port}/healthz")
+        answers = [call.result() for call in calls]
+    with own.client() as rest:
+        stored = rest.get(path).json()
+    status = own.stop()
+
+    assert len(told) == 10
+    assert {answer.status_code for answer in told} == {429}
+    assert told[0].json() == {"errors": ["too many calls wait; try again later"]}
+    assert health.status_code == 200
+    assert len(stored) == [answer.status_code for answer in answers].count(200) == 2
+    assert status == 0

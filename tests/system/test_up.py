@@ -257,7 +257,7 @@ def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
     done = portal("serve", **own.settings)
 
     assert done.returncode == 1
-    assert done.stderr == "portal: the database has no schema, not 0001: run `portal migrate`\n"
+    assert done.stderr == "portal: the database has no schema, not 0002: run `portal migrate`\n"
 
 
 def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None:

@@ -31,6 +31,8 @@ def test_everything_has_a_default() -> None:
         "one_core": True,
         "open_reflection": True,
         "threads": 16,
+        "workers": None,
+        "max_waiting": 1024,
         "request_id_seconds": 86400,
         "stop_seconds": 15,
         "log_level": "INFO",
