@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy import table as sql_table
@@ -61,6 +62,18 @@ _this_client_type = (CLIENT_TYPE.c.id == _id("which")) & _its_client_types
 _this_key = _api_key.c.key_id == bindparam("which", type_=String)
 _this_answer = _answer.c.digest == bindparam("which", type_=LargeBinary)
 _LIMIT, _OFFSET = bindparam("limit", type_=BigInteger), bindparam("offset", type_=BigInteger)
+
+
+def _after_in_provider(query: Select[Any], dialect: Dialect) -> Select[Any]:
+    """A provider's client types after one of them, by the index on provider and id."""
+    provider_id, id_ = CLIENT_TYPE.c.provider_id, CLIENT_TYPE.c.id
+    if dialect.name == "sqlite":
+        return query.where(_its_client_types, id_ > _id("after")).order_by(id_)
+    # Were it said outright that the provider is one and the same, PostgreSQL might
+    # take the order of the ids alone, and pass over the rows of all the others.
+    place, this = (provider_id, id_), _id("of_provider")
+    after = tuple_(*place) > tuple_(this, _id("after"))
+    return query.where(after, provider_id <= this).order_by(*place)
 
 
 def _next_ids(table: Table, dialect: Dialect) -> Select[Any]:
@@ -116,9 +129,8 @@ class Queries:
             select(CLIENT_TYPE).where(_its_client_types).order_by(CLIENT_TYPE.c.id)
         )
         self.without_app_type = compiled(
-            select(CLIENT_TYPE.c.id)
-            .where(_its_client_types, CLIENT_TYPE.c.okta_app_type.is_(None))
-            .order_by(CLIENT_TYPE.c.id)
+            _after_in_provider(select(CLIENT_TYPE.c.id), dialect)
+            .where(CLIENT_TYPE.c.okta_app_type.is_(None))
             .limit(_LIMIT)
         )
         self.update_client_type = written(CLIENT_TYPE, CLIENT_TYPE.c.id == _id("which"))
@@ -176,9 +188,10 @@ class Queries:
     def _compile_list(
         self, table: Table, shape: tuple[tuple[str, Comparison, bool], ...]
     ) -> Statement:
-        query = select(table).where(table.c.id > _id("after")).order_by(table.c.id)
         if table is CLIENT_TYPE:
-            query = query.where(_its_client_types)
+            query = _after_in_provider(select(table), self._dialect)
+        else:
+            query = select(table).where(table.c.id > _id("after")).order_by(table.c.id)
         for number, (field, comparison, unset) in enumerate(shape):
             query = query.where(_meets(table.c[field], comparison, f"v{number}", unset=unset))
         return Statement(query.limit(_LIMIT).offset(_OFFSET), self._dialect)

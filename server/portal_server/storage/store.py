@@ -205,7 +205,9 @@ class Transaction:
     def client_types_without_app_type(self, provider_id: int, limit: int) -> list[int]:
         """Ids of a provider's client types that have no Okta app type."""
         query = self._queries.without_app_type
-        return [row["id"] for row in self._rows(query, of_provider=provider_id, limit=limit)]
+        return [
+            row["id"] for row in self._rows(query, of_provider=provider_id, after=0, limit=limit)
+        ]
 
     def update_client_type(self, id_: int, spec: ClientTypeSpec, now: datetime) -> None:
         """Write a client type."""
