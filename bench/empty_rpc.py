@@ -11,7 +11,8 @@ import grpc
 
 from bench.workloads import EMPTY_METHOD
 from portal.oauth.v1 import client_type_pb2 as pb
-from portal_server.server import OPTIONS, prepare_process
+from portal_server.process import prepare, settle
+from portal_server.server import OPTIONS
 from portal_server.settings import Settings
 
 
@@ -24,7 +25,7 @@ def _same(
 def main() -> None:
     """Serve on the port of the first argument, with the portal's settings, until killed."""
     settings = Settings()
-    prepare_process(os.getpid(), one_core=settings.one_core)
+    prepare(os.getpid(), one_core=settings.one_core)
     server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=OPTIONS)
     _, service, method = EMPTY_METHOD.split("/")
     handler = grpc.unary_unary_rpc_method_handler(
@@ -32,6 +33,7 @@ def main() -> None:
     )
     server.add_registered_method_handlers(service, {method: handler})
     server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+    settle()
     server.start()
     server.wait_for_termination()
 

@@ -1,9 +1,7 @@
 """Puts the parts together to a gRPC server: the one place that knows them all."""
 
-import gc
 import os
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +17,7 @@ from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog import Catalog
 from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
+from portal_server.process import prepare, settle
 from portal_server.retries import Forgetting, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
@@ -28,11 +27,6 @@ from portal_server.wire.interceptor import CallInterceptor
 from portal_server.wire.oauth_v1 import client_type_service, provider_service
 from portal_server.wire.pool import CallPool
 from portal_server.wire.rest_v1 import dialect, service
-
-# Who waits for the interpreter's lock takes it after so long, in mid-call.
-_SWITCH_INTERVAL_S = 0.05
-# A call makes some hundred objects and hardly a cycle.
-_GC_THRESHOLD = 20_000
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -125,7 +119,7 @@ class Server:
 
 def serve(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises: see Server."""
-    prepare_process(worker.number if worker else os.getpid(), one_core=settings.one_core)
+    prepare(worker.number if worker else os.getpid(), one_core=settings.one_core)
     stopping = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -134,25 +128,7 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     server = Server(settings, worker)
-    # What is there now stays: collections need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    settle()
     server.start()
     stopping.wait()
     server.stop()
-
-
-def prepare_process(number: int, *, one_core: bool) -> None:
-    """Let the threads of this process, which take turns anyway, take them in peace.
-
-    Threads of one interpreter that roam over several cores fight for its lock:
-    on one of two it serves half as many calls again. And a thread that is woken
-    must not push the one aside that wakes it, which has the lock still. Processes
-    with successive numbers get different cores.
-    """
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    if one_core:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[number % len(cores)]})

@@ -10,12 +10,13 @@ gone. A child that dies is started again.
 """
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ from portal_server.catalog import Catalog
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.keyring import KeyRing
+from portal_server.process import core_of
 from portal_server.retries import AsIs, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
@@ -65,10 +67,18 @@ def up(settings: Settings) -> None:
     stopping = _Stop()
     with TemporaryDirectory(prefix="portal-") as folder:
         sockets = [Path(folder) / f"{number}.sock" for number in range(settings.worker_count)]
-        envoy = _Child("Envoy", edge.command(settings, sockets))
+        envoy = _Child("Envoy", edge.command(settings, sockets), cores=_cores_of_envoy(settings))
         servers = [_server(number, socket) for number, socket in enumerate(sockets)]
         _require_free_ports(settings)
         _run(settings, servers, envoy, stopping)
+
+
+def _cores_of_envoy(settings: Settings) -> set[int]:
+    """The cores that no server stays on, if there are any: a call's parts then run side by side."""
+    cores = os.sched_getaffinity(0)
+    if not settings.one_core:
+        return cores
+    return cores - {core_of(number) for number in range(settings.worker_count)} or cores
 
 
 def _server(number: int, socket: Path) -> "_Child":
@@ -133,8 +143,9 @@ class _Stop:
 class _Child:
     """A process of ours."""
 
-    def __init__(self, name: str, command: list[str]) -> None:
+    def __init__(self, name: str, command: list[str], cores: Iterable[int] = ()) -> None:
         self._name = name
+        self._cores = set(cores)
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -143,14 +154,19 @@ class _Child:
     def start(self) -> None:
         self._started = time.monotonic()
         try:
-            # The child hears of our death even when we are killed outright.
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command,
                 start_new_session=True,
-                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
+                preexec_fn=self._begin,  # noqa: PLW1509 - a few system calls
             )
         except FileNotFoundError:
             raise UpError(f"{self._command[0]} is not installed") from None
+
+    def _begin(self) -> None:
+        # The child hears of our death even when we are killed outright.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if self._cores:
+            os.sched_setaffinity(0, self._cores)
 
     def require_alive(self) -> None:
         """Raise UpError when it has ended."""

@@ -1,0 +1,70 @@
+"""A page costs the same wherever it is: it reads its own rows and no others."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from plain import PlainCatalog
+from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.storage.queries import Queries
+from portal_server.storage.store import Store
+from portal_server.storage.tables import ClientTypeRow
+
+PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
+ROWS = 20_000
+INDEX = "ix_client_type_provider_id_id"
+
+
+@pytest.fixture
+def crowd(engine: Engine) -> tuple[int, int]:
+    """A provider with many client types before those of another; it, and its last one's id."""
+    catalog = PlainCatalog(Store(engine))
+    first, second = (catalog.create_provider(PROVIDER) for _ in range(2))
+    now = first.create_time
+    rows = [
+        {
+            "uid": f"{provider.id}-{number}",
+            "provider_id": provider.id,
+            "name": "n",
+            "description": "",
+            "response_types": (),
+            "grant_types": (),
+            "create_time": now,
+            "update_time": now,
+        }
+        for provider in (first, second)
+        for number in range(ROWS)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(ClientTypeRow), rows)
+        connection.execute(text("ANALYZE"))
+    return first.id, ROWS
+
+
+@pytest.mark.parametrize("left", [ROWS, 51, 3, 0])
+def test_a_page_reads_its_own_rows_by_the_index(
+    engine: Engine, crowd: tuple[int, int], left: int
+) -> None:
+    provider_id, last = crowd
+    statement: Any = Queries(engine.dialect).list_client_types(())
+    values = {"of_provider": provider_id, "after": last - left, "limit": 51, "offset": 0}
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    if engine.dialect.name == "sqlite":
+        given = {**statement._fixed, **values}  # noqa: SLF001
+        sql = f"EXPLAIN QUERY PLAN {statement._sql}"  # noqa: SLF001
+        cursor.execute(sql, [given[name] for name in statement._names])  # noqa: SLF001
+        [(*_, plan)] = cursor.fetchall()
+
+        assert plan.endswith(f"USING INDEX {INDEX} (provider_id=? AND id>?)")
+    else:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement._sql}", values)  # noqa: SLF001
+        [[[plan]]] = cursor.fetchall()
+        [scan] = plan["Plan"]["Plans"]
+
+        assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", INDEX)
+        assert "Rows Removed by Filter" not in scan
+        assert scan["Actual Rows"] == min(left, 51)
+    connection.close()
