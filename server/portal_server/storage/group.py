@@ -100,25 +100,28 @@ class GroupCommit:
         """
         job = _Job(work)
         with self._lock:
-            if len(self._waiting) >= MAX_WAITING:
+            if not self._led:
+                self._led = job.leads = True
+            elif len(self._waiting) >= MAX_WAITING:
                 raise Exhausted("TOO_MANY_WRITES", "too many writes wait; try again later")
-            self._waiting.append(job)
-            job.leads, self._led = not self._led, True
+            else:
+                self._waiting.append(job)
         if not job.leads:
             job.wait()
         if job.leads:
-            self._lead()
+            self._lead(job)
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[no-any-return]
 
-    def _lead(self) -> None:
-        """Commit those who wait, the leader first among them, and pass the lead on."""
+    def _lead(self, leader: _Job) -> None:
+        """Commit the leader's work with that of those who wait, and pass the lead on."""
         with self._lock:
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+            others = min(len(self._waiting), MAX_GROUP - 1)
+            group = [leader, *(self._waiting.popleft() for _ in range(others))]
         self._commit(group)
         with self._lock:
-            heir = self._waiting[0] if self._waiting else None
+            heir = self._waiting.popleft() if self._waiting else None
             self._led = heir is not None
         if heir:
             heir.leads = True
