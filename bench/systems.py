@@ -65,7 +65,7 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, System]]:
                 protocol="http",
                 port=stack.http_port,
                 owner="portal",
-                processes=lambda: {part: [pid] for part, pid in stack.children().items()},
+                processes=stack.children,
                 restart=restart,
             ),
             System(
@@ -73,7 +73,7 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, System]]:
                 protocol="grpc",
                 port=stack.grpc_port,
                 owner="portal",
-                processes=lambda: {"server": [stack.children()["server"]]},
+                processes=lambda: {"server": stack.children()["server"]},
                 restart=restart,
             ),
         )

@@ -78,17 +78,15 @@ class Stack:
             self.process.send_signal(number)
         return self.process.wait(60)
 
-    def children(self) -> dict[str, int]:
-        """The processes of the supervisor, `envoy` and `server`, by their number."""
+    def children(self) -> dict[str, list[int]]:
+        """The numbers of the supervisor's processes: of `envoy`, and of every `server`."""
         assert self.process
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        numbers = map(int, path.read_text().split())
-        return {
-            "envoy"
-            if b"envoy" in Path(f"/proc/{n}/cmdline").read_bytes().split(b"\0")[0]
-            else "server": n
-            for n in numbers
-        }
+        found: dict[str, list[int]] = {"envoy": [], "server": []}
+        for number in map(int, path.read_text().split()):
+            program = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")[0]
+            found["envoy" if b"envoy" in program else "server"].append(number)
+        return found
 
     @contextmanager
     def locked_database(self) -> Iterator[None]:

@@ -42,7 +42,8 @@ def test_a_killed_server_is_503_and_comes_back_with_all_that_it_acknowledged(
     with own_stack.client() as rest:
         path = "/oauth-providers/1/client-types"
         created = [rest.post(path, json=CLIENT_TYPE).json() for _ in range(20)]
-        os.kill(own_stack.children()["server"], signal.SIGKILL)
+        [server] = own_stack.children()["server"]
+        os.kill(server, signal.SIGKILL)
         away = until(rest, 503, 5)
         health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz")
         until(rest, 200, 15)
@@ -54,7 +55,7 @@ def test_a_killed_server_is_503_and_comes_back_with_all_that_it_acknowledged(
 
 
 def test_a_server_that_hangs_is_504_and_then_503(own_stack: Stack) -> None:
-    server = own_stack.children()["server"]
+    [server] = own_stack.children()["server"]
     with own_stack.client() as rest:
         os.kill(server, signal.SIGSTOP)
         try:

@@ -26,11 +26,7 @@ def several(database_url: str, tmp_path: Path) -> Iterator[Stack]:
 
 
 def workers(own: Stack) -> list[int]:
-    assert own.process
-    children = Path(f"/proc/{own.process.pid}/task/{own.process.pid}/children").read_text()
-    return [
-        int(n) for n in children.split() if b"--worker" in Path(f"/proc/{n}/cmdline").read_bytes()
-    ]
+    return own.children()["server"]
 
 
 def test_all_of_them_serve_what_one_has_written(several: Stack) -> None:
