@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -163,3 +164,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("stack")).start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def rest(stack: Stack) -> Iterator[httpx.Client]:
+    """A client of the shared system's REST API, with the admin key."""
+    with stack.client() as client:
+        yield client

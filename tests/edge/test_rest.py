@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -28,12 +27,6 @@ MINIMAL = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 CLIENT_TYPE_KEYS = [*SEED, "ID", "CreatedAt", "UpdatedAt"]
 PROVIDER_KEYS = [*PROVIDER, "SSLInsecureSkipVerify", "ID", "CreatedAt", "UpdatedAt"]
 MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
-
-
-@pytest.fixture
-def rest(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -18,12 +17,6 @@ RESPONSE_TYPES = "code, token, it_token, none"
 GRANT_TYPES = (
     "authorization_code, pkce, client_credentials, device_code, refresh_token, password, implicit"
 )
-
-
-@pytest.fixture
-def rest(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`Idempotency-Key`, `ETag` and `If-Match` through the real Envoy."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -13,12 +12,6 @@ from stack import Stack
 
 PROVIDER = {"Name": "Idp", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
-
-
-@pytest.fixture
-def rest(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.client() as client:
-        yield client
 
 
 @pytest.fixture
