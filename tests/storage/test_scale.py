@@ -1,5 +1,6 @@
 """A page costs the same wherever it is: it reads its own rows and no others."""
 
+from copy import copy
 from typing import Any
 
 import pytest
@@ -42,6 +43,12 @@ def crowd(engine: Engine) -> tuple[int, int]:
     return first.id, ROWS
 
 
+def explained(cursor: Any, how: str, statement: Any, values: dict[str, Any]) -> None:
+    explaining = copy(statement)
+    explaining._sql = f"{how} {statement._sql}"  # noqa: SLF001
+    explaining.run(cursor, values)
+
+
 @pytest.mark.parametrize("left", [ROWS, 51, 3, 0])
 def test_a_page_reads_its_own_rows_by_the_index(
     engine: Engine, crowd: tuple[int, int], left: int
@@ -52,15 +59,13 @@ def test_a_page_reads_its_own_rows_by_the_index(
     connection = engine.raw_connection()
     cursor = connection.cursor()
     if engine.dialect.name == "sqlite":
-        given = {**statement._fixed, **values}  # noqa: SLF001
-        sql = f"EXPLAIN QUERY PLAN {statement._sql}"  # noqa: SLF001
-        cursor.execute(sql, [given[name] for name in statement._names])  # noqa: SLF001
+        explained(cursor, "EXPLAIN QUERY PLAN", statement, values)
         [(*_, plan)] = cursor.fetchall()
 
         assert plan.endswith(f"USING INDEX {INDEX} (provider_id=? AND id>?)")
     else:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement._sql}", values)  # noqa: SLF001
+        explained(cursor, "EXPLAIN (ANALYZE, FORMAT JSON)", statement, values)
         [[[plan]]] = cursor.fetchall()
         [scan] = plan["Plan"]["Plans"]
 

@@ -66,6 +66,7 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
+        paramstyle="format",
         hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,

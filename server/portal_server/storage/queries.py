@@ -31,7 +31,7 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal_server.domain.model import Comparison, Condition
-from portal_server.storage.statements import Statement
+from portal_server.storage.statements import InsertRows, Statement
 from portal_server.storage.tables import (
     AnswerRow,
     ApiKeyRow,
@@ -168,14 +168,7 @@ class Queries:
             update(_api_key).where(_this_key, _api_key.c.revoke_time.is_(None)), "revoke_time"
         )
         self._list = lru_cache(256)(self._compile_list)
-        self.insert_rows = lru_cache(64)(self._compile_insert_rows)
-
-    def _compile_insert_rows(self, table: Table, count: int) -> Statement:
-        """Insert so many rows; takes each column with `_0`, `_1` … behind its name."""
-        rows = [
-            {c: bindparam(f"{c.name}_{n}", type_=c.type) for c in table.c} for n in range(count)
-        ]
-        return Statement(insert(table).values(rows), self._dialect)
+        self.insert_rows = lru_cache(64)(lambda table, count: InsertRows(table, count, dialect))
 
     def list_providers(self, where: Sequence[Condition]) -> Statement:
         """Providers that meet conditions of this kind; takes `values_of(where)`."""

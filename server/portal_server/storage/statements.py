@@ -4,14 +4,17 @@ SQLAlchemy writes the SQL and knows how each type is bound and read. What it
 does beside that for each execution costs several times the statement itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Dialect, Table, bindparam, insert
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 Convert = Callable[[Any], Any]
 Row = dict[str, Any]
+
+_KEPT = 1024
 
 
 class Statement:
@@ -21,42 +24,60 @@ class Statement:
         """Take a Core statement; `sets` are the columns that an INSERT or UPDATE sets."""
         compiled = clause.compile(dialect=dialect, column_keys=sets or None)
         self._sql = str(compiled)
-        self._names = compiled.positiontup
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._bind = _converters(
-            {name: bound.type for name, bound in compiled.binds.items()},
-            lambda kind: kind.bind_processor(dialect),
-            dialect,
-        )
+        self._inputs = [
+            (name, _bound(compiled.binds[name].type, dialect))
+            for name in compiled.positiontup or ()
+        ]
         returned = getattr(clause, "exported_columns", {})
-        self._columns = [column.name for column in returned]
-        self._read = _converters(
-            {column.name: column.type for column in returned},
-            lambda kind: kind.result_processor(dialect, None),
-            dialect,
-        )
+        self._outputs = [(column.name, _read(column.type, dialect)) for column in returned]
 
     def run(self, cursor: Any, values: Mapping[str, Any]) -> None:
         """Execute it; `values` by name of column or bind parameter."""
         given = {**self._fixed, **values}
-        for name, convert in self._bind.items():
-            given[name] = convert(given[name])
-        cursor.execute(self._sql, [given[n] for n in self._names] if self._names else given)
+        cursor.execute(
+            self._sql,
+            [convert(given[name]) if convert else given[name] for name, convert in self._inputs],
+        )
 
     def rows(self, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
         """Execute it; what it returns, by name of column."""
         self.run(cursor, values)
-        rows = [dict(zip(self._columns, row, strict=True)) for row in cursor.fetchall()]
-        for name, convert in self._read.items():
-            for row in rows:
-                row[name] = convert(row[name])
-        return rows
+        return [
+            {
+                name: convert(value) if convert else value
+                for (name, convert), value in zip(self._outputs, row, strict=True)
+            }
+            for row in cursor.fetchall()
+        ]
 
 
-def _converters(
-    types: Mapping[str, TypeEngine[Any]],
-    of: Callable[[TypeEngine[Any]], Convert | None],
-    dialect: Dialect,
-) -> dict[str, Convert]:
-    found = ((name, of(kind.dialect_impl(dialect))) for name, kind in types.items())
-    return {name: convert for name, convert in found if convert}
+class InsertRows:
+    """Inserts so many rows at once."""
+
+    def __init__(self, table: Table, count: int, dialect: Dialect) -> None:
+        """Take how many."""
+        rows: list[Any] = [{c: bindparam(f"{c.name}_{n}") for c in table.c} for n in range(count)]
+        self._sql = str(insert(table).values(rows).compile(dialect=dialect))
+        self._inputs = [(c.name, _bound(c.type, dialect)) for c in table.c]
+
+    def run(self, cursor: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it; each row by name of column."""
+        cursor.execute(
+            self._sql,
+            [
+                convert(row[name]) if convert else row[name]
+                for row in rows
+                for name, convert in self._inputs
+            ],
+        )
+
+
+def _bound(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    # Our own types have few values, words, or the same one often, the time of a write.
+    return lru_cache(_KEPT)(convert) if convert and isinstance(kind, TypeDecorator) else convert
+
+
+def _read(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    return kind.dialect_impl(dialect).result_processor(dialect, None)

@@ -127,8 +127,7 @@ class Transaction:
                 # A power of two, so that a few statements serve every number.
                 count = 1 << (len(rows).bit_length() - 1)
                 batch, rows[:] = rows[:count], rows[count:]
-                values = {f"{k}_{n}": v for n, row in enumerate(batch) for k, v in row.items()}
-                self._queries.insert_rows(table, count).run(self._cursor, values)
+                self._queries.insert_rows(table, count).run(self._cursor, batch)
 
     # Providers
 

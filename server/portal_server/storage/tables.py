@@ -2,7 +2,8 @@
 
 A column has the name of the model's field that it keeps. Times are UTC. Words
 are kept as text and lists of words as JSON, so that a person can read the
-tables.
+tables. A `uid` is random (UUID version 4) and nothing looks it up: an index that
+only proved it unique would write a page of its own for every row.
 """
 
 from collections.abc import Callable
@@ -104,7 +105,7 @@ class ProviderRow(SQLModel, table=True):
     __table_args__ = (_NEVER_REUSE_IDS,)
 
     id: int | None = Field(default=None, primary_key=True)
-    uid: str = Field(max_length=36, unique=True)
+    uid: str = Field(max_length=36)
     name: str
     type: ProviderType = Field(sa_type=Word(ProviderType))
     well_known_uri: str
@@ -124,7 +125,7 @@ class ClientTypeRow(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    uid: str = Field(max_length=36, unique=True)
+    uid: str = Field(max_length=36)
     provider_id: int = Field(foreign_key="provider.id", ondelete="CASCADE")
     name: str
     description: str

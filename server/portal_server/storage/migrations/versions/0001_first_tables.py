@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.create_table(
         "provider",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("uid", sa.String(36), nullable=False, unique=True),
+        sa.Column("uid", sa.String(36), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("type", sa.String(64), nullable=False),
         sa.Column("well_known_uri", sa.String(), nullable=False),
@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.create_table(
         "client_type",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("uid", sa.String(36), nullable=False, unique=True),
+        sa.Column("uid", sa.String(36), nullable=False),
         sa.Column(
             "provider_id",
             sa.Integer(),
