@@ -11,7 +11,7 @@ import psycopg
 from bench.processes import tree
 from postgres import Postgres
 
-OWNERS = ("portal", "tutorial", "tuned")
+OWNERS = ("portal", "tutorial", "tuned", "bare")
 _COUNT = "SELECT count(*) FROM client_type"
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bench.measure import Measured
-from bench.systems import EMPTY_RPC, GRPC, REST, TUNED, TUTORIAL
+from bench.systems import EMPTY_RPC, EMPTY_RPCS, GRPC, PLAIN_EMPTY_RPC, REST, TUNED, TUTORIAL
 from bench.workloads import EMPTY
 
 
@@ -67,7 +67,7 @@ class Figures:
 
     def get(self, database: str, system: str, workload: str, callers: int) -> Figure | None:
         """The figure of a case, if it was measured."""
-        if system == EMPTY_RPC:
+        if system in EMPTY_RPCS:
             workload = EMPTY
         return self._figures.get((database, system, workload, callers))
 
@@ -122,9 +122,19 @@ def targets(figures: Figures) -> list[Target]:
             "REST create, 16 callers, PostgreSQL: times the tuned peer",
             ratio("postgresql", REST, TUNED, 16),
         ),
-        Target(
-            "gRPC create, 16 callers, SQLite: share of the empty RPC",
-            ratio("sqlite", GRPC, EMPTY_RPC, 16, "{:.0%}"),
+        *(
+            Target(
+                f"gRPC create, 16 callers, {label}: times the tuned peer",
+                ratio(database, GRPC, TUNED, 16),
+            )
+            for database, label in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL"))
+        ),
+        *(
+            Target(
+                f"gRPC create, 16 callers, SQLite: share of the {empty}",
+                ratio("sqlite", GRPC, empty, 16, "{:.0%}"),
+            )
+            for empty in (PLAIN_EMPTY_RPC, EMPTY_RPC)
         ),
         Target("REST create, 256 callers, SQLite: errors", at_256("{figure.error_count}")),
         Target("REST create, 256 callers, SQLite: p99", at_256("{figure.p99_ms:.0f} ms")),

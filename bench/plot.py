@@ -6,11 +6,17 @@ import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
 from bench.figures import Figures
-from bench.systems import GRPC, REST, TUNED, TUTORIAL
+from bench.systems import BARE, GRPC, REST, TUNED, TUTORIAL
 
 # Legible on white and on black alike.
 _TEXT = "#808080"
-_COLOURS = {REST: "#2f81f7", GRPC: "#2da44e", TUTORIAL: "#d1603d", TUNED: "#a371f7"}
+_COLOURS = {
+    REST: "#2f81f7",
+    GRPC: "#2da44e",
+    TUTORIAL: "#d1603d",
+    TUNED: "#a371f7",
+    BARE: "#6e7781",
+}
 _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from bench.figures import Figure, Figures, targets
-from bench.systems import EMPTY_RPC, TUTORIAL
+from bench.systems import EMPTY_RPCS, TUTORIAL
 from bench.workloads import EMPTY
 
 _BEGIN = "<!-- written by `make bench`: begin -->"
@@ -45,7 +45,7 @@ def report(figures: Figures, facts: dict[str, str]) -> str:
 def _speed(figures: Figures, database: str, workload: str, callers: list[int]) -> str:
     rows = []
     for system in figures.distinct("system"):
-        if system == EMPTY_RPC and workload != "create":
+        if system in EMPTY_RPCS and workload != "create":
             continue
         cells = []
         for number in callers:

@@ -20,7 +20,7 @@ from bench.load import Job
 from bench.measure import Measured, measure
 from bench.plot import plot
 from bench.report import errors, put_between_markers, report
-from bench.systems import System
+from bench.systems import EMPTY_RPCS, System
 from bench.workloads import EMPTY, WORKLOADS
 from stack import ROOT
 
@@ -115,7 +115,7 @@ def _measure(system: System, ids: list[int], database: Database, case: _Case) ->
     measured = measure(system, database, job)
     result = measured.result
     _say(
-        f"{database.name:<11}{job.workload:<7}{job.callers:>4} callers  {system.name:<13}"
+        f"{database.name:<11}{job.workload:<7}{job.callers:>4} callers  {system.name:<16}"
         f"{result.calls_per_second:>8.0f}/s  p99 {result.p99_ms:>7.1f} ms  "
         f"{sum(result.errors.values())} errors"
     )
@@ -145,10 +145,11 @@ def _systems(
             *stack.enter_context(systems.portal(database, folder)),
             stack.enter_context(systems.tutorial(database, folder)),
             stack.enter_context(systems.tuned(database, folder, workers)),
+            stack.enter_context(systems.tuned(database, folder, workers, systems.BARE)),
         ]
         checked = [(system, check_and_seed(system)) for system in started]
-        empty = stack.enter_context(systems.empty_rpc(folder))
-        yield [*checked, (empty, [1])]
+        empty = [stack.enter_context(systems.empty_rpc(folder, name)) for name in EMPTY_RPCS]
+        yield [*checked, *((system, [1]) for system in empty)]
 
 
 def _cases(plan: Plan) -> Iterator[_Case]:

@@ -27,7 +27,10 @@ REST = "portal, REST"
 GRPC = "portal, gRPC"
 TUTORIAL = "tutorial"
 TUNED = "tuned"
+BARE = "bare"
 EMPTY_RPC = "empty RPC"
+PLAIN_EMPTY_RPC = "empty RPC, plain"
+EMPTY_RPCS = (EMPTY_RPC, PLAIN_EMPTY_RPC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,24 +92,26 @@ def tutorial(database: Database, folder: Path) -> Iterator[System]:
 
 
 @contextmanager
-def tuned(database: Database, folder: Path, workers: int) -> Iterator[System]:
-    """FastAPI with every trick, in so many processes."""
-    engine = open_engine(database.url("tuned"))
+def tuned(database: Database, folder: Path, workers: int, name: str = TUNED) -> Iterator[System]:
+    """FastAPI with every trick, in so many processes; or the bare one."""
+    engine = open_engine(database.url(name))
     create_db_and_tables(engine)
     engine.dispose()
     options = ("--no-access-log", "--loop", "uvloop", "--http", "httptools")
-    with _peer("tuned", database, folder, workers, *options) as process:
-        yield _rest_system(TUNED, "tuned", process)
+    with _peer(name, database, folder, workers, *options) as process:
+        yield _rest_system(name, name, process)
 
 
 @contextmanager
-def empty_rpc(folder: Path) -> Iterator[System]:
-    """The yardstick of `bench.empty_rpc`."""
+def empty_rpc(folder: Path, name: str = EMPTY_RPC) -> Iterator[System]:
+    """A yardstick of `bench.empty_rpc`."""
     port = free_port()
     command = [sys.executable, "-m", "bench.empty_rpc", str(port)]
+    if name == PLAIN_EMPTY_RPC:
+        command.append("--plain")
     with _Process(command, port, folder / "empty_rpc.txt", {}) as process:
         yield System(
-            name=EMPTY_RPC,
+            name=name,
             protocol="grpc",
             port=port,
             owner="",

@@ -25,7 +25,7 @@ class Provider(SQLModel, table=True):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: int | None = Field(default=None, primary_key=True)
-    uid: str = Field(default_factory=new_uid, max_length=36, unique=True)
+    uid: str = Field(default_factory=new_uid, max_length=36)
     name: str
     type: str = Field(max_length=64)
     well_known_uri: str
@@ -45,7 +45,7 @@ class ClientType(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    uid: str = Field(default_factory=new_uid, max_length=36, unique=True)
+    uid: str = Field(default_factory=new_uid, max_length=36)
     provider_id: int = Field(foreign_key="provider.id", ondelete="CASCADE")
     name: str
     description: str

@@ -1,143 +1,86 @@
-"""The peer that a strong engineer would write for speed, still in Python and FastAPI.
+"""The peer that a strong engineer would make of the tutorial's: async, Core, several workers.
 
-Everything on the event loop, no dependency injection, pydantic's parser on the raw body and its
-serializer for the answer, one prepared statement a call, no access log, and as many workers as do
-best. PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS say how; the tables exist.
+Still FastAPI and SQLModel's tables: parameters and bodies are declared, answers are pydantic
+models. Statements are Core's, compiled once and kept by SQLAlchemy, one a call, on connections that
+commit by themselves and stay open. PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS say how; the tables
+exist.
 """
 
 import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from uuid import uuid4
+from typing import Annotated
 
-from fastapi import FastAPI, Request, Response
-from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Request
 
-from bench.peers.models import ClientTypeCreate
-from bench.peers.storage import Row, Storage, open_storage
+from bench.peers.models import ClientTypeCreate, ClientTypePublic
+from bench.peers.tuned_storage import Storage, open_storage
 
 _KEY = os.environ["PEER_KEY"].encode()
 _PATH = "/portal-api/oauth-providers/{provider_id}/client-types"
-_DEFAULT_PAGE, _MAX_PAGE = 20, 1000
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.storage = await open_storage(os.environ["PEER_DATABASE_URL"])
+    app.state.storage = open_storage(os.environ["PEER_DATABASE_URL"])
     yield
     await app.state.storage.close()
 
 
-app = FastAPI(lifespan=_lifespan, openapi_url=None)
-
-
-class _Refused(Exception):
-    """A refusal with this status."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-@app.exception_handler(_Refused)
-async def _on_refused(_request: Request, error: _Refused) -> Response:
-    return _json({"detail": str(error)}, error.status)
-
-
-@app.exception_handler(ValidationError)
-async def _on_invalid(_request: Request, error: ValidationError) -> Response:
-    return Response(error.json(), 422, media_type="application/json")
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(to_json(value), status, media_type="application/json")
-
-
-def _storage_for(request: Request) -> Storage:
+async def _storage(request: Request, authorization: Annotated[str, Header()] = "") -> Storage:
     """The storage, once the key is checked."""
-    key = request.headers.get("authorization", "").encode()
-    if not secrets.compare_digest(key, _KEY):
-        raise _Refused(401, "Wrong key")
+    if not secrets.compare_digest(authorization.encode(), _KEY):
+        raise HTTPException(status_code=401, detail="Wrong key")
     storage: Storage = request.app.state.storage
     return storage
 
 
-def _number(text: str | None, default: int, most: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise _Refused(422, "Not an acceptable number")
-    return int(text)
+app = FastAPI(lifespan=_lifespan, openapi_url=None)
 
-
-def _id(request: Request, name: str) -> int:
-    return _number(request.path_params[name], 0, 2**31 - 1)
-
-
-def _public(row: Row) -> dict[str, object]:
-    name, description, response_types, grant_types, method, app_type, number, created, updated = row
-    return {
-        "Name": name,
-        "Description": description,
-        "ResponseTypes": ",".join(from_json(response_types)),
-        "GrantType": ",".join(from_json(grant_types)),
-        "TokenEndpointAuthMethod": method or "",
-        "OktaAppType": app_type or "",
-        "ID": number,
-        "CreatedAt": created.isoformat(" ", "minutes")[:16],
-        "UpdatedAt": updated.isoformat(" ", "minutes")[:16],
-    }
+StorageDep = Annotated[Storage, Depends(_storage)]
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @app.post(_PATH)
-async def create_client_type(request: Request) -> Response:
+async def create_client_type(
+    provider_id: Id, client_type: ClientTypeCreate, storage: StorageDep
+) -> ClientTypePublic:
     """Create a client type."""
-    storage = _storage_for(request)
-    provider_id = _id(request, "provider_id")
-    draft = ClientTypeCreate.model_validate_json(await request.body())
-    now = datetime.now(UTC)
-    method, app_type = draft.token_endpoint_auth_method or None, draft.okta_app_type or None
-    response_types = to_json(draft.response_types.split(",")).decode()
-    grant_types = to_json(draft.grant_types.split(",")).decode()
-    number = await storage.insert(
-        str(uuid4()),
+    row = await storage.insert(
         provider_id,
-        draft.name,
-        draft.description,
-        response_types,
-        grant_types,
-        method,
-        app_type,
-        now,
+        name=client_type.name,
+        description=client_type.description,
+        response_types=client_type.response_types.split(","),
+        grant_types=client_type.grant_types.split(","),
+        token_endpoint_auth_method=client_type.token_endpoint_auth_method or None,
+        okta_app_type=client_type.okta_app_type or None,
     )
-    if number is None:
-        raise _Refused(404, "Provider not found")
-    row = draft.name, draft.description, response_types, grant_types, method, app_type
-    return _json(_public((*row, number, now, now)))
+    if row is None:
+        raise HTTPException(status_code=404, detail="Provider not found")
+    return ClientTypePublic.model_validate(row)
 
 
 @app.get(_PATH)
-async def list_client_types(request: Request) -> Response:
+async def read_client_types(
+    provider_id: Id,
+    storage: StorageDep,
+    page: Annotated[int, Query(ge=1)] = 1,
+    per_page: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> list[ClientTypePublic]:
     """List a page of client types."""
-    storage = _storage_for(request)
-    provider_id = _id(request, "provider_id")
-    query = request.query_params
-    limit = _number(query.get("per_page"), _DEFAULT_PAGE, _MAX_PAGE)
-    page = _number(query.get("page"), 1, 2**31 - 1)
-    rows = await storage.list(provider_id, limit, (page - 1) * limit)
+    rows = await storage.list(provider_id, per_page, (page - 1) * per_page)
     if not rows and not await storage.has_provider(provider_id):
-        raise _Refused(404, "Provider not found")
-    return _json([_public(row) for row in rows])
+        raise HTTPException(status_code=404, detail="Provider not found")
+    return [ClientTypePublic.model_validate(row) for row in rows]
 
 
 @app.get(_PATH + "/{client_type_id}")
-async def get_client_type(request: Request) -> Response:
+async def read_client_type(
+    provider_id: Id, client_type_id: Id, storage: StorageDep
+) -> ClientTypePublic:
     """Get a client type."""
-    storage = _storage_for(request)
-    row = await storage.get(_id(request, "provider_id"), _id(request, "client_type_id"))
+    row = await storage.get(provider_id, client_type_id)
     if row is None:
-        raise _Refused(404, "Not found")
-    return _json(_public(row))
+        raise HTTPException(status_code=404, detail="Client type not found")
+    return ClientTypePublic.model_validate(row)

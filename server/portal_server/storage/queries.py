@@ -119,6 +119,7 @@ class Queries:
 
         self._dialect = dialect
         self.insert = {table: inserted(table) for table in (PROVIDER, CLIENT_TYPE)}
+        self.insert_rows = {table: InsertRows(table, dialect) for table in self.insert}
         self.reserve_ids = {table: compiled(_next_ids(table, dialect)) for table in self.insert}
         self.find_provider = locked(select(PROVIDER).where(_this_provider))
         self.update_provider = written(PROVIDER, _this_provider)
@@ -168,7 +169,6 @@ class Queries:
             update(_api_key).where(_this_key, _api_key.c.revoke_time.is_(None)), "revoke_time"
         )
         self._list = lru_cache(256)(self._compile_list)
-        self.insert_rows = lru_cache(64)(lambda table, count: InsertRows(table, count, dialect))
 
     def list_providers(self, where: Sequence[Condition]) -> Statement:
         """Providers that meet conditions of this kind; takes `values_of(where)`."""

@@ -123,11 +123,9 @@ class Transaction:
     def flush(self) -> None:
         """Insert the rows that were put off."""
         for table, rows in self._put_off.items():
-            while rows:
-                # A power of two, so that a few statements serve every number.
-                count = 1 << (len(rows).bit_length() - 1)
-                batch, rows[:] = rows[:count], rows[count:]
-                self._queries.insert_rows(table, count).run(self._cursor, batch)
+            if rows:
+                self._queries.insert_rows[table].run(self._cursor, rows)
+                rows.clear()
 
     # Providers
 

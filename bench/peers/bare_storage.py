@@ -1,4 +1,4 @@
-"""The tuned peer's storage: one statement a call, prepared once, on connections that stay open."""
+"""The bare peer's storage: one statement a call, prepared once, on connections that stay open."""
 
 import asyncio
 import os
