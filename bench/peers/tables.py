@@ -1,10 +1,10 @@
-"""The peers' tables as the SQLModel tutorial writes them, as durable as the portal's."""
+"""The peers' tables as the SQLModel tutorial writes them."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, DateTime, Engine, Index, event
+from sqlalchemy import JSON, DateTime, Engine, Index
 from sqlmodel import Field, Session, SQLModel, create_engine, select
 
 
@@ -58,20 +58,14 @@ class ClientType(SQLModel, table=True):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine as the tutorial makes it; on SQLite every connection is as durable as the portal's.
+    """An engine as the tutorial makes it.
 
-    PostgreSQL is as durable by default (synchronous_commit=on).
+    Durable as it comes: SQLite with a rollback journal and synchronous=FULL, PostgreSQL with
+    synchronous_commit=on.
     """
-    if not url.startswith("sqlite"):
-        return create_engine(url)
-    engine = create_engine(url, connect_args={"check_same_thread": False})
-    event.listen(engine, "connect", _durable)
-    return engine
-
-
-def _durable(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    if url.startswith("sqlite"):
+        return create_engine(url, connect_args={"check_same_thread": False})
+    return create_engine(url)
 
 
 def create_db_and_tables(engine: Engine) -> None:

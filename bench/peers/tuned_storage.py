@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import Executable, Integer, Row, bindparam, insert, select
+from sqlalchemy import Executable, Integer, Row, bindparam, event, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import col
 
@@ -80,7 +80,9 @@ class _Sqlite(Storage):
     """One writer thread with a connection; reads, of some microseconds, without a thread."""
 
     def __init__(self, url: str) -> None:
-        engine = open_engine(url).execution_options(isolation_level="AUTOCOMMIT")
+        engine = open_engine(url)
+        event.listen(engine, "connect", _use_wal)
+        engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._reader, self._writer = engine.connect(), engine.connect()
         self._thread = ThreadPoolExecutor(1, "writer")
 
@@ -119,6 +121,11 @@ class _Postgres(Storage):
 
     async def _write(self, statement: Executable, values: dict[str, Any]) -> Rows:
         return await self._read(statement, values)
+
+
+def _use_wal(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def _first(rows: Rows) -> Row[Any] | None:
