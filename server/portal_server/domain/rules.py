@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 from enum import StrEnum
-from itertools import islice
 from typing import TypeVar
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
@@ -220,8 +219,8 @@ def _words(
     vocabulary: type[Word],
 ) -> tuple[Word, ...]:
     once = dict.fromkeys(given)
-    unknown = (word for word in once if isinstance(word, Unknown))
-    broken.extend(_unknown(field, word, vocabulary) for word in islice(unknown, MAX_NAMED))
+    unknown = [word for word in once if isinstance(word, Unknown)]
+    broken.extend(_unknown(field, word, vocabulary) for word in unknown[:MAX_NAMED])
     if not given:
         message = "needs at least one value"
         broken.append(Violation(field, Rule.REQUIRED, message, tuple(vocabulary)))
