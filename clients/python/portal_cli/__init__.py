@@ -1,0 +1,1 @@
+"""The command `portal`: the client on the command line, and the server where it is installed."""

@@ -1,0 +1,155 @@
+"""Providers and client types as people write them, in YAML, and as the messages of the API."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from portal_client import ClientType, Provider
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from portal_cli.errors import CommandError
+from portal_cli.words import (
+    GRANT_TYPE,
+    OKTA_APP_TYPE,
+    PROVIDER_TYPE,
+    RESPONSE_TYPE,
+    TOKEN_ENDPOINT_AUTH_METHOD,
+)
+
+
+def _optional(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    return lambda word: check(word) if word else None
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClientTypeDocument(_Document):
+    """A client type; the words are those of RFC 7591."""
+
+    name: str
+    description: str = ""
+    response_types: list[Annotated[str, AfterValidator(RESPONSE_TYPE.checked)]]
+    grant_types: list[Annotated[str, AfterValidator(GRANT_TYPE.checked)]]
+    token_endpoint_auth_method: Annotated[
+        str | None, AfterValidator(_optional(TOKEN_ENDPOINT_AUTH_METHOD.checked))
+    ] = None
+    okta_app_type: Annotated[str | None, AfterValidator(_optional(OKTA_APP_TYPE.checked))] = None
+
+    @classmethod
+    def of(cls, message: ClientType) -> "ClientTypeDocument":
+        """What a message says."""
+        return cls.model_construct(
+            name=message.name,
+            description=message.description,
+            response_types=RESPONSE_TYPE.words_of(message.response_types),
+            grant_types=GRANT_TYPE.words_of(message.grant_types),
+            token_endpoint_auth_method=TOKEN_ENDPOINT_AUTH_METHOD.word(
+                message.token_endpoint_auth_method
+            ),
+            okta_app_type=OKTA_APP_TYPE.word(message.okta_app_type),
+        )
+
+    def message(self) -> ClientType:
+        """The message."""
+        return ClientType(
+            name=self.name,
+            description=self.description,
+            response_types=RESPONSE_TYPE.numbers(self.response_types),
+            grant_types=GRANT_TYPE.numbers(self.grant_types),
+            token_endpoint_auth_method=TOKEN_ENDPOINT_AUTH_METHOD.number(
+                self.token_endpoint_auth_method
+            ),
+            okta_app_type=OKTA_APP_TYPE.number(self.okta_app_type),
+        )
+
+
+class ProviderDocument(_Document):
+    """A provider with its client types. Its registration access token is in no document."""
+
+    name: str
+    type: Annotated[str, AfterValidator(PROVIDER_TYPE.checked)]
+    well_known_uri: str
+    tls_insecure_skip_verify: bool = False
+    client_types: list[ClientTypeDocument] = Field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, message: Provider, client_types: list[ClientTypeDocument] | None = None
+    ) -> "ProviderDocument":
+        """What a message says."""
+        return cls.model_construct(
+            name=message.name,
+            type=str(PROVIDER_TYPE.word(message.type)),
+            well_known_uri=message.well_known_uri,
+            tls_insecure_skip_verify=message.tls_insecure_skip_verify,
+            client_types=client_types or [],
+        )
+
+    def message(self) -> Provider:
+        """The message."""
+        return Provider(
+            name=self.name,
+            type=PROVIDER_TYPE.number(self.type),
+            well_known_uri=self.well_known_uri,
+            tls_insecure_skip_verify=self.tls_insecure_skip_verify,
+        )
+
+
+class PortalDocument(_Document):
+    """All of a portal."""
+
+    providers: list[ProviderDocument]
+
+
+# The fields of a document that a message has, too.
+PROVIDER_FIELDS: Final = tuple(
+    name for name in ProviderDocument.model_fields if name != "client_types"
+)
+CLIENT_TYPE_FIELDS: Final = tuple(ClientTypeDocument.model_fields)
+
+
+def load(text: str, name: str) -> PortalDocument:
+    """Read a document.
+
+    Raises:
+        CommandError: it is no YAML, or not of this form; the text says where.
+    """
+    try:
+        return PortalDocument.model_validate(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise CommandError(f"{name}: {line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise CommandError(f"{name}: {error}") from None
+    except ValidationError as error:
+        raise CommandError(f"{name}: {described(error)}") from None
+
+
+def described(error: ValidationError) -> str:
+    """What is wrong where, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, part['loc'])) or 'the document'}: {_plain(part['msg'])}"
+        for part in error.errors(include_url=False)
+    )
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def dump(document: Any) -> str:
+    """YAML, in the order of the fields."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def read(file: Path) -> str:
+    """The text of a file; `-` is standard input. Raises: CommandError."""
+    try:
+        return Path("/dev/stdin" if str(file) == "-" else file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{file}: is not UTF-8") from None

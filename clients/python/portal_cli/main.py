@@ -1,0 +1,93 @@
+"""The command `portal`: the client's commands, and those of the server where it is installed."""
+
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from portal_client import PortalError
+from portal_client.connection import TARGET, TIMEOUT_S
+
+from portal_cli import applying, client_types, importing, providers
+from portal_cli.errors import CommandError, Exit
+from portal_cli.options import Options, Output
+
+# A package that has commands of its own names its typer application here.
+_PLUGINS: Final = "portal.commands"
+# What typer raises for a wrong command line; it exports no name for it.
+_UsageError: Final[Any] = typer.BadParameter.__base__
+
+app = typer.Typer(
+    name="portal",
+    help="OAuth 2.0 client types as a service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(providers.app, name="providers")
+app.add_typer(client_types.app, name="client-types")
+app.command()(applying.apply)
+app.command()(applying.export)
+app.command("import")(importing.import_)
+for plugin in entry_points(group=_PLUGINS):
+    app.add_typer(plugin.load())
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - an option
+    if wanted:
+        typer.echo(f"portal {version('oauth-portal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Option(envvar="PORTAL_TARGET", help="Where the portal's gRPC is: host:port.")
+    ] = TARGET,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="PORTAL_KEY", help="An API key; better by the variable."),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", envvar="PORTAL_TLS", help="Use TLS.")] = False,
+    ca: Annotated[
+        Path | None,
+        typer.Option(envvar="PORTAL_CA", help="TLS with these authorities: a PEM file."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a call may take, tries included.", min=0.001)
+    ] = TIMEOUT_S,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="How results are written.")
+    ] = Output.TABLE,
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Keep what all commands need."""
+    context.obj = Options(target, key, tls, ca, timeout, output)
+
+
+def run() -> None:
+    """Run the command line and exit with a code of `Exit`; errors are one line."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return app(standalone_mode=False) or Exit.DONE
+    except _UsageError as error:
+        print(f"portal: {error.format_message()}", file=sys.stderr)
+        return Exit.USAGE
+    except CommandError as error:
+        print(f"portal: {error}", file=sys.stderr)
+        return error.code
+    except PortalError as error:
+        print(f"portal: {error}", file=sys.stderr)
+        return Exit.FAILED
+    except (typer.Abort, KeyboardInterrupt):
+        print("portal: stopped", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `portal … | head`
+        sys.stderr.close()
+        return Exit.DONE

@@ -1,0 +1,97 @@
+"""Results: tables for people, JSON and YAML for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from portal_client import ClientType, Provider
+from rich.console import Console
+from rich.table import Table
+
+from portal_cli import documents
+from portal_cli.documents import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_cli.options import Output
+
+Resource = Provider | ClientType
+
+_MINUTE: Final = "%Y-%m-%d %H:%M"
+# What a table has no room for, `get` shows and programs get.
+_COLUMNS: Final = {
+    Provider: ("id", "name", "type", "well_known_uri", "updated"),
+    ClientType: ("id", "name", "response_types", "grant_types", "okta_app_type", "updated"),
+}
+
+
+def as_dict(resource: Resource) -> dict[str, Any]:
+    """All of a resource that a program may want, in words."""
+    if isinstance(resource, Provider):
+        document: Any = documents.ProviderDocument.of(resource)
+        fields: Sequence[str] = PROVIDER_FIELDS
+        more = {"registration_access_token_set": resource.registration_access_token_set}
+        ids: dict[str, Any] = {"id": resource.id, "uid": resource.uid}
+    else:
+        document = documents.ClientTypeDocument.of(resource)
+        fields, more = CLIENT_TYPE_FIELDS, {}
+        ids = {"id": resource.id, "uid": resource.uid, "provider_id": resource.provider_id}
+    return {
+        **ids,
+        **{name: getattr(document, name) for name in fields},
+        **more,
+        "create_time": resource.create_time.ToJsonString(),
+        "update_time": resource.update_time.ToJsonString(),
+        "etag": resource.etag,
+    }
+
+
+def write_one(resource: Resource, output: Output) -> None:
+    """Write a resource."""
+    whole = as_dict(resource)
+    if output is Output.TABLE:
+        table = Table(box=None, show_header=False)
+        table.add_column(style="bold")
+        for name, value in whole.items():
+            table.add_row(name, _text(value))
+        _console().print(table)
+    else:
+        print(_encoded(whole, output))
+
+
+def write_many(kind: type[Resource], resources: Iterable[Resource], output: Output) -> None:
+    """Write a list."""
+    if output is not Output.TABLE:
+        print(_encoded([as_dict(resource) for resource in resources], output))
+        return
+    table = Table(box=None)
+    for name in _COLUMNS[kind]:
+        table.add_column(name.upper().replace("_", " "), overflow="fold")
+    for resource in resources:
+        row = as_dict(resource) | {"updated": _minute(resource.update_time)}
+        table.add_row(*(_text(row[name]) for name in _COLUMNS[kind]))
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Names are anybody's text: never markup, never links.
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def _encoded(value: Any, output: Output) -> str:
+    if output is Output.JSON:
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    return documents.dump(value).rstrip("\n")
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(value)
+    return str(value)
+
+
+def _minute(time: Timestamp) -> str:
+    return f"{time.ToDatetime():{_MINUTE}}"

@@ -1,0 +1,82 @@
+"""The requests of the API. Each write has an id, so that it may be sent again (AIP-155)."""
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1.client_type_pb2 import ClientType
+from portal.oauth.v1.provider_pb2 import Provider
+
+
+def create_provider(provider: Provider, request_id: str) -> provider_pb2.CreateProviderRequest:
+    """Create it."""
+    return provider_pb2.CreateProviderRequest(provider=provider, request_id=_id(request_id))
+
+
+def list_providers(filter: str, page_size: int) -> provider_pb2.ListProvidersRequest:  # noqa: A002 - AIP-132
+    """List the first page."""
+    return provider_pb2.ListProvidersRequest(filter=filter, page_size=page_size)
+
+
+def update_provider(
+    provider: Provider, fields: Iterable[str], request_id: str
+) -> provider_pb2.UpdateProviderRequest:
+    """Write those fields."""
+    return provider_pb2.UpdateProviderRequest(
+        provider=provider, update_mask=_mask(fields), request_id=_id(request_id)
+    )
+
+
+def delete_provider(
+    provider_id: int, etag: str, request_id: str
+) -> provider_pb2.DeleteProviderRequest:
+    """Delete it."""
+    return provider_pb2.DeleteProviderRequest(id=provider_id, etag=etag, request_id=_id(request_id))
+
+
+def create_client_type(
+    provider_id: int, client_type: ClientType, request_id: str
+) -> client_type_pb2.CreateClientTypeRequest:
+    """Create it."""
+    return client_type_pb2.CreateClientTypeRequest(
+        provider_id=provider_id, client_type=client_type, request_id=_id(request_id)
+    )
+
+
+def list_client_types(
+    provider_id: int,
+    filter: str,  # noqa: A002 - AIP-132
+    page_size: int,
+) -> client_type_pb2.ListClientTypesRequest:
+    """List the first page."""
+    return client_type_pb2.ListClientTypesRequest(
+        provider_id=provider_id, filter=filter, page_size=page_size
+    )
+
+
+def update_client_type(
+    client_type: ClientType, fields: Iterable[str], request_id: str
+) -> client_type_pb2.UpdateClientTypeRequest:
+    """Write those fields."""
+    return client_type_pb2.UpdateClientTypeRequest(
+        client_type=client_type, update_mask=_mask(fields), request_id=_id(request_id)
+    )
+
+
+def delete_client_type(
+    provider_id: int, client_type_id: int, etag: str, request_id: str
+) -> client_type_pb2.DeleteClientTypeRequest:
+    """Delete it."""
+    return client_type_pb2.DeleteClientTypeRequest(
+        provider_id=provider_id, id=client_type_id, etag=etag, request_id=_id(request_id)
+    )
+
+
+def _id(given: str) -> str:
+    return given or str(uuid4())
+
+
+def _mask(fields: Iterable[str]) -> FieldMask:
+    return FieldMask(paths=fields)

@@ -1,0 +1,244 @@
+"""The client for programs with threads."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
+from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
+from portal.oauth.v1.provider_pb2 import GetProviderRequest, Provider
+from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal_client import requests
+from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
+from portal_client.errors import from_rpc
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+class Portal:
+    """A portal, reached by gRPC. Threads may share it.
+
+    Every method raises a `PortalError`, `InvalidArgument` or `NotFound` for example, when the call
+    is refused, and waits at most `timeout` seconds, tries included. Calls are tried again while the
+    server is away or has no room; writes carry a request id, so that each is done once.
+
+        >>> from portal_client import ClientType, Portal
+        >>> from portal_client import RESPONSE_TYPE_CODE, GRANT_TYPE_PKCE
+        >>> with Portal() as portal:  # PORTAL_TARGET and PORTAL_KEY say where, and as whom
+        ...     created = portal.create_client_type(
+        ...         1,
+        ...         ClientType(
+        ...             name="Single-page application",
+        ...             response_types=[RESPONSE_TYPE_CODE],
+        ...             grant_types=[GRANT_TYPE_PKCE],
+        ...         ),
+        ...     )
+        ...     print(portal.get_client_type(1, created.id).name)
+        Single-page application
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        key: str | None = None,
+        tls: Tls | bool = False,
+        timeout: float = TIMEOUT_S,
+    ) -> None:
+        """Say where the portal is; it is reached when it is first called.
+
+        Args:
+            target: `host:port`; by default what PORTAL_TARGET says, or localhost:50051.
+            key: an API key; by default what PORTAL_KEY says.
+            tls: True for TLS, a `Tls` for authorities of one's own or a client certificate.
+            timeout: how long a call may take, in seconds.
+
+        Raises:
+            ValueError: there is no key.
+            OSError: a file of `tls` cannot be read.
+        """
+        connection = Connection(target, key, tls)
+        credentials = connection.credentials()
+        self._channel = (
+            grpc.secure_channel(connection.address, credentials, OPTIONS)
+            if credentials
+            else grpc.insecure_channel(connection.address, OPTIONS)
+        )
+        self._metadata = connection.metadata
+        self._timeout = timeout
+        self._providers = ProviderServiceStub(self._channel)
+        self._client_types = ClientTypeServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        """Use it for the length of a block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    # Providers
+
+    def create_provider(self, provider: Provider, *, request_id: str = "") -> Provider:
+        """Create a provider.
+
+            >>> from portal_client import PROVIDER_TYPE_KEYCLOAK, Portal, Provider
+            >>> with Portal() as portal:
+            ...     provider = portal.create_provider(
+            ...         Provider(
+            ...             name="Staff",
+            ...             type=PROVIDER_TYPE_KEYCLOAK,
+            ...             well_known_uri="https://id.example.com/.well-known/openid-configuration",
+            ...         )
+            ...     )
+            >>> provider.id > 0
+            True
+
+        Args:
+            provider: name, type and well_known_uri are required.
+            request_id: the same id with the same provider again creates nothing and gives the same
+                answer; by default a new one.
+        """
+        request = requests.create_provider(provider, request_id)
+        return self._call(self._providers.CreateProvider, request)
+
+    def get_provider(self, provider_id: int) -> Provider:
+        """Get a provider. Raises: NotFound."""
+        return self._call(self._providers.GetProvider, GetProviderRequest(id=provider_id))
+
+    def list_providers(
+        self,
+        *,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+    ) -> Iterator[Provider]:
+        """All providers that meet a filter (AIP-160), in ascending order of id.
+
+        Pages are fetched as they are needed, `page_size` rows each; 0 leaves that to the server.
+
+            >>> with Portal() as portal:
+            ...     names = [provider.name for provider in portal.list_providers()]
+            >>> "Staff" in names
+            True
+        """
+        request = requests.list_providers(filter, page_size)
+        return self._pages(self._providers.ListProviders, request, lambda page: page.providers)
+
+    def update_provider(
+        self, provider: Provider, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> Provider:
+        """Write fields of the provider with this id.
+
+        Args:
+            provider: its id and the fields to write; with its etag, only if nobody else has changed
+                it (Aborted otherwise).
+            fields: the names of the fields to write; by default those that are set; `["*"]`: all.
+            request_id: see `create_provider`.
+        """
+        request = requests.update_provider(provider, fields, request_id)
+        return self._call(self._providers.UpdateProvider, request)
+
+    def delete_provider(self, provider_id: int, *, etag: str = "", request_id: str = "") -> None:
+        """Delete a provider with its client types; with an etag, only if it is the stored one."""
+        request = requests.delete_provider(provider_id, etag, request_id)
+        self._call(self._providers.DeleteProvider, request)
+
+    # Client types
+
+    def create_client_type(
+        self, provider_id: int, client_type: ClientType, *, request_id: str = ""
+    ) -> ClientType:
+        """Create a client type of a provider.
+
+            >>> from portal_client import ClientType, InvalidArgument, Portal
+            >>> with Portal() as portal:
+            ...     try:
+            ...         portal.create_client_type(1, ClientType(name="Nothing else"))
+            ...     except InvalidArgument as error:
+            ...         print(*(violation.field for violation in error.violations))
+            client_type.response_types client_type.grant_types
+
+        Args:
+            provider_id: the provider's id.
+            client_type: name, response_types and grant_types are required; for an Okta provider
+                okta_app_type, too.
+            request_id: see `create_provider`.
+        """
+        request = requests.create_client_type(provider_id, client_type, request_id)
+        return self._call(self._client_types.CreateClientType, request)
+
+    def get_client_type(self, provider_id: int, client_type_id: int) -> ClientType:
+        """Get a client type of a provider. Raises: NotFound."""
+        request = GetClientTypeRequest(provider_id=provider_id, id=client_type_id)
+        return self._call(self._client_types.GetClientType, request)
+
+    def list_client_types(
+        self,
+        provider_id: int,
+        *,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+    ) -> Iterator[ClientType]:
+        """All client types of a provider that meet a filter (AIP-160), in ascending order of id.
+
+        >>> with Portal() as portal:
+        ...     found = portal.list_client_types(1, filter="grant_types:GRANT_TYPE_PKCE")
+        ...     names = {client_type.name for client_type in found}
+        >>> names
+        {'Single-page application'}
+        """
+        request = requests.list_client_types(provider_id, filter, page_size)
+        return self._pages(
+            self._client_types.ListClientTypes, request, lambda page: page.client_types
+        )
+
+    def update_client_type(
+        self, client_type: ClientType, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> ClientType:
+        """Write fields of the client type with this provider_id and id.
+
+            >>> with Portal() as portal:
+            ...     [found] = portal.list_client_types(1, filter='name = "Single-page application"')
+            ...     found.description = "For browsers"
+            ...     updated = portal.update_client_type(found, fields=["description"])
+            >>> updated.description
+            'For browsers'
+
+        Args: as `update_provider`.
+        """
+        request = requests.update_client_type(client_type, fields, request_id)
+        return self._call(self._client_types.UpdateClientType, request)
+
+    def delete_client_type(
+        self, provider_id: int, client_type_id: int, *, etag: str = "", request_id: str = ""
+    ) -> None:
+        """Delete a client type; with an etag, only if it is the stored one."""
+        request = requests.delete_client_type(provider_id, client_type_id, etag, request_id)
+        self._call(self._client_types.DeleteClientType, request)
+
+    def _call(
+        self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request
+    ) -> Answer:
+        try:
+            return method(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    def _pages(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, Any],
+        request: Any,
+        items: Callable[[Any], Iterable[Answer]],
+    ) -> Iterator[Answer]:
+        while True:
+            page = self._call(method, request)
+            yield from items(page)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
