@@ -10,6 +10,10 @@ GOOGLE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("p
 ERRORS := google/rpc/error_details.proto
 PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos \
 	-I$(GOOGLE)
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock'
+# The root's package is here, not in a registry.
+PACKAGES = --extra cli --no-emit-package oauth-portal pyproject.toml server/pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DELETE_ON_ERROR:
@@ -64,15 +68,9 @@ baseline: build/portal.binpb ## At a release: what `buf breaking` compares with 
 
 lock: .venv/dev ## Pin the newest dependencies that pyproject.toml allows
 	$(PIP) uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command 'make lock' --extra server --group gen \
-		pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command 'make lock' --extra server --group gen --group dev \
-		-c requirements.txt pyproject.toml -o requirements-dev.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command 'make lock' --group bench \
-		-c requirements-dev.txt -o bench/requirements.txt
+	$(LOCK) --group gen $(PACKAGES) -o requirements.txt
+	$(LOCK) --group gen --group dev -c requirements.txt $(PACKAGES) -o requirements-dev.txt
+	$(LOCK) --group bench -c requirements-dev.txt -o bench/requirements.txt
 
 clean: ## Remove what was built; the data stays
 	rm -rf .venv build
@@ -81,13 +79,13 @@ build/portal.binpb: $(PROTOS) .venv/run
 	@echo 'Generating the stubs'
 	@$(MAKE) --no-print-directory protos
 
-.venv/run: requirements.txt pyproject.toml
+.venv/run: requirements.txt pyproject.toml server/pyproject.toml
 	@echo 'Making .venv and installing what the server needs'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …'; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --no-build-isolation --editable . --editable server
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/run

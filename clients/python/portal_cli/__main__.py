@@ -1,5 +1,16 @@
-"""`python -m portal_cli` is the command `portal`."""
+"""The command `portal`, also as `python -m portal_cli`."""
 
-from portal_cli.main import run
+import sys
 
-run()
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from portal_cli.main import run  # noqa: PLC0415 - what it needs is an extra
+    except ModuleNotFoundError as error:
+        sys.exit(f"portal: the command line needs {error.name}: pip install 'oauth-portal[cli]'")
+    run()
+
+
+if __name__ == "__main__":
+    main()

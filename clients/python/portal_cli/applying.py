@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from portal_client import Portal, PortalError
 from rich.console import Console
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from portal_cli.documents import ClientTypeDocument, PortalDocument, ProviderDoc
 from portal_cli.errors import CommandError, Exit
 from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step
 from portal_cli.providers import Yes, confirm
+from portal_client import Portal, PortalError
 
 _COLOURS: Final = {CREATE: "green", CHANGE: "yellow", DELETE: "red"}
 _HEADER: Final = "# Written by `portal export`; `portal apply -f FILE` makes a portal so.\n"

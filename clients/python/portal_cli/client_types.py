@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from portal_client import ClientType
 
 from portal_cli import options
 from portal_cli.output import write_many, write_one
@@ -16,6 +15,7 @@ from portal_cli.words import (
     TOKEN_ENDPOINT_AUTH_METHOD,
     Vocabulary,
 )
+from portal_client import ClientType
 
 app = typer.Typer(
     help="Create, get, list, update and delete the client types of a provider.",
@@ -174,7 +174,7 @@ def delete(
     provider_id: ProviderId,
     client_type_id: Id,
     etag: Etag = "",
-    yes: Yes = False,  # noqa: FBT002 - an option
+    yes: Yes = False,
 ) -> None:
     """Delete a client type."""
     given = options.of(context)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import yaml
-from portal_client import ClientType, Provider
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from portal_cli.errors import CommandError
@@ -16,6 +15,7 @@ from portal_cli.words import (
     RESPONSE_TYPE,
     TOKEN_ENDPOINT_AUTH_METHOD,
 )
+from portal_client import ClientType, Provider
 
 
 def _optional(check: Callable[[str], str]) -> Callable[[str | None], str | None]:

@@ -5,7 +5,6 @@ from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
-from portal_client import Portal, PortalError, Provider, Unavailable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -14,6 +13,7 @@ from portal_cli.documents import ClientTypeDocument, ProviderDocument
 from portal_cli.errors import CommandError, Exit
 from portal_cli.plan import CHANGE, CREATE, Planner, Step
 from portal_cli.source import BadRow, Row, Source
+from portal_client import Portal, PortalError, Provider, Unavailable
 
 
 def import_(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from portal_client import PortalError
-from portal_client.connection import TARGET, TIMEOUT_S
 
 from portal_cli import applying, client_types, importing, providers
 from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Options, Output
+from portal_client import PortalError
+from portal_client.connection import TARGET, TIMEOUT_S
 
 # A package that has commands of its own names its typer application here.
 _PLUGINS: Final = "portal.commands"

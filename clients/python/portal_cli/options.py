@@ -7,9 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import typer
-from portal_client import Portal, Tls
 
 from portal_cli.errors import CommandError, Exit
+from portal_client import Portal, Tls
 
 
 class Output(StrEnum):

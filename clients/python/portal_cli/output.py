@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from portal_client import ClientType, Provider
 from rich.console import Console
 from rich.table import Table
 
 from portal_cli import documents
 from portal_cli.documents import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
 from portal_cli.options import Output
+from portal_client import ClientType, Provider
 
 Resource = Provider | ClientType
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from portal_client import ClientType, Portal, Provider
-
 from portal_cli.documents import (
     CLIENT_TYPE_FIELDS,
     PROVIDER_FIELDS,
     ClientTypeDocument,
     ProviderDocument,
 )
+from portal_client import ClientType, Portal, Provider
 
 CREATE, CHANGE, DELETE = "+", "~", "-"
 _INDENT: Final = "    "

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from portal_client import Provider
 
 from portal_cli import documents, options
 from portal_cli.output import write_many, write_one
 from portal_cli.words import PROVIDER_TYPE
+from portal_client import Provider
 
 app = typer.Typer(help="Create, get, list, update and delete providers.", no_args_is_help=True)
 
@@ -133,7 +133,7 @@ def update(
 
 
 @app.command()
-def delete(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:  # noqa: FBT002 - an option
+def delete(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:
     """Delete a provider with all its client types."""
     given = options.of(context)
     with given.portal() as portal:

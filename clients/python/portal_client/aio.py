@@ -1,17 +1,21 @@
 """The client for programs with an event loop: the methods of `Portal`, to be awaited."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
 from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
-from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub, ClientTypeServiceStub
+from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2 import GetProviderRequest, Provider
-from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub, ProviderServiceStub
+from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import requests
 from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
+
+if TYPE_CHECKING:  # the stubs of event loops are types only
+    from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
+    from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
 
 Answer = TypeVar("Answer")
 

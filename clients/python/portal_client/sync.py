@@ -223,7 +223,7 @@ class Portal:
         self._call(self._client_types.DeleteClientType, request)
 
     def _call(
-        self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request
+        self, method: "grpc.UnaryUnaryMultiCallable[Request, Answer]", request: Request
     ) -> Answer:
         try:
             return method(request, timeout=self._timeout, metadata=self._metadata)
@@ -232,7 +232,7 @@ class Portal:
 
     def _pages(
         self,
-        method: grpc.UnaryUnaryMultiCallable[Any, Any],
+        method: "grpc.UnaryUnaryMultiCallable[Any, Any]",
         request: Any,
         items: Callable[[Any], Iterable[Answer]],
     ) -> Iterator[Answer]:

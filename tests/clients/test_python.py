@@ -1,0 +1,281 @@
+"""The Python client against a real server: both forms, retries, TLS, errors, its examples."""
+
+import asyncio
+import doctest
+import importlib
+import inspect
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trustme
+from pydantic import SecretStr
+
+from own_server import started
+from portal_client import (
+    GRANT_TYPE_PKCE,
+    PROVIDER_TYPE_OTHER,
+    RESPONSE_TYPE_CODE,
+    Aborted,
+    AsyncPortal,
+    ClientType,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    Portal,
+    Provider,
+    Tls,
+    Unauthenticated,
+    Unavailable,
+)
+from postgres import free_port
+
+KEY = "the-clients-key"
+PROVIDER = Provider(
+    name="Staff", type=PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/.well-known"
+)
+
+
+def client_type(name: str) -> ClientType:
+    return ClientType(name=name, response_types=[RESPONSE_TYPE_CODE], grant_types=[GRANT_TYPE_PKCE])
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[str]:
+    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def portal(target: str) -> Iterator[Portal]:
+    with Portal(target, key=KEY) as portal:
+        portal.create_provider(PROVIDER)
+        yield portal
+
+
+def test_a_resource_lives_from_its_creation_to_its_deletion(portal: Portal) -> None:
+    created = portal.create_client_type(1, client_type("web"))
+    created.description = "for browsers"
+    updated = portal.update_client_type(created, fields=["description"])
+
+    assert portal.get_client_type(1, created.id) == updated
+    assert (updated.name, updated.description) == ("web", "for browsers")
+
+    portal.delete_client_type(1, created.id, etag=updated.etag)
+    with pytest.raises(NotFound):
+        portal.get_client_type(1, created.id)
+    portal.delete_provider(1)
+    assert list(portal.list_providers()) == []
+
+
+def test_lists_go_on_over_all_pages(portal: Portal) -> None:
+    names = [f"n{number}" for number in range(7)]
+    for name in names:
+        portal.create_client_type(1, client_type(name))
+
+    assert [one.name for one in portal.list_client_types(1, page_size=2)] == names
+    assert [one.name for one in portal.list_client_types(1, filter='name = "n3"')] == ["n3"]
+    assert [one.id for one in portal.list_providers(page_size=1)] == [1]
+
+
+def test_a_refusal_names_the_fields(portal: Portal) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        portal.create_client_type(1, ClientType())
+
+    fields = [violation.field for violation in refused.value.violations]
+    assert fields == ["client_type.name", "client_type.response_types", "client_type.grant_types"]
+    assert str(refused.value).startswith("client_type.name: is required; ")
+
+
+def test_a_stale_etag_is_told_by_its_reason(portal: Portal) -> None:
+    created = portal.create_client_type(1, client_type("web"))
+    portal.update_client_type(ClientType(provider_id=1, id=created.id, description="new"))
+    created.name = "older"
+    with pytest.raises(Aborted) as stale:
+        portal.update_client_type(created, fields=["name"])
+
+    assert stale.value.reason == "ETAG_MISMATCH"
+
+
+def test_a_wrong_key_is_told_and_never_shown(target: str) -> None:
+    with Portal(target, key="secret-word") as portal, pytest.raises(Unauthenticated) as refused:
+        portal.get_provider(1)
+
+    assert "secret-word" not in f"{refused.value!r} {vars(portal)!r}"
+
+
+def test_without_a_key_there_is_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORTAL_KEY", raising=False)
+    with pytest.raises(ValueError, match="PORTAL_KEY"):
+        Portal("localhost:1")
+
+
+def test_an_absent_server_is_tried_again_and_then_told() -> None:
+    with Portal(f"127.0.0.1:{free_port()}", key=KEY) as portal, pytest.raises(Unavailable):
+        portal.get_provider(1)
+
+
+def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Portal(address, key=KEY, timeout=0.5) as portal, pytest.raises(DeadlineExceeded):
+            portal.get_provider(1)
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """Passes bytes on. Loses the first so many answers, each with its connection."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None, lose: int = 0) -> None:
+        host, _, port = target.partition(":")
+        self.server = host, int(port)
+        self.tls = tls
+        self.lose = lose
+        super().__init__(("127.0.0.1", 0), _Connection)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"localhost:{self.server_address[1]}"
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        tls = self.server.tls
+        client = tls.wrap_socket(self.request, server_side=True) if tls else self.request
+        with client, socket.create_connection(self.server.server) as server:
+            threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
+            self._answers(server, client)
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 16):
+                server.sendall(data)
+
+    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+        frames = server.makefile("rb")
+        while head := frames.read(_FRAME_HEAD):
+            payload = frames.read(int.from_bytes(head[:3]))
+            if head[3] == _HEADERS and self.server.lose:
+                self.server.lose -= 1
+                return
+            client.sendall(head + payload)
+
+
+# RFC 9113, sections 4.1 and 6.2.
+_FRAME_HEAD = 9
+_HEADERS = 1
+
+
+def test_a_write_whose_answer_is_lost_is_sent_again_and_done_once(
+    portal: Portal, target: str
+) -> None:
+    proxy = Proxy(target, lose=2)
+    with proxy.running() as address, Portal(address, key=KEY) as far:
+        created = far.create_client_type(1, client_type("once"))
+
+    assert proxy.lose == 0
+    assert [one.id for one in portal.list_client_types(1)] == [created.id]
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(target: str, authority: trustme.CA) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    authority.issue_cert("localhost").configure_cert(context)
+    with Proxy(target, context).running() as address:
+        yield address
+
+
+@pytest.mark.usefixtures("portal")
+def test_tls_with_an_authority_of_ones_own_carries_the_key(
+    secure: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    with Portal(secure, key=KEY, tls=Tls(ca=ca)) as far:
+        assert far.get_provider(1).name == "Staff"
+
+    async def name() -> str:
+        async with AsyncPortal(secure, key=KEY, tls=Tls(ca=ca)) as far:
+            return (await far.get_provider(1)).name
+
+    assert asyncio.run(name()) == "Staff"
+
+
+def test_tls_with_an_unknown_authority_is_refused(secure: str) -> None:
+    with Portal(secure, key=KEY, tls=True) as far, pytest.raises(Unavailable):
+        far.get_provider(1)
+
+
+def test_the_asynchronous_client_does_all_of_it(target: str) -> None:
+    async def live() -> list[str]:
+        async with AsyncPortal(target, key=KEY) as portal:
+            provider = await portal.create_provider(PROVIDER)
+            provider.name = "Guests"
+            await portal.update_provider(provider, fields=["name"])
+            made = [
+                await portal.create_client_type(provider.id, client_type(name)) for name in "abc"
+            ]
+            made[0].name = "z"
+            await portal.update_client_type(made[0])
+            await portal.delete_client_type(provider.id, made[1].id)
+            with pytest.raises(InvalidArgument) as refused:
+                await portal.create_client_type(provider.id, ClientType())
+            assert len(refused.value.violations) == 3
+            assert (await portal.get_client_type(provider.id, made[2].id)).name == "c"
+            assert [one.name async for one in portal.list_providers()] == ["Guests"]
+            names = [one.name async for one in portal.list_client_types(provider.id, page_size=1)]
+            await portal.delete_provider(provider.id)
+            with pytest.raises(NotFound):
+                await portal.get_provider(provider.id)
+            return names
+
+    assert asyncio.run(live()) == ["z", "c"]
+
+
+def test_both_clients_have_the_same_methods_and_arguments() -> None:
+    def signatures(kind: type) -> dict[str, list[str]]:
+        return {
+            name: list(inspect.signature(method).parameters)
+            for name, method in vars(kind).items()
+            if callable(method) and not name.startswith("_")
+        }
+
+    assert signatures(Portal) == signatures(AsyncPortal)
+
+
+@pytest.mark.parametrize("module", ["sync", "aio"])
+def test_the_examples_of_the_documentation_run(
+    module: str, portal: Portal, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_TARGET", target)
+    monkeypatch.setenv("PORTAL_KEY", KEY)
+    found = importlib.import_module(f"portal_client.{module}")
+    if module == "aio":
+        portal.create_client_type(1, client_type("any"))
+    result = doctest.testmod(found)
+
+    assert result.attempted > 2
+    assert result.failed == 0
