@@ -1,0 +1,99 @@
+"""What the tests of each language's example program share: run it, check what it printed.
+
+Every program does the same: it creates a client type, lists all of them page by page, and shows
+what is wrong with a bad one.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from portal.oauth.v1 import client_type_pb2 as pb
+from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
+from stack import ADMIN_KEY, ROOT
+
+CLIENTS = ROOT / "clients"
+PAGE_SIZE = 2
+
+_OUTPUT = re.compile(
+    r"created (?P<id>\d+) Server-side application\n"
+    r"(?P<listed>listed \d+ .*\n)"
+    r"refused INVALID_ARGUMENT\n"
+    r"  client_type\.name: is required\n"
+    r"  client_type\.response_types: needs at least one value\n"
+    r"  client_type\.grant_types: needs at least one value\n",
+    re.DOTALL,  # a name may hold a line break
+)
+
+
+def build(command: Sequence[str], folder: Path) -> None:
+    """Run a command that must succeed, with what it printed in the error if it does not."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def run(command: Sequence[str], folder: Path, target: str) -> str:
+    """Run a program against a portal that has several pages; returns what it printed."""
+    with grpc.insecure_channel(target) as channel:
+        for _ in range(2 * PAGE_SIZE):
+            ClientTypeServiceStub(channel).CreateClientType(
+                pb.CreateClientTypeRequest(
+                    provider_id=1,
+                    client_type=pb.ClientType(
+                        name="One of several pages",
+                        response_types=[pb.RESPONSE_TYPE_CODE],
+                        grant_types=[pb.GRANT_TYPE_PKCE],
+                    ),
+                ),
+                metadata=(("authorization", ADMIN_KEY),),
+                timeout=20,
+            )
+    done = _start(command, folder, target, ADMIN_KEY)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check(output: str) -> None:
+    """Assert that a program printed what it should, ids aside."""
+    match = _OUTPUT.fullmatch(output)
+    assert match, output
+    ids = [int(id_) for id_ in re.findall(r"^listed (\d+) ", match["listed"], re.MULTILINE)]
+    assert len(ids) > 2 * PAGE_SIZE
+    assert ids == sorted(set(ids))
+    assert match["listed"].endswith(f"\nlisted {match['id']} Server-side application\n")
+
+
+def failure(command: Sequence[str], folder: Path, target: str, key: str = ADMIN_KEY) -> str:
+    """Run a program that must fail at once; returns the one line that it wrote of it."""
+    done = _start(command, folder, target, key)
+    assert done.returncode == 1, done.stdout
+    assert not done.stdout
+    assert re.fullmatch(r".+\n", done.stderr), done.stderr
+    return done.stderr
+
+
+def _start(
+    command: Sequence[str], folder: Path, target: str, key: str
+) -> "subprocess.CompletedProcess[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PORTAL_")}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment | {"PORTAL_TARGET": target, "PORTAL_KEY": key},
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
