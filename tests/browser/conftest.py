@@ -1,0 +1,20 @@
+"""The browser: Debian's Chromium, driven by Playwright."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+# Of this package, not of the session: while it runs there is an event loop in
+# this thread, and no other test could start its own.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A running Chromium; each test opens a context or page of its own and closes it."""
+    with sync_playwright() as playwright:
+        # Its sandbox needs what root and most containers do not have; it opens our pages only.
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
