@@ -1,0 +1,38 @@
+"""The command `portal` in a process of its own, against a server of a test's own."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from stack import ENVIRONMENT, ROOT
+
+KEY = "the-commands-key"
+
+
+class Command:
+    """Runs `portal …` with a key, for a target."""
+
+    def __init__(self, target: str, **variables: str) -> None:
+        self.variables = {"PORTAL_TARGET": target, "PORTAL_KEY": KEY, "COLUMNS": "120"} | variables
+
+    def __call__(
+        self, *arguments: str, given: str = "", code: int = 0
+    ) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "portal_cli", *arguments],
+            env=ENVIRONMENT | self.variables,
+            cwd=ROOT,
+            input=given,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert KEY not in done.stdout + done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self("-o", "json", *arguments).stdout)

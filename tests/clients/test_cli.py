@@ -1,0 +1,265 @@
+"""The command line: what people type, what programs read, how it ends."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from command import KEY, Command
+from pydantic import SecretStr
+
+from own_server import started
+from portal_cli.errors import Exit
+from portal_client import Portal
+from postgres import free_port
+from stack import ROOT
+
+PROVIDER = (
+    "providers",
+    "create",
+    "--name=Staff",
+    "--type=keycloak",
+    "--well-known-uri=https://idp.test/.well-known",
+)
+WEB = ("--name=Web", "--response-types=code, id_token", "--grant-types=authorization_code,pkce")
+FILE = """
+providers:
+  - name: Staff
+    type: keycloak
+    well_known_uri: https://idp.test/.well-known
+    client_types:
+      - name: Web
+        response_types: [code, id_token]
+        grant_types: [authorization_code, pkce]
+      - name: Robot
+        description: No people
+        response_types: [none]
+        grant_types: [client_credentials]
+        token_endpoint_auth_method: client_secret_basic
+  - name: Guests
+    type: okta
+    well_known_uri: https://guests.test/.well-known
+    client_types:
+      - name: Twice
+        response_types: [code]
+        grant_types: [pkce]
+        okta_app_type: browser
+      - name: Twice
+        response_types: [token]
+        grant_types: [implicit]
+        okta_app_type: web
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[str]:
+    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def portal(target: str) -> Command:
+    return Command(target)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "portal.yaml"
+    file.write_text(FILE)
+    return file
+
+
+def test_a_client_type_is_created_shown_changed_listed_and_deleted(portal: Command) -> None:
+    portal(*PROVIDER)
+    created = portal.json("client-types", "create", "1", *WEB)
+    assert (created["id"], created["response_types"]) == (1, ["code", "id_token"])
+
+    portal("client-types", "update", "1", "1", "--description=For people", "--grant-types=pkce")
+    shown = portal.json("client-types", "get", "1", "1")
+    assert (shown["description"], shown["grant_types"]) == ("For people", ["pkce"])
+    assert shown["name"] == "Web"
+
+    portal("client-types", "update", "1", "1", "--description=")
+    assert portal.json("client-types", "list", "1")[0]["description"] == ""
+
+    portal("client-types", "delete", "1", "1", "--yes")
+    assert portal.json("client-types", "list", "1") == []
+
+
+def test_a_provider_is_created_shown_changed_and_deleted(portal: Command, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("registration-secret\n")
+    created = portal.json(*PROVIDER, f"--registration-access-token-file={secret}")
+    assert created["registration_access_token_set"]
+    assert "registration-secret" not in json.dumps(created)
+
+    portal("providers", "update", "1", "--name=Others", "--tls-insecure-skip-verify")
+    shown = yaml.safe_load(portal("-o", "yaml", "providers", "get", "1").stdout)
+    assert (shown["name"], shown["tls_insecure_skip_verify"]) == ("Others", True)
+    assert "Others" in portal("providers", "list").stdout
+
+    portal("providers", "delete", "1", "--yes")
+    assert portal.json("providers", "list") == []
+
+
+def test_a_table_shows_names_as_they_are(portal: Command) -> None:
+    portal(*PROVIDER)
+    portal("client-types", "create", "1", *WEB[1:], "--name=[bold]x[/bold] :smile: ünïcode")
+
+    assert "[bold]x[/bold] :smile: ünïcode" in portal("client-types", "list", "1").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("providers", "get", "7"), Exit.FAILED, "portal: provider 7 not found\n"),
+        (("client-types", "create", "1", "--name=x"), Exit.USAGE, "--response-types"),
+        (
+            ("client-types", "create", "1", *WEB[:1], "--response-types=foo", *WEB[2:]),
+            Exit.USAGE,
+            "'foo' is none of code, token, id_token, none",
+        ),
+        (("providers", "delete", "1"), Exit.FAILED, "provider 1 not found"),
+        (("nonsense",), Exit.USAGE, "nonsense"),
+        (("apply", "-f", "no-such-file"), Exit.FAILED, "no-such-file: No such file or directory"),
+    ],
+)
+def test_errors_are_one_line_and_have_their_exit_code(
+    portal: Command, arguments: tuple[str, ...], code: Exit, said: str
+) -> None:
+    done = portal(*arguments, code=code)
+
+    assert said in done.stderr
+    assert done.stderr.startswith("portal: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_refusal_names_the_fields(portal: Command) -> None:
+    portal(*PROVIDER)
+    done = portal("client-types", "create", "1", *WEB[1:], "--name= ", code=Exit.FAILED)
+
+    assert done.stderr == "portal: client_type.name: must not be blank\n"
+
+
+def test_an_absent_server_and_an_absent_key_are_told() -> None:
+    away = Command(f"127.0.0.1:{free_port()}")
+    assert "portal: " in away("providers", "list", code=Exit.FAILED).stderr
+    keyless = Command("127.0.0.1:1", PORTAL_KEY="")
+    assert "PORTAL_KEY" in keyless("providers", "list", code=Exit.USAGE).stderr
+
+
+def test_delete_asks_and_without_anybody_to_ask_does_nothing(portal: Command) -> None:
+    portal(*PROVIDER)
+    assert "--yes" in portal("providers", "delete", "1", code=Exit.USAGE).stderr
+    assert len(portal.json("providers", "list")) == 1
+
+
+def test_apply_makes_a_portal_so_and_again_changes_nothing(portal: Command, file: Path) -> None:
+    first = portal("apply", "-f", str(file), "--yes")
+    assert "Plan: 6 to create, 0 to change, 0 to delete." in first.stdout
+    assert "+     client type 'Robot'" in first.stdout
+
+    assert portal("apply", "-f", str(file), "--dry-run").stdout == "Nothing to change.\n"
+    assert [one["name"] for one in portal.json("client-types", "list", "2")] == ["Twice", "Twice"]
+
+
+def test_a_dry_run_tells_by_its_exit_code_and_changes_nothing(portal: Command, file: Path) -> None:
+    portal("apply", "-f", str(file), "--dry-run", code=Exit.WOULD_CHANGE)
+    assert portal.json("providers", "list") == []
+
+
+def test_apply_changes_what_differs_and_prunes_only_when_asked(portal: Command, file: Path) -> None:
+    portal("apply", "-f", str(file), "--yes")
+    document = yaml.safe_load(FILE)
+    web, _ = document["providers"][0]["client_types"]
+    web["grant_types"] = ["pkce"]
+    document["providers"][0]["client_types"] = [web]
+    del document["providers"][1]
+    text = yaml.safe_dump(document)
+
+    kept = portal("apply", "-f", "-", "--yes", given=text).stdout
+    assert "grant_types: [authorization_code, pkce] → [pkce]" in kept
+    assert "Plan: 0 to create, 1 to change, 0 to delete." in kept
+    assert len(portal.json("providers", "list")) == 2
+
+    pruned = portal("apply", "-f", "-", "--yes", "--prune", given=text).stdout
+    assert "Plan: 0 to create, 0 to change, 2 to delete." in pruned
+    assert [one["name"] for one in portal.json("providers", "list")] == ["Staff"]
+    assert [one["name"] for one in portal.json("client-types", "list", "1")] == ["Web"]
+
+
+def test_a_provider_can_become_okta_together_with_its_client_types(
+    portal: Command, file: Path
+) -> None:
+    portal("apply", "-f", str(file), "--yes")
+    document = yaml.safe_load(FILE)
+    document["providers"][0]["type"] = "okta"
+    for client_type in document["providers"][0]["client_types"]:
+        client_type["okta_app_type"] = "web"
+    portal("apply", "-f", "-", "--yes", given=yaml.safe_dump(document))
+    assert portal.json("providers", "get", "1")["type"] == "okta"
+
+    portal("apply", "-f", str(file), "--yes")
+    assert portal.json("providers", "get", "1")["type"] == "keycloak"
+    assert portal.json("client-types", "list", "1")[0]["okta_app_type"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("providers: [", "line 1: "),
+        ("providers: 3", "providers: "),
+        ("providers: [{name: a, type: keycloak}]", "providers.0.well_known_uri: Field required"),
+        ("providers: []\nmore: 1", "more: Extra inputs are not permitted"),
+        (FILE.replace("[token]", "[foo]"), "response_types.0: 'foo' is none of code, token"),
+        (FILE.replace("type: okta", "type: octa"), "providers.1.type: 'octa' is none of keycloak"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_place_and_nothing_is_done(
+    portal: Command, text: str, said: str
+) -> None:
+    done = portal("apply", "-f", "-", "--yes", given=text, code=Exit.FAILED)
+
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert portal.json("providers", "list") == []
+
+
+def test_what_is_exported_can_be_applied_elsewhere(
+    portal: Command, file: Path, tmp_path: Path
+) -> None:
+    portal("apply", "-f", str(file), "--yes")
+    exported = tmp_path / "exported.yaml"
+    portal("export", "-f", str(exported))
+    url = f"sqlite:///{tmp_path}/other.db"
+    with started(url, admin_key=SecretStr(KEY)) as server:
+        other = Command(f"127.0.0.1:{server.port}")
+        other("apply", "-f", str(exported), "--yes")
+
+        assert other("export").stdout == exported.read_text()
+    assert yaml.safe_load(exported.read_text()) == yaml.safe_load(FILE)
+
+
+def test_apply_goes_on_where_it_stopped(portal: Command, file: Path, target: str) -> None:
+    bad = FILE.replace("name: Robot", "name: ' '")
+    stopped = portal("apply", "-f", "-", "--yes", given=bad, code=Exit.FAILED)
+    assert "client_type.name: must not be blank (done before: 2 of 6 steps" in stopped.stderr
+
+    portal("apply", "-f", str(file), "--yes")
+    with Portal(target, key=KEY) as client:
+        names = [one.name for one in client.list_client_types(1)]
+    assert names == ["Web", "Robot"]
+
+
+def test_completion_is_offered(portal: Command) -> None:
+    assert "portal" in portal("--show-completion", "bash").stdout
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+
+    assert documented == {code.value for code in Exit}

@@ -1,0 +1,284 @@
+"""`portal import` from a portal that is slow, drops connections and has bad rows."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from command import KEY, Command
+from pydantic import SecretStr
+
+from own_server import started
+from portal_cli.errors import Exit
+from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+
+OLD_KEY = "the-old-portals-key"
+
+Row = dict[str, Any]
+
+
+def client_type(number: int, **other: Any) -> Row:
+    return {
+        "Name": f"type {number}",
+        "Description": "",
+        "ResponseTypes": "code,it_token",
+        "GrantType": "authorization_code, pkce",
+        "TokenEndpointAuthMethod": "",
+        "OktaAppType": "",
+        "ID": number,
+        "CreatedAt": "2024-01-01 10:00",
+        "UpdatedAt": "2024-01-01 10:00",
+    } | other
+
+
+def provider(number: int, *client_types: Row, **other: Any) -> Row:
+    return {
+        "Name": f"provider {number}",
+        "Type": "Keycloak",
+        "WellKnownURL": f"https://idp{number}.test/.well-known",
+        "SSLInsecureSkipVerify": False,
+        "ID": number,
+        "CreatedAt": "2024-01-01 10:00",
+        "UpdatedAt": "2024-01-01 10:00",
+        "client_types": client_types,
+    } | other
+
+
+class OldPortal(ThreadingHTTPServer):
+    """A portal's lists, with pages of at most `cap` rows. `misbehave` sees each call first."""
+
+    daemon_threads = True
+
+    def __init__(self, *providers: Row, cap: int = 3) -> None:
+        super().__init__(("127.0.0.1", 0), _Call)
+        self.providers = list(providers)
+        self.cap = cap
+        self.calls: list[str] = []
+        self.misbehave: Callable[[int, BaseHTTPRequestHandler], bool] = lambda _number, _call: False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator["OldPortal"]:
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+
+class _Call(BaseHTTPRequestHandler):
+    server: OldPortal
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.calls.append(self.path)
+        if self.server.misbehave(len(self.server.calls), self):
+            return None
+        if self.headers["Authorization"] != OLD_KEY:
+            return self.answer(401, {"errors": ["Key not authorised"]})
+        url = urlsplit(self.path)
+        rows = self.rows(url.path.removeprefix("/portal-api/oauth-providers").strip("/"))
+        query = {name: int(value) for name, [value] in parse_qs(url.query).items()}
+        size = min(self.server.cap, query["per_page"])
+        start = size * (query["page"] - 1)
+        return self.answer(200, rows[start : start + size])
+
+    def rows(self, path: str) -> list[Row]:
+        if not path:
+            shown = [dict(one) for one in self.server.providers]
+            for one in shown:
+                del one["client_types"]
+            return shown
+        [found] = [
+            one for one in self.server.providers if str(one["ID"]) == path.split("/", maxsplit=1)[0]
+        ]
+        return list(found["client_types"])
+
+    def answer(self, status: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        pass
+
+
+def drop(call: BaseHTTPRequestHandler) -> bool:
+    """Close the connection in the middle of the answer."""
+    call.send_response(200)
+    call.send_header("content-length", "1000")
+    call.end_headers()
+    call.wfile.write(b'[{"ID": 1')
+    call.wfile.flush()
+    call.close_connection = True
+    return True
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Command]:
+    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+        yield Command(f"127.0.0.1:{server.port}", PORTAL_IMPORT_KEY=OLD_KEY)
+
+
+def names(portal: Command, provider_id: int) -> list[str]:
+    return [one["name"] for one in portal.json("client-types", "list", str(provider_id))]
+
+
+def test_everything_is_taken_over_once(portal: Command) -> None:
+    rows = [provider(n, *(client_type(m) for m in range(1, 8))) for n in range(1, 6)]
+    with OldPortal(*rows).running() as old:
+        first = portal("import", "--from", old.url)
+        again = portal("import", "--from", f"{old.url}/portal-api/")
+
+    assert "40 created, 0 changed, 0 as they were, 0 not taken over." in first.stderr
+    assert "0 created, 0 changed, 40 as they were, 0 not taken over." in again.stderr
+    assert OLD_KEY not in first.stdout + first.stderr
+    assert [one["name"] for one in portal.json("providers", "list")] == [r["Name"] for r in rows]
+    assert names(portal, 5) == [f"type {n}" for n in range(1, 8)]
+    [one] = portal.json("client-types", "list", "1", "--filter", 'name = "type 3"')
+    assert one["response_types"] == ["code", "id_token"]
+    assert one["grant_types"] == ["authorization_code", "pkce"]
+
+
+def test_names_that_come_twice_stay_two(portal: Command) -> None:
+    twins = [client_type(1, Name="twin"), client_type(2, Name="twin", GrantType="implicit")]
+    with OldPortal(provider(1, *twins, Name="p"), provider(2, Name="p")).running() as old:
+        portal("import", "--from", old.url)
+        portal("import", "--from", old.url)
+
+    assert len(portal.json("providers", "list")) == 2
+    assert names(portal, 1) == ["twin", "twin"]
+
+
+@pytest.mark.timeout(180)
+def test_dropped_connections_and_busy_answers_are_tried_again(portal: Command) -> None:
+    def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
+        match number % 4:
+            case 1:
+                return drop(call)
+            case 2:
+                assert isinstance(call, _Call)
+                call.answer(503, {"errors": ["busy"]})
+                return True
+        return False
+
+    with OldPortal(*(provider(n, client_type(1)) for n in (1, 2)), cap=1).running() as old:
+        old.misbehave = misbehave
+        done = portal("import", "--from", old.url)
+
+    assert "4 created" in done.stderr
+    assert names(portal, 2) == ["type 1"]
+
+
+def test_slow_pages_are_waited_for(portal: Command) -> None:
+    def misbehave(_number: int, _call: BaseHTTPRequestHandler) -> bool:
+        time.sleep(0.5)
+        return False
+
+    with OldPortal(provider(1, client_type(1))).running() as old:
+        old.misbehave = misbehave
+        assert "2 created" in portal("import", "--from", old.url, "--timeout=5").stderr
+
+
+def test_bad_rows_are_named_and_the_others_are_taken(portal: Command) -> None:
+    rows = [
+        provider(1, client_type(1, GrantType="magic"), client_type(2), client_type(3, Name=None)),
+        provider(2, client_type(4), WellKnownURL="nowhere"),
+        provider(3, client_type(5), Type="Oktagon"),
+        provider(4, client_type(6)),
+    ]
+    with OldPortal(*rows).running() as old:
+        done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+
+    assert "client type 'type 1' (1) of provider 'provider 1' (1): grant_types.0: 'magic'" in (
+        done.stderr
+    )
+    assert "client type None (3) of provider 'provider 1' (1): name: " in done.stderr
+    assert "provider 'provider 2' (keycloak): provider.well_known_uri: must be" in done.stderr
+    assert "client type 'type 4' of provider 'provider 2': its provider was not taken" in (
+        done.stderr
+    )
+    assert "provider 'provider 3' (3): type: 'oktagon' is none of keycloak" in done.stderr
+    assert "4 created, 0 changed, 0 as they were, 5 not taken over." in done.stderr
+    assert [one["name"] for one in portal.json("providers", "list")] == ["provider 1", "provider 4"]
+
+
+def test_a_wrong_key_and_what_is_no_portal_are_told(portal: Command) -> None:
+    with OldPortal(provider(1)).running() as old:
+        wrong = portal("import", "--from", old.url, "--key", "nope-nope", code=Exit.FAILED)
+        assert "answers 401 to GET /oauth-providers: Key not authorised" in wrong.stderr
+        assert "nope-nope" not in wrong.stderr
+
+        def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
+            assert isinstance(call, _Call)
+            call.answer(200, {"hello": "world"})
+            return True
+
+        old.misbehave = misbehave
+        other = portal("import", "--from", old.url, code=Exit.FAILED)
+        assert "GET /oauth-providers answers no array of objects" in other.stderr
+
+
+def test_an_import_that_is_killed_is_started_again_and_doubles_nothing(portal: Command) -> None:
+    rows = [provider(n, *(client_type(m) for m in range(1, 4))) for n in range(1, 9)]
+    reached = threading.Event()
+
+    def misbehave(number: int, _call: BaseHTTPRequestHandler) -> bool:
+        if number > 12:
+            reached.set()
+            time.sleep(0.2)
+        return False
+
+    with OldPortal(*rows).running() as old:
+        old.misbehave = misbehave
+        with subprocess.Popen(
+            [sys.executable, "-m", "portal_cli", "import", "--from", old.url],
+            env=ENVIRONMENT | portal.variables,
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            assert reached.wait(30)
+            running.send_signal(signal.SIGKILL)
+        before = len(portal.json("providers", "list"))
+        assert 0 < before < 8
+        old.misbehave = lambda _number, _call: False
+        done = portal("import", "--from", old.url)
+
+    assert ", 0 not taken over." in done.stderr
+    assert [one["name"] for one in portal.json("providers", "list")] == [r["Name"] for r in rows]
+    for provider_id in range(1, 9):
+        assert names(portal, provider_id) == ["type 1", "type 2", "type 3"]
+
+
+def test_one_of_our_own_portals_can_be_moved_over_rest(portal: Command, stack: Stack) -> None:
+    with stack.client() as rest:
+        made = rest.post(
+            "/oauth-providers",
+            json={"Name": "to move", "Type": "Okta", "WellKnownURL": "https://okta.test/x"},
+        ).json()
+        body = {"ResponseTypes": "it_token", "GrantType": "implicit", "OktaAppType": "web"}
+        path = f"/oauth-providers/{made['ID']}/client-types"
+        for number in range(25):
+            assert rest.post(path, json=body | {"Name": f"n{number}"}).status_code == 200
+    portal("import", "--from", f"http://127.0.0.1:{stack.http_port}", "--key", ADMIN_KEY)
+
+    [moved] = [one for one in portal.json("providers", "list") if one["name"] == "to move"]
+    assert names(portal, moved["id"]) == [f"n{number}" for number in range(25)]
