@@ -1,23 +1,26 @@
-"""Creates a client type. Takes the key from PORTAL_KEY, the address from PORTAL_GRPC."""
+"""Creates a client type. PORTAL_TARGET says where, PORTAL_KEY as whom."""
 
-import os
+from portal_client import (
+    GRANT_TYPE_PKCE,
+    GRANT_TYPE_REFRESH_TOKEN,
+    RESPONSE_TYPE_CODE,
+    ClientType,
+    InvalidArgument,
+    Portal,
+)
 
-import grpc
-
-from portal.oauth.v1 import client_type_pb2 as pb
-from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
-
-with grpc.insecure_channel(os.environ.get("PORTAL_GRPC", "localhost:50051")) as channel:
-    client_type = ClientTypeServiceStub(channel).CreateClientType(
-        pb.CreateClientTypeRequest(
-            provider_id=1,
-            client_type=pb.ClientType(
+with Portal() as portal:
+    try:
+        created = portal.create_client_type(
+            1,
+            ClientType(
                 name="Single-page application",
-                response_types=[pb.RESPONSE_TYPE_CODE],
-                grant_types=[pb.GRANT_TYPE_PKCE, pb.GRANT_TYPE_REFRESH_TOKEN],
+                response_types=[RESPONSE_TYPE_CODE],
+                grant_types=[GRANT_TYPE_PKCE, GRANT_TYPE_REFRESH_TOKEN],
             ),
-        ),
-        metadata=(("authorization", os.environ["PORTAL_KEY"]),),
-        timeout=5,
-    )
-print(client_type)
+        )
+    except InvalidArgument as error:
+        print(*error.violations, sep="\n")  # client_type.name: is required
+        raise
+    for client_type in portal.list_client_types(1, filter="grant_types:GRANT_TYPE_PKCE"):
+        print(client_type.id, client_type.name, "(new)" if client_type.id == created.id else "")

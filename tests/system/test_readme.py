@@ -31,8 +31,8 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 
 def test_the_python_client_is_the_one_in_the_folder_of_clients_and_runs(stack: Stack) -> None:
-    shown = block("python", "ClientTypeServiceStub")
-    environment = {"PORTAL_KEY": ADMIN_KEY, "PORTAL_GRPC": f"localhost:{stack.grpc_port}"}
+    shown = block("python", "create_client_type")
+    environment = {"PORTAL_KEY": ADMIN_KEY, "PORTAL_TARGET": f"localhost:{stack.grpc_port}"}
     done = subprocess.run(
         [sys.executable, str(EXAMPLE)],
         env=ENVIRONMENT | environment,
@@ -43,7 +43,7 @@ def test_the_python_client_is_the_one_in_the_folder_of_clients_and_runs(stack: S
     )
 
     assert EXAMPLE.read_text().endswith(shown)
-    assert 'name: "Single-page application"' in done.stdout, done.stderr
+    assert "Single-page application (new)" in done.stdout, done.stderr
 
 
 def test_the_seed_call_works_as_it_is_shown(stack: Stack) -> None:

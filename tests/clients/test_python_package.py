@@ -1,0 +1,66 @@
+"""What `pip install` brings: the client, typed, and nothing of the server."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+
+EXAMPLE = ROOT / "clients" / "python" / "create_client_type.py"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([sys.executable, "-m", *command, "-w", folder, ROOT], check=True)
+    [found] = folder.glob("oauth_portal-*.whl")
+    return found
+
+
+def test_the_package_has_stubs_client_and_types_and_no_server(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        [metadata] = [opened.read(name).decode() for name in names if name.endswith("/METADATA")]
+
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"portal", "portal_client", "portal_cli"}
+    for name in ("portal/py.typed", "portal_client/py.typed"):
+        assert name in names
+    assert "portal/oauth/v1/client_type_pb2_grpc.pyi" in names
+    needed = {
+        name
+        for name, rest in re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", metadata, re.MULTILINE)
+        if "extra" not in rest
+    }
+    assert needed == {"grpcio", "protobuf", "googleapis-common-protos"}
+
+
+@pytest.mark.timeout(300)
+def test_a_fresh_environment_runs_the_example_and_says_what_the_command_needs(
+    wheel: Path, tmp_path: Path, stack: Stack
+) -> None:
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    subprocess.run([home / "bin/pip", "install", "--quiet", wheel], check=True)
+    python = home / "bin/python"
+    environment = ENVIRONMENT | {
+        "PORTAL_TARGET": f"localhost:{stack.grpc_port}",
+        "PORTAL_KEY": ADMIN_KEY,
+    }
+    example = subprocess.run(
+        [python, EXAMPLE], env=environment, check=True, capture_output=True, text=True
+    )
+    assert "Single-page application (new)" in example.stdout
+
+    for absent in ("portal_server", "sqlmodel", "sqlalchemy", "typer"):
+        code = f"import importlib.util as u; raise SystemExit(u.find_spec('{absent}') is not None)"
+        assert subprocess.run([python, "-c", code], check=False).returncode == 0
+    command = subprocess.run([home / "bin/portal"], check=False, capture_output=True, text=True)
+    assert command.returncode == 1
+    assert command.stderr.endswith("pip install 'oauth-portal[cli]'\n")
+    assert command.stderr.count("\n") == 1
