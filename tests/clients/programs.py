@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import grpc
@@ -41,8 +42,8 @@ _REFUSED = f"""refused INVALID_ARGUMENT
 """
 
 
-def build(command: Sequence[str], folder: Path) -> None:
-    """Run a command that must succeed, with what it printed in the error if it does not."""
+def build(command: Sequence[str], folder: Path) -> str:
+    """Run a command that must succeed; returns what it printed."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -53,6 +54,13 @@ def build(command: Sequence[str], folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@cache
+def export_protos() -> None:
+    """Gather the protos and all that they import in build/protos, once."""
+    build(["make", "protos-export"], ROOT)
 
 
 def run(command: Sequence[str], folder: Path, target: str) -> str:
