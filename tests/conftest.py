@@ -1,5 +1,7 @@
 """What tests share: databases of both kinds, a served portal, the whole stack."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -27,6 +29,16 @@ from postgres import Postgres, running_postgres
 from stack import ADMIN_KEY, Stack
 
 _numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a tool that is not here; in CI it fails instead."""
+    if os.environ.get("CI"):
+        return
+    for item in items:
+        needed = {tool for mark in item.iter_markers("needs") for tool in mark.args}
+        if absent := sorted(tool for tool in needed if not shutil.which(tool)):
+            item.add_marker(pytest.mark.skip(f"needs {', '.join(absent)}; CI has it"))
 
 
 @pytest.fixture(scope="session")
