@@ -54,14 +54,13 @@ CLIENT_TYPE_FIELDS = tuple(f.name for f in fields(ClientTypeDraft))
 Word = TypeVar("Word", bound=StrEnum)
 
 # RFC 3986, section 4.3, an absolute-URI: no fragment. No user before the host
-# either, which would be a secret in every answer.
-_URI = re.compile(
-    r"""https?://
-    (?: \w(?:[\w-]*\w)? (?:\.\w(?:[\w-]*\w)?)* \.? | \[[0-9a-f:.]+\] )  # name or address
-    (?: :0*[1-9][0-9]{0,4} )?
-    (?: [/?][^\s\x00-\x1f\x7f\\\#]* )?
-    """,
-    re.IGNORECASE | re.VERBOSE,
+# either, which would be a secret in every answer. Without flags, because the
+# patterns of JSON Schema have none.
+URI = re.compile(
+    r"[hH][tT][tT][pP][sS]?://"
+    r"(?:\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)*\.?|\[[0-9a-fA-F:.]+\])"  # name or address
+    r"(?::0*[1-9][0-9]{0,4})?"
+    r"(?:[/?][^\s\x00-\x1f\x7f\\#]*)?"
 )
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 _REQUEST_ID = re.compile(rf"[ -~]{{1,{MAX_REQUEST_ID}}}")
@@ -204,7 +203,7 @@ def _uri(broken: list[Violation], field: str, given: str) -> str:
         # The pattern decides the form, the library whether such a host can be.
         message = "must be an absolute http or https URL without user information or fragment"
         try:
-            well_formed = _URI.fullmatch(given) and _HTTP_URL.validate_python(given)
+            well_formed = URI.fullmatch(given) and _HTTP_URL.validate_python(given)
         except ValidationError:
             well_formed = None
         if not well_formed:

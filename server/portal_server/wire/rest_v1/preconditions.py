@@ -8,7 +8,7 @@ from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.wire.requests import IF_MATCH, values_of
 
 _TAG = re.compile(r'(?:(W/)|)("[\x21\x23-\x7e]*")')
-_TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]*")
+TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]*")
 
 
 def if_match(context: grpc.ServicerContext) -> set[str] | None:
@@ -23,7 +23,7 @@ def if_match(context: grpc.ServicerContext) -> set[str] | None:
     text = ",".join(values).strip()
     if not values or text == "*":
         return None
-    if not _TAGS.fullmatch(text):
+    if not TAGS.fullmatch(text):
         message = 'must be * or entity tags in quotes, as the header ETag has them: "0a1b"'
         raise Invalid(Violation("if_match", Rule.MALFORMED, message))
     return {tag for weak, tag in _TAG.findall(text) if not weak}

@@ -1,0 +1,319 @@
+"""The document: operations, their parameters, their answers, the key."""
+
+from typing import Any, NamedTuple
+
+from tools.openapi import schemas
+from tools.openapi.protos import Field, Method, Service
+from tools.openapi.schemas import MAX_ID, Schema, reference
+
+from portal_server.domain import rules
+from portal_server.wire.rest_v1.preconditions import TAGS
+
+BASE = "/portal-api"
+
+_ABOUT = """\
+The REST API of OAuth Portal. {comment}
+
+- Every call needs an API key in `Authorization`, bare or after `Bearer `.
+- A list is a bare JSON array. Within a key, a list is a comma-separated string.
+- An error is `{{"errors":["…", …]}}`, one string for each thing that is wrong.
+- Another method on one of these paths is a 405 whose `Allow` lists those there are.
+- Keys of a body that are not described here are ignored, query parameters are refused.
+"""
+_KEY = """\
+An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."""
+
+_TAGS = {"oauth-providers": "Providers", "client-types": "Client types"}
+_HEALTH = "Health"
+
+
+class _Error(NamedTuple):
+    """An error answer: its name in the document, when it is given, and an example of its text."""
+
+    name: str
+    when: str
+    example: str
+
+
+_ERRORS = {
+    400: _Error(
+        "BadRequest",
+        "The body is not a JSON object, a key has the wrong type or is given twice, a value is"
+        " not acceptable, or a query parameter is unknown.",
+        'OktaAppType: unknown value "Web"; allowed: web, native, browser, service',
+    ),
+    401: _Error(
+        "Unauthorized",
+        "There is no key, a wrong or revoked one, or more than one.",
+        "a valid API key is required in the authorization header",
+    ),
+    403: _Error(
+        "Forbidden",
+        "The key's role does not allow it.",
+        "a key with the role viewer may not write",
+    ),
+    404: _Error(
+        "NotFound",
+        "There is no such provider or client type, or the client type is another provider's.",
+        "provider 7 not found",
+    ),
+    409: _Error(
+        "Conflict",
+        "A concurrent call changed the same data; try again.",
+        "the same request is being served; try again",
+    ),
+    412: _Error(
+        "PreconditionFailed",
+        "`If-Match` has not the stored `ETag`.",
+        "it was changed since: the etag is not the stored one's",
+    ),
+    413: _Error(
+        "ContentTooLarge",
+        "The body is larger than 1 MiB.",
+        "the body is larger than 1 MiB",
+    ),
+    415: _Error(
+        "UnsupportedMediaType",
+        "`Content-Type` is given and is not `application/json` in UTF-8.",
+        "Content-Type must be application/json",
+    ),
+    429: _Error(
+        "TooManyRequests",
+        "Too many calls wait, or the storage is full or has no free connection.",
+        "too many calls wait; try again later",
+    ),
+    500: _Error(
+        "InternalServerError",
+        "A fault of ours: the number in the text is in the log with the cause.",
+        "internal error 0a1b2c3d",
+    ),
+    503: _Error(
+        "ServiceUnavailable",
+        "The service or its storage is away; try again.",
+        "the service is not available; try again",
+    ),
+    504: _Error(
+        "GatewayTimeout",
+        "There was no answer in time: within 10 seconds, or 5 for a lock of the storage.",
+        "the service did not answer in time",
+    ),
+}
+# With these headers.
+_ERROR_HEADERS = {401: "WWW-Authenticate"}
+_ALWAYS = {400, 401, 429, 500, 503, 504}
+
+_NUMBER: Schema = {"type": "integer", "format": "int32", "minimum": 1}
+_ID: Schema = _NUMBER | {"maximum": MAX_ID}
+_ROWS: Schema = _NUMBER | {"maximum": rules.MAX_PER_PAGE}
+_PARAMETERS: dict[str, Schema] = {
+    "provider_id": _ID,
+    "client_type_id": _ID,
+    "per_page": _ROWS | {"default": rules.DEFAULT_PER_PAGE},
+    "page": _NUMBER | {"maximum": rules.MAX_PAGE_NUMBER, "default": 1},
+    "limit": _ROWS,
+    "force": {"type": "boolean", "default": False},
+}
+
+_HEADERS = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes a retry safe: the same request with the same key is done once and"
+        " answered alike. Printable ASCII, a UUID for choice; used again for another request it"
+        " is a 400.",
+        "schema": {
+            "type": "string",
+            "maxLength": rules.MAX_REQUEST_ID,
+            # Blanks around a header's value are not part of it.
+            "pattern": "^[!-~](?:[ -~]*[!-~])?$",
+        },
+        "examples": {"uuid": {"value": "0b6f3c1e-6a0e-4c53-9f0a-2d8a4f2f7d11"}},
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "Do it only if one of these entity tags is the stored one; `*`, or no such"
+        " header, matches any.",
+        "schema": {"type": "string", "pattern": rf"^(?:\*|{TAGS.pattern})$"},
+        "examples": {"any": {"value": "*"}},
+    },
+}
+
+
+def document(service: Service, version: str) -> Schema:
+    """The OpenAPI document of a service."""
+    paths: dict[str, Schema] = {}
+    for method in service.methods:
+        paths.setdefault(method.path.removeprefix(BASE), {})[method.verb] = _operation(method)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "OAuth Portal",
+            "version": version,
+            "summary": "OAuth 2.0 client types as a service",
+            "description": _ABOUT.format(comment=service.comment),
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": BASE}],
+        "security": [{"key": []}],
+        "tags": [{"name": name} for name in (*_TAGS.values(), _HEALTH)],
+        "paths": paths | {"/healthz": _healthz()},
+        "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": _KEY,
+                }
+            },
+            "parameters": _HEADERS,
+            "headers": {
+                "ETag": {
+                    "description": "The entity tag of what is stored; it changes with each write.",
+                    "required": True,
+                    "schema": {"type": "string", "pattern": '^"[!#-~]+"$'},
+                },
+                "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}},
+            },
+            "responses": {error.name: _error(status) for status, error in _ERRORS.items()},
+            "schemas": _schemas(service) | {"Errors": _ERRORS_SCHEMA},
+        },
+    }
+
+
+_ERRORS_SCHEMA: Schema = {
+    "type": "object",
+    "description": "What is wrong, each beginning with the key it is about, if there is one.",
+    "properties": {
+        "errors": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+    },
+    "required": ["errors"],
+    "additionalProperties": False,
+}
+
+
+def _schemas(service: Service) -> dict[str, Schema]:
+    bodies = {method.body.message for method in service.methods if method.body}
+    requests = {f"{method.name}Request" for method in service.methods}
+    return {
+        name: schemas.given(message) if name in bodies else schemas.answered(message)
+        for name, message in service.messages.items()
+        if name not in requests
+    }
+
+
+def _operation(method: Method) -> Schema:
+    summary, _, rest = method.comment.partition(". ")
+    collection = [part for part in method.path.split("/") if not part.startswith("{")][-1]
+    operation: Schema = {
+        "operationId": method.name,
+        "tags": [_TAGS[collection]],
+        "summary": summary.removesuffix("."),
+    }
+    if rest:
+        operation["description"] = rest
+    operation["parameters"] = _parameters(method)
+    if method.body and method.body.message:
+        operation["requestBody"] = {
+            "description": method.body.comment,
+            "required": True,
+            "content": _json(reference(method.body.message)),
+        }
+    statuses = sorted(_ALWAYS | _more_statuses(method))
+    operation["responses"] = {"200": _answer(method)} | {
+        str(status): {"$ref": f"#/components/responses/{_ERRORS[status].name}"}
+        for status in statuses
+    }
+    return operation
+
+
+def _more_statuses(method: Method) -> set[int]:
+    statuses: set[int] = set()
+    if method.path_parameters:
+        statuses.add(404)
+    if method.verb != "get":
+        statuses |= {403, 409}
+    if method.body:
+        statuses |= {413, 415}
+    if _takes_if_match(method):
+        statuses.add(412)
+    return statuses
+
+
+def _takes_if_match(method: Method) -> bool:
+    return method.verb in {"put", "delete"}
+
+
+def _parameters(method: Method) -> list[Schema]:
+    headers = []
+    if method.verb != "get":
+        headers.append("IdempotencyKey")
+    if _takes_if_match(method):
+        headers.append("IfMatch")
+    return [_parameter(method, field) for field in method.parameters] + [
+        {"$ref": f"#/components/parameters/{header}"} for header in headers
+    ]
+
+
+def _parameter(method: Method, field: Field) -> Schema:
+    schema = _PARAMETERS[field.name]
+    if field.name in method.path_parameters:
+        return {
+            "name": field.name,
+            "in": "path",
+            "required": True,
+            "description": field.comment,
+            "schema": schema,
+            "example": 1,
+        }
+    return {"name": field.name, "in": "query", "description": field.comment, "schema": schema}
+
+
+def _answer(method: Method) -> Schema:
+    if method.answers_list:
+        rows = {
+            "type": "array",
+            "maxItems": rules.MAX_PER_PAGE,
+            "items": reference(method.answer),
+        }
+        return {"description": "The rows of the page.", "content": _json(rows)}
+    answer: Schema = {"description": "Done."}
+    if method.verb != "delete":
+        answer["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+    return answer | {"content": _json(reference(method.answer))}
+
+
+def _error(status: int) -> Schema:
+    error = _ERRORS[status]
+    response: Schema = {"description": error.when}
+    if header := _ERROR_HEADERS.get(status):
+        response["headers"] = {header: {"$ref": f"#/components/headers/{header}"}}
+    content = _json(reference("Errors"))
+    content["application/json"]["example"] = {"errors": [error.example]}
+    return response | {"content": content}
+
+
+def _healthz() -> Schema:
+    """The one operation that is the edge's own."""
+    return {
+        "servers": [{"url": "/"}],
+        "get": {
+            "operationId": "Health",
+            "tags": [_HEALTH],
+            "summary": "Tells whether the service is up",
+            "description": "Needs no key.",
+            "security": [],
+            "responses": {
+                "200": {
+                    "description": "It is.",
+                    "content": _json(reference("Status")),
+                },
+                "503": {"$ref": "#/components/responses/ServiceUnavailable"},
+            },
+        },
+    }
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,155 @@
+"""The JSON Schemas of the REST API's keys and messages.
+
+A request may say more than an answer does: blanks around commas, null for an
+optional key, keys that are ignored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tools.openapi.protos import Field, Message
+
+from portal_server.domain import model, rules
+from portal_server.wire.rest_v1.dialect import SURFACE, spell
+
+Schema = dict[str, Any]
+
+# The IDs of answers have 32 bits.
+MAX_ID = 2**31 - 1
+
+# No NUL, because PostgreSQL has none in text.
+_TEXT = r"^[^\x00]*$"
+_NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a key holds in a request, and what in an answer."""
+
+    given: Schema
+    answered: Schema
+
+
+def _same(**schema: Any) -> Form:
+    return Form({"type": "string", **schema}, {"type": "string", **schema})
+
+
+def _word(words: type[StrEnum], unset: tuple[str, ...] = ("",)) -> Form:
+    return _same(enum=[*map(spell, words), *unset])
+
+
+def _words(words: type[StrEnum]) -> Form:
+    one = f"(?:{'|'.join(map(spell, words))})"
+    return Form(
+        {"type": "string", "pattern": rf"^\s*{one}\s*(?:,\s*{one}\s*)*$"},
+        {"type": "string", "pattern": f"^{one}(?:,{one})*$"},
+    )
+
+
+# By the model's names, as in the rules that these limits are from.
+_FORMS: dict[str, Form] = {
+    "name": _same(minLength=1, maxLength=rules.MAX_NAME, pattern=_NOT_BLANK),
+    "type": _word(model.ProviderType, unset=()),
+    "well_known_uri": _same(
+        format="uri", maxLength=rules.MAX_URI, pattern=f"^{rules.URI.pattern}$"
+    ),
+    "tls_insecure_skip_verify": _same(type="boolean"),
+    "registration_access_token": _same(maxLength=rules.MAX_TOKEN, pattern=_TEXT),
+    "description": _same(maxLength=rules.MAX_DESCRIPTION, pattern=_TEXT),
+    "response_types": _words(model.ResponseType),
+    "grant_types": _words(model.GrantType),
+    "token_endpoint_auth_method": _word(model.TokenEndpointAuthMethod),
+    "okta_app_type": _word(model.OktaAppType),
+}
+_TIME = _same(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$")
+# What only answers have.
+_ADDED: dict[str, Form] = {
+    "ID": _same(type="integer", format="int32", minimum=1, maximum=MAX_ID),
+    "CreatedAt": _TIME,
+    "UpdatedAt": _TIME,
+    "status": _same(const="ok"),
+}
+_BY_KEY = {SURFACE.fields[name]: form for name, form in _FORMS.items()} | _ADDED
+
+_TIMES = {"CreatedAt": "2026-01-31 09:30", "UpdatedAt": "2026-02-01 17:05"}
+_PROVIDER = {
+    "Name": "Example Keycloak",
+    "Type": "Keycloak",
+    "WellKnownURL": "https://idp.example.com/realms/example/.well-known/openid-configuration",
+    "SSLInsecureSkipVerify": False,
+    "RegistrationAccessToken": "",
+    "ID": 1,
+    **_TIMES,
+}
+_CLIENT_TYPE = {
+    "Name": "Server-side application",
+    "Description": "Use this client configuration to create server-side applications"
+    " that don't act on behalf of end-users",
+    "ResponseTypes": "code,token",
+    "GrantType": "authorization_code,refresh_token,password",
+    "TokenEndpointAuthMethod": "client_secret_basic",
+    "OktaAppType": "web",
+    "ID": 1,
+    **_TIMES,
+}
+# By the word that a message's name begins with.
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "Provider": _PROVIDER,
+    "ClientType": _CLIENT_TYPE,
+    "Status": {"status": "ok"},
+}
+
+
+def reference(message: str) -> Schema:
+    """The schema of a message, by reference."""
+    return {"$ref": f"#/components/schemas/{message}"}
+
+
+def given(message: Message) -> Schema:
+    """The schema of a message in a request.
+
+    Keys that it does not have are ignored, so that an answer can be sent back.
+    """
+    return _object(message, {field.key: _given(field) for field in message.fields}) | {
+        "required": [field.key for field in message.fields if field.required]
+    }
+
+
+def answered(message: Message) -> Schema:
+    """The schema of a message in an answer: every key is there, and no other."""
+    return _object(message, {field.key: _answered(field) for field in message.fields}) | {
+        "required": [field.key for field in message.fields],
+        "additionalProperties": False,
+    }
+
+
+def _object(message: Message, keys: Mapping[str, Schema]) -> Schema:
+    examples = next(known for name, known in _EXAMPLES.items() if message.name.startswith(name))
+    properties = {
+        field.key: {
+            "description": field.comment,
+            **keys[field.key],
+            **({"examples": [examples[field.key]]} if field.key in examples else {}),
+        }
+        for field in message.fields
+    }
+    return {"type": "object", "description": message.comment, "properties": properties}
+
+
+def _given(field: Field) -> Schema:
+    schema = dict(_BY_KEY[field.key].given)
+    if not field.required:  # null is how JSON may say "absent"
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    if field.input_only:
+        schema["writeOnly"] = True
+    return schema
+
+
+def _answered(field: Field) -> Schema:
+    if field.message:
+        return {"type": "array", "items": reference(field.message)}
+    return _BY_KEY[field.key].answered
