@@ -40,27 +40,52 @@ def test_the_package_has_stubs_client_and_types_and_no_server(wheel: Path) -> No
     assert needed == {"grpcio", "protobuf", "googleapis-common-protos"}
 
 
-@pytest.mark.timeout(300)
-def test_a_fresh_environment_runs_the_example_and_says_what_the_command_needs(
-    wheel: Path, tmp_path: Path, stack: Stack
-) -> None:
-    home = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the package and what it needs."""
+    home = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     subprocess.run([home / "bin/pip", "install", "--quiet", wheel], check=True)
-    python = home / "bin/python"
-    environment = ENVIRONMENT | {
-        "PORTAL_TARGET": f"localhost:{stack.grpc_port}",
-        "PORTAL_KEY": ADMIN_KEY,
-    }
+    return home / "bin" / "python"
+
+
+@pytest.mark.timeout(300)
+def test_a_fresh_environment_runs_the_example(python: Path, stack: Stack) -> None:
+    target = {"PORTAL_TARGET": f"localhost:{stack.grpc_port}", "PORTAL_KEY": ADMIN_KEY}
     example = subprocess.run(
-        [python, EXAMPLE], env=environment, check=True, capture_output=True, text=True
+        [python, EXAMPLE], env=ENVIRONMENT | target, check=True, capture_output=True, text=True
     )
+
     assert "Single-page application (new)" in example.stdout
 
-    for absent in ("portal_server", "sqlmodel", "sqlalchemy", "typer"):
-        code = f"import importlib.util as u; raise SystemExit(u.find_spec('{absent}') is not None)"
-        assert subprocess.run([python, "-c", code], check=False).returncode == 0
-    command = subprocess.run([home / "bin/portal"], check=False, capture_output=True, text=True)
-    assert command.returncode == 1
-    assert command.stderr.endswith("pip install 'oauth-portal[cli]'\n")
-    assert command.stderr.count("\n") == 1
+
+@pytest.mark.parametrize("absent", ["portal_server", "sqlmodel", "sqlalchemy", "typer"])
+def test_nothing_of_the_server_comes_along(python: Path, absent: str) -> None:
+    code = f"import importlib.util as u; raise SystemExit(u.find_spec('{absent}') is not None)"
+    assert subprocess.run([python, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_says_what_it_needs(python: Path) -> None:
+    command = [python.with_name("portal")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("pip install 'oauth-portal[cli]'\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_type_checker_finds_a_wrong_argument(python: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from portal_client import Portal\nPortal().get_provider('one').name.upper()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, program],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 'incompatible type "str"; expected "int"' in done.stdout
+    assert "Found 1 error" in done.stdout
