@@ -11,7 +11,7 @@ from stack import Stack
 
 FOLDER = programs.CLIENTS / "go"
 
-pytestmark = pytest.mark.timeout(600)  # of a cold build
+pytestmark = [pytest.mark.needs("go"), pytest.mark.timeout(600)]  # a cold build is slow
 
 
 @pytest.fixture(scope="module")

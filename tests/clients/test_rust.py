@@ -8,7 +8,7 @@ from stack import Stack
 
 FOLDER = programs.CLIENTS / "rust"
 
-pytestmark = pytest.mark.timeout(600)  # of a cold build
+pytestmark = [pytest.mark.needs("cargo"), pytest.mark.timeout(600)]  # a cold build is slow
 
 
 @pytest.fixture(scope="module")
