@@ -11,7 +11,7 @@ from rich.text import Text
 from portal_cli import documents, options
 from portal_cli.documents import ClientTypeDocument, PortalDocument, ProviderDocument
 from portal_cli.errors import CommandError, Exit
-from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step
+from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step, lines
 from portal_cli.providers import Yes, confirm
 from portal_client import Portal, PortalError
 
@@ -64,9 +64,8 @@ def run(portal: Portal, steps: Sequence[Step]) -> None:
 def show(steps: Sequence[Step]) -> None:
     """Print a plan."""
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-    for step in steps:
-        for line in step.lines():
-            console.print(Text(line, _COLOURS[step.sign]))
+    for sign, line in lines(steps):
+        console.print(Text(line, _COLOURS.get(sign, "")))
     console.print(f"Plan: {_counted(steps)}." if steps else "Nothing to change.")
 
 

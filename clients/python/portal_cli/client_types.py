@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import options
+from portal_cli.errors import CommandError, Exit
 from portal_cli.output import write_many, write_one
 from portal_cli.providers import Etag, Yes, confirm
 from portal_cli.words import (
@@ -161,7 +162,7 @@ def update(
         name, description, response_types, grant_types, token_endpoint_auth_method, okta_app_type
     )
     if not fields:
-        raise typer.BadParameter("name something to change")
+        raise CommandError("name something to change", Exit.USAGE)
     message.provider_id, message.id, message.etag = provider_id, client_type_id, etag
     given = options.of(context)
     with given.portal() as portal:

@@ -115,7 +115,7 @@ class _Import:
                 raise CommandError(f"{step.what}: {error}; start again to go on") from None
             except PortalError as error:
                 self._refuse(f"{_of(step, document)}: {error}")
-                if found is None and step.depth == 0:
+                if found is None and not step.provider:
                     # Without the provider its client types have no place.
                     for left in steps[number + 1 :]:
                         self._refuse(f"{_of(left, document)}: its provider was not taken over")
@@ -129,4 +129,4 @@ class _Import:
 
 
 def _of(step: Step, document: ProviderDocument) -> str:
-    return step.what if step.depth == 0 else f"{step.what} of provider {document.name!r}"
+    return f"{step.what} of provider {document.name!r}" if step.provider else step.what

@@ -1,6 +1,7 @@
 """Results: tables for people, JSON and YAML for programs."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from portal_client import ClientType, Provider
 
 Resource = Provider | ClientType
 
+_NO_EDGE: Final = 1 << 16
 _MINUTE: Final = "%Y-%m-%d %H:%M"
 # What a table has no room for, `get` shows and programs get.
 _COLUMNS: Final = {
@@ -72,8 +74,9 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
 
 
 def _console() -> Console:
-    # Names are anybody's text: never markup, never links.
-    return Console(markup=False, highlight=False, emoji=False)
+    # Names are anybody's text: never markup, never links. What is no terminal has no edge.
+    width = None if sys.stdout.isatty() else _NO_EDGE
+    return Console(markup=False, highlight=False, emoji=False, width=width)
 
 
 def _encoded(value: Any, output: Output) -> str:

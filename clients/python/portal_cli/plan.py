@@ -18,7 +18,7 @@ from portal_cli.documents import (
 )
 from portal_client import ClientType, Portal, Provider
 
-CREATE, CHANGE, DELETE = "+", "~", "-"
+CREATE, CHANGE, DELETE, KEEP = "+", "~", "-", " "
 _INDENT: Final = "    "
 _OKTA: Final = "okta"
 
@@ -39,29 +39,36 @@ class Step:
     Attributes:
         sign: CREATE, CHANGE or DELETE.
         what: the resource, for people.
-        changes: what changes about it, a line each.
-        depth: 0 for providers, 1 for client types.
+        provider: of a client type, its provider, for people; "" for a provider.
         run: does it.
+        changes: what changes about it, a line each.
     """
 
     sign: str
     what: str
-    depth: int
+    provider: str
     run: Callable[[Portal], object]
     changes: Sequence[str] = ()
 
-    def lines(self) -> Iterator[str]:
-        """The step as in a diff."""
-        indent = _INDENT * self.depth
-        yield f"{self.sign} {indent}{self.what}"
-        for change in self.changes:
-            yield f"  {indent}{_INDENT}{change}"
+
+def lines(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
+    """Steps as a diff: each line with the sign of its step, " " for a heading."""
+    heading = ""
+    for step in steps:
+        indent = _INDENT if step.provider else ""
+        if step.provider not in ("", heading):
+            yield KEEP, f"{KEEP} {step.provider}"
+        heading = step.provider or step.what
+        yield step.sign, f"{step.sign} {indent}{step.what}"
+        for change in step.changes:
+            yield step.sign, f"{KEEP} {indent}{_INDENT}{change}"
 
 
 @dataclass(slots=True)
 class _Place:
-    """A provider that is there, or will be once its step has run."""
+    """A provider, for people; its id once it is there."""
 
+    what: str
     id: int = 0
 
 
@@ -88,13 +95,13 @@ class Planner:
     def of_provider(self, wanted: ProviderDocument, found: Provider | None) -> list[Step]:
         """The steps for one provider and its client types."""
         if found is None:
-            place = _Place()
+            place = _Place(f"provider {wanted.name!r} ({wanted.type})")
             return [
                 _create_provider(wanted, place),
                 *(_create_client_type(place, new) for new in wanted.client_types),
             ]
-        place = _Place(found.id)
-        own = _change_provider(wanted, found)
+        place = _Place(f"provider {wanted.name!r} ({found.id})", found.id)
+        own = _change_provider(wanted, found, place)
         theirs = list(self._client_type_steps(wanted, place))
         # Okta asks more of client types: they must be ready before, or may change only after.
         return [*theirs, *own] if wanted.type == _OKTA else [*own, *theirs]
@@ -106,49 +113,65 @@ class Planner:
             if found is None:
                 yield _create_client_type(place, document)
             else:
-                yield from _change_client_type(document, found)
+                yield from _change_client_type(document, found, place)
         if self.prune:
             for found in others:
-                yield _delete_client_type(found)
+                yield _delete_client_type(found, place)
 
 
 def _create_provider(wanted: ProviderDocument, place: _Place) -> Step:
     def run(portal: Portal) -> None:
         place.id = portal.create_provider(wanted.message()).id
 
-    return Step(CREATE, f"provider {wanted.name!r} ({wanted.type})", 0, run)
+    return Step(CREATE, place.what, "", run)
 
 
 def _create_client_type(place: _Place, wanted: ClientTypeDocument) -> Step:
     def run(portal: Portal) -> None:
         portal.create_client_type(place.id, wanted.message())
 
-    return Step(CREATE, f"client type {wanted.name!r}", 1, run)
+    return Step(CREATE, f"client type {wanted.name!r}", place.what, run)
 
 
-def _change_provider(wanted: ProviderDocument, found: Provider) -> list[Step]:
+def _change_provider(wanted: ProviderDocument, found: Provider, place: _Place) -> list[Step]:
     changed = _differences(wanted, ProviderDocument.of(found), PROVIDER_FIELDS)
     message = wanted.message()
     message.id, message.etag = found.id, found.etag
-    what = f"provider {wanted.name!r} ({found.id})"
-    return _change(changed, what, 0, lambda portal: portal.update_provider(message, fields=changed))
+
+    def run(portal: Portal) -> None:
+        portal.update_provider(message, fields=changed)
+
+    return [Step(CHANGE, place.what, "", run, _lines(changed))] if changed else []
 
 
-def _change_client_type(wanted: ClientTypeDocument, found: ClientType) -> list[Step]:
+def _change_client_type(wanted: ClientTypeDocument, found: ClientType, place: _Place) -> list[Step]:
     changed = _differences(wanted, ClientTypeDocument.of(found), CLIENT_TYPE_FIELDS)
     message = wanted.message()
     message.provider_id, message.id, message.etag = found.provider_id, found.id, found.etag
+
+    def run(portal: Portal) -> None:
+        portal.update_client_type(message, fields=changed)
+
     what = f"client type {wanted.name!r} ({found.id})"
-    return _change(
-        changed, what, 1, lambda portal: portal.update_client_type(message, fields=changed)
-    )
+    return [Step(CHANGE, what, place.what, run, _lines(changed))] if changed else []
 
 
-def _change(
-    changed: dict[str, str], what: str, depth: int, run: Callable[[Portal], object]
-) -> list[Step]:
-    lines = [f"{name}: {change}" for name, change in changed.items()]
-    return [Step(CHANGE, what, depth, run, lines)] if changed else []
+def _delete_provider(found: Provider) -> Step:
+    def run(portal: Portal) -> None:
+        portal.delete_provider(found.id, etag=found.etag)
+
+    return Step(DELETE, f"provider {found.name!r} ({found.id}) with its client types", "", run)
+
+
+def _delete_client_type(found: ClientType, place: _Place) -> Step:
+    def run(portal: Portal) -> None:
+        portal.delete_client_type(found.provider_id, found.id, etag=found.etag)
+
+    return Step(DELETE, f"client type {found.name!r} ({found.id})", place.what, run)
+
+
+def _lines(changed: dict[str, str]) -> list[str]:
+    return [f"{name}: {change}" for name, change in changed.items()]
 
 
 def _differences(wanted: Any, found: Any, fields: Iterable[str]) -> dict[str, str]:
@@ -166,20 +189,6 @@ def _text(value: Any) -> str:
         case list():
             return f"[{', '.join(value)}]"
     return repr(value)
-
-
-def _delete_provider(found: Provider) -> Step:
-    what = f"provider {found.name!r} ({found.id}) with its client types"
-    return Step(DELETE, what, 0, lambda portal: portal.delete_provider(found.id, etag=found.etag))
-
-
-def _delete_client_type(found: ClientType) -> Step:
-    return Step(
-        DELETE,
-        f"client type {found.name!r} ({found.id})",
-        1,
-        lambda portal: portal.delete_client_type(found.provider_id, found.id, etag=found.etag),
-    )
 
 
 def _matched(

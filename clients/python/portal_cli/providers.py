@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import documents, options
+from portal_cli.errors import CommandError, Exit
 from portal_cli.output import write_many, write_one
 from portal_cli.words import PROVIDER_TYPE
 from portal_client import Provider
@@ -125,7 +126,7 @@ def update(
         name, type_, well_known_uri, tls_insecure_skip_verify, registration_access_token_file
     )
     if not fields:
-        raise typer.BadParameter("name something to change")
+        raise CommandError("name something to change", Exit.USAGE)
     message.id, message.etag = provider_id, etag
     given = options.of(context)
     with given.portal() as portal:
@@ -147,10 +148,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises:
         typer.Abort: the answer is no.
-        typer.BadParameter: there is nobody to ask.
+        CommandError: there is nobody to ask.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter("there is nobody to ask: give --yes")
+        raise CommandError("there is nobody to ask: give --yes", Exit.USAGE)
     typer.confirm(question, abort=True, err=True)
