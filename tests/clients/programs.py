@@ -6,8 +6,10 @@ what is wrong with a bad one.
 
 import os
 import re
+import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +22,20 @@ from stack import ADMIN_KEY, ROOT
 
 CLIENTS = ROOT / "clients"
 PAGE_SIZE = 2
+
+_SEED = pb.ClientType(
+    name="Server-side application",
+    description="Use this client configuration to create server-side applications that"
+    " don't act on behalf of end-users",
+    response_types=[pb.RESPONSE_TYPE_CODE, pb.RESPONSE_TYPE_TOKEN],
+    grant_types=[
+        pb.GRANT_TYPE_AUTHORIZATION_CODE,
+        pb.GRANT_TYPE_REFRESH_TOKEN,
+        pb.GRANT_TYPE_PASSWORD,
+    ],
+    token_endpoint_auth_method=pb.TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC,
+    okta_app_type=pb.OKTA_APP_TYPE_WEB,
+)
 
 
 def _any(words: EnumDescriptor) -> str:
@@ -64,10 +80,15 @@ def export_protos() -> None:
 
 
 def run(command: Sequence[str], folder: Path, target: str) -> str:
-    """Run a program against a portal that has several pages; returns what it printed."""
+    """Run a program against a portal that has several pages; returns what it printed.
+
+    What the program created must be the seed.
+    """
     with grpc.insecure_channel(target) as channel:
+        stub = ClientTypeServiceStub(channel)
+        metadata = (("authorization", ADMIN_KEY),)
         for _ in range(2 * PAGE_SIZE):
-            ClientTypeServiceStub(channel).CreateClientType(
+            stub.CreateClientType(
                 pb.CreateClientTypeRequest(
                     provider_id=1,
                     client_type=pb.ClientType(
@@ -76,11 +97,21 @@ def run(command: Sequence[str], folder: Path, target: str) -> str:
                         grant_types=[pb.GRANT_TYPE_PKCE],
                     ),
                 ),
-                metadata=(("authorization", ADMIN_KEY),),
+                metadata=metadata,
                 timeout=20,
             )
-    done = _start(command, folder, target, ADMIN_KEY)
-    assert done.returncode == 0, done.stderr
+        done = _start(command, folder, target, ADMIN_KEY)
+        assert done.returncode == 0, done.stderr
+        created = re.match(r"created (\d+) ", done.stdout)
+        assert created, done.stdout
+        client_type = stub.GetClientType(
+            pb.GetClientTypeRequest(provider_id=1, id=int(created[1])),
+            metadata=metadata,
+            timeout=20,
+        )
+    for field in ("id", "uid", "provider_id", "create_time", "update_time", "etag"):
+        client_type.ClearField(field)
+    assert client_type == _SEED
     return done.stdout
 
 
@@ -101,6 +132,13 @@ def failure(command: Sequence[str], folder: Path, target: str, key: str = ADMIN_
     assert not done.stdout
     assert re.fullmatch(r".+\n", done.stderr), done.stderr
     return done.stderr
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """The target of a server that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def _start(

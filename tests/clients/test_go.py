@@ -39,6 +39,11 @@ def test_it_says_in_one_line_that_nobody_answers(program: str) -> None:
     assert "connection refused" in programs.failure([program], FOLDER, target)
 
 
+def test_it_gives_up_at_its_deadline(program: str) -> None:
+    with programs.silent() as target:
+        assert "DeadlineExceeded" in programs.failure([program], FOLDER, target)
+
+
 def test_it_is_formatted_and_vetted(program: str) -> None:
     assert program
     assert programs.build(["gofmt", "-l", "."], FOLDER) == ""
