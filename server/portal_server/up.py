@@ -53,6 +53,11 @@ _EXAMPLE = ProviderDraft(
 )
 
 
+# Envoy's names; envoy.yaml has it count these.
+_HEALTHY_SERVERS = "cluster.portal.membership_healthy"
+_CALLS_IN_FLIGHT = "http.portal.downstream_rq_active"
+
+
 class UpError(OperatorError):
     """The system cannot start or go on; the text is one line for people."""
 
@@ -238,12 +243,10 @@ def _prepare(settings: Settings) -> tuple[str | None, int]:
 
 
 def _await_ready(settings: Settings, children: Sequence[_Child], stopping: _Stop) -> None:
-    """Envoy answers 200 here as soon as the server behind it does."""
+    """Wait until Envoy answers and has found every server in good health."""
+    admin = f"http://127.0.0.1:{settings.envoy_admin_port}"
     deadline = time.monotonic() + _READY_SECONDS
-    while (
-        not stopping
-        and _http(f"http://{settings.own_host}:{settings.http_port}/healthz") != HTTPStatus.OK
-    ):
+    while not stopping and _stat(admin, _HEALTHY_SERVERS) != settings.worker_count:
         for child in children:
             child.require_alive()
         if time.monotonic() > deadline:
@@ -261,17 +264,17 @@ def _drain(settings: Settings) -> None:
     quiet = 0
     # A call may be on its way on a connection that has not heard of the end yet.
     while time.monotonic() < deadline and quiet < _QUIET_LOOKS:
-        quiet = 0 if _calls_in_flight(admin) else quiet + 1
+        quiet = 0 if _stat(admin, _CALLS_IN_FLIGHT) else quiet + 1
         time.sleep(0.05)
 
 
-def _calls_in_flight(admin: str) -> bool:
-    name = "http.portal.downstream_rq_active"
+def _stat(admin: str, name: str) -> int | None:
+    """A number that Envoy counts; None while it does not answer."""
     try:
         with urlopen(f"{admin}/stats?filter=^{name}$", timeout=1) as answer:  # noqa: S310
-            return int(answer.read().split()[-1]) > 0
+            return int(answer.read().split()[-1])
     except (OSError, IndexError, ValueError):
-        return False
+        return None
 
 
 def _http(url: str, method: str = "GET") -> int | None:
