@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command import KEY, Command
 from pydantic import SecretStr
 
+from command import KEY, Command
 from own_server import started
 from portal_cli.errors import Exit
 from portal_client import Portal

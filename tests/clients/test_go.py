@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-import programs
 import pytest
 
+import programs
 from postgres import free_port
 from stack import Stack
 

@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from command import KEY, Command
 from pydantic import SecretStr
 
+from command import KEY, Command
 from own_server import started
 from portal_cli.errors import Exit
 from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack

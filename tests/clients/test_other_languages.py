@@ -4,9 +4,9 @@ import re
 import sys
 from pathlib import Path
 
-import programs
 import pytest
 
+import programs
 from stack import ROOT
 
 

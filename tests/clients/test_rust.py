@@ -1,8 +1,8 @@
 """The example program in Rust, built by its own toolchain, against the running system."""
 
-import programs
 import pytest
 
+import programs
 from postgres import free_port
 from stack import Stack
 

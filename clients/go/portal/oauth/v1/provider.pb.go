@@ -595,15 +595,15 @@ var File_portal_oauth_v1_provider_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x04\n" +
+	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x04\n" +
 	"\bProvider\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x03R\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x18\n" +
 	"\x04name\x18\x03 \x01(\tB\x04\xe2A\x01\x02R\x04name\x127\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2A\x01\x02R\x04type\x12*\n" +
 	"\x0ewell_known_uri\x18\x05 \x01(\tB\x04\xe2A\x01\x02R\fwellKnownUri\x12=\n" +
-	"\x18tls_insecure_skip_verify\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\x15tlsInsecureSkipVerify\x12D\n" +
-	"\x19registration_access_token\x18\a \x01(\tB\b\xe2A\x02\x04\x01\x80\x01\x01R\x17registrationAccessToken\x12G\n" +
+	"\x18tls_insecure_skip_verify\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\x15tlsInsecureSkipVerify\x12A\n" +
+	"\x19registration_access_token\x18\a \x01(\tB\x05\xe2A\x02\x04\x01R\x17registrationAccessToken\x12G\n" +
 	"\x1dregistration_access_token_set\x18\b \x01(\bB\x04\xe2A\x01\x03R\x1aregistrationAccessTokenSet\x12A\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
