@@ -136,6 +136,7 @@ local function plain(text, array)
   if name then return key(name) .. ": is given more than once" end
   name = text:match('Could not find field \\"(.-)\\" in the type')
   if name then return "unknown query parameter: " .. name end
+  if text:find("Proto fields must have a name", 1, true) then return "a key must not be empty" end
   if text:find("is not repeating, cannot start list", 1, true) then
     return (array or "the body") .. ": must not be an array; a list is a comma-separated string"
   end

@@ -133,6 +133,12 @@ def test_a_key_that_is_given_twice_is_refused(rest: httpx.Client, key: str) -> N
     assert error == f"{key}: is given more than once"
 
 
+def test_an_empty_key_is_refused(rest: httpx.Client) -> None:
+    [error] = errors(rest.post(PROVIDERS, json=PROVIDER | {"": "x"}), 400)
+
+    assert error == "a key must not be empty"
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -445,6 +451,11 @@ def test_a_method_that_a_path_has_not_is_refused(
 
     assert errors(answer, 405) == [f"method not allowed; allowed: {allowed}"]
     assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("method", ["QUERY", "NOPE"])
+def test_a_method_that_http_has_not_is_refused_in_form(rest: httpx.Client, method: str) -> None:
+    assert errors(rest.request(method, PROVIDERS), 400) == ["malformed request"]
 
 
 def test_head_is_not_allowed(rest: httpx.Client) -> None:

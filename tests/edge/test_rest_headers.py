@@ -268,3 +268,17 @@ def test_words_of_a_caller_make_no_412(rest: httpx.Client, provider: str) -> Non
     refused = rest.post(f"{provider}/client-types", json=CLIENT_TYPE | {"GrantType": trick})
 
     assert refused.status_code == 400
+
+
+# Headers that are nobody's
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x|y", "|", "x'", "grpc-timeout", "grpc-encoding", "grpc-previous-rpc-attempts"),
+        *("x-bin", "grpc-trace-bin"),
+    ],
+)
+def test_a_header_that_grpc_cannot_take_is_ignored(rest: httpx.Client, name: str) -> None:
+    assert rest.get("/oauth-providers", headers={name: "?"}).status_code == 200

@@ -113,7 +113,8 @@ def given(message: Message) -> Schema:
     Keys that it does not have are ignored, so that an answer can be sent back.
     """
     return _object(message, {field.key: _given(field) for field in message.fields}) | {
-        "required": [field.key for field in message.fields if field.required]
+        "required": [field.key for field in message.fields if field.required],
+        "propertyNames": {"minLength": 1},
     }
 
 
