@@ -43,7 +43,7 @@ check: .venv/dev .venv/bench build/portal.binpb ## Formatting, lint, types, arch
 	$(BIN)/buf breaking build/portal.binpb --against protos/baseline.binpb
 	@rm -rf build/fresh && mkdir -p build/fresh
 	@$(PROTOC) $(call STUBS,build/fresh) $(PROTOS)
-	@diff -r --exclude='*.proto' --exclude=__pycache__ build/fresh/portal protos/portal \
+	@diff -r --exclude='*.proto' --exclude=py.typed --exclude=__pycache__ build/fresh/portal protos/portal \
 		|| { echo 'generated files are not fresh: run `make protos`'; exit 1; }
 
 format: .venv/dev ## Format the code and mend what lint can mend
