@@ -8,6 +8,11 @@ from playwright.sync_api import Browser, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest tests/browser/test_docs.py --picture docs/docs-page.png` keeps what was tried."""
+    parser.addoption("--picture", help="where test_docs.py keeps a picture of the page")
+
+
 # Of this package, not of the session: while it runs there is an event loop in
 # this thread, and no other test could start its own.
 @pytest.fixture(scope="package")

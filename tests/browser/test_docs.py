@@ -85,11 +85,22 @@ def overflowing(page: Page) -> list[str]:
     return found
 
 
+def keep_picture(page: Page, last: Locator, path: str) -> None:
+    """Keep a picture of the page down to an element."""
+    page.evaluate("scrollTo(0, 0)")
+    box = last.bounding_box()
+    assert box
+    end = box["y"] + box["height"]
+    page.screenshot(
+        path=path, full_page=True, clip={"x": 0, "y": 0, "width": DESKTOP["width"], "height": end}
+    )
+
+
 def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
-    visit: Visit, rest: httpx.Client
+    visit: Visit, rest: httpx.Client, request: pytest.FixtureRequest
 ) -> None:
     made = rest.post("/oauth-providers", json=PROVIDER).json()
-    row = {"Name": "Tried out", "ResponseTypes": "code", "GrantType": "pkce"}
+    row = {"Name": "Tried out", "ResponseTypes": "code,token", "GrantType": "pkce,refresh_token"}
     rest.post(f"/oauth-providers/{made['ID']}/client-types", json=row)
 
     visit.authorize(ADMIN_KEY)
@@ -101,6 +112,11 @@ def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
     assert visit.complaints == []
     # Nobody else hears of the visit.
     assert {urlsplit(url).netloc for url in visit.requests} == {rest.base_url.netloc.decode()}
+
+    # The option is there when pytest is told of this folder.
+    picture = request.config.getoption("--picture", default=None)
+    if picture and visit.page.viewport_size == DESKTOP:
+        keep_picture(visit.page, answer, picture)
 
 
 def test_a_row_is_created_from_the_example_of_the_document(

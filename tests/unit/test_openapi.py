@@ -1,0 +1,178 @@
+"""The OpenAPI document: fresh, valid, and saying what the protos, the rules and the edge say."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from portal.rest.v1 import portal_rest_pb2
+from portal_server.domain import rules
+from portal_server.wire.rest_v1 import dialect
+from stack import ROOT
+
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "edge/openapi.json").read_text())
+SCHEMAS = DOCUMENT["components"]["schemas"]
+CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+PROVIDER = {"Name": "x", "Type": "Okta", "WellKnownURL": "https://idp.test/x"}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for verb in set(item) - {"servers"}:
+            yield verb, path, item[verb]
+
+
+def accepts(message: str, body: dict[str, Any]) -> bool:
+    """Whether the document's schema of a message allows this."""
+    schema = {"$ref": f"#/components/schemas/{message}", "components": DOCUMENT["components"]}
+    return bool(OAS31Validator(schema).is_valid(body))
+
+
+def test_the_document_is_what_the_protos_and_rules_make_now() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "tools.openapi", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert made.returncode == 0, made.stderr
+
+
+def test_the_document_is_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+    assert DOCUMENT["openapi"] == "3.1.0"
+
+
+def test_each_method_of_the_service_is_an_operation_and_health_is_the_only_other() -> None:
+    methods = portal_rest_pb2.DESCRIPTOR.services_by_name["PortalRestService"].methods_by_name
+
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert sorted(names) == sorted([*methods, "Health"])
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEMAS) - {"Errors"}))
+def test_the_keys_of_a_schema_are_those_of_its_message_in_their_order(name: str) -> None:
+    fields = portal_rest_pb2.DESCRIPTOR.message_types_by_name[name].fields
+
+    assert list(SCHEMAS[name]["properties"]) == [field.json_name for field in fields]
+
+
+def test_a_list_is_a_bare_array() -> None:
+    item = DOCUMENT["paths"]["/oauth-providers/{provider_id}/client-types"]
+    answer = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+
+    assert answer["type"] == "array"
+    assert answer["items"] == {"$ref": "#/components/schemas/ClientType"}
+
+
+def test_everything_has_a_description() -> None:
+    for _, _, operation in operations():
+        assert operation["summary"]
+    for schema in SCHEMAS.values():
+        assert schema["description"]
+    for name in set(SCHEMAS) - {"Errors"}:
+        assert all(value["description"] for value in SCHEMAS[name]["properties"].values())
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEMAS) - {"Errors"}))
+def test_the_examples_are_what_the_schemas_allow(name: str) -> None:
+    properties = SCHEMAS[name]["properties"]
+    example = {
+        key: value["examples"][0] for key, value in properties.items() if "examples" in value
+    }
+
+    assert accepts(name, {"ClientTypes": [], **example} if "ClientTypes" in properties else example)
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        (CLIENT_TYPE, True),
+        (CLIENT_TYPE | {"ResponseTypes": " code ,\ttoken,code"}, True),
+        (CLIENT_TYPE | {"ResponseTypes": "id_token"}, False),
+        (CLIENT_TYPE | {"ResponseTypes": "code,"}, False),
+        (CLIENT_TYPE | {"ResponseTypes": ""}, False),
+        (CLIENT_TYPE | {"Name": " \n"}, False),
+        (CLIENT_TYPE | {"Name": "n" * rules.MAX_NAME}, True),
+        (CLIENT_TYPE | {"Name": "n" * (rules.MAX_NAME + 1)}, False),
+        (CLIENT_TYPE | {"Description": "a\0"}, False),
+        (CLIENT_TYPE | {"Description": None, "OktaAppType": ""}, True),
+        (CLIENT_TYPE | {"OktaAppType": "Web"}, False),
+        (CLIENT_TYPE | {"ID": "ignored", "x": []}, True),
+        (CLIENT_TYPE | {"": 1}, False),
+    ],
+)
+def test_a_body_of_a_client_type_is_allowed_as_the_service_takes_it(
+    body: dict[str, Any], *, good: bool
+) -> None:
+    assert accepts("ClientTypeInput", body) is good
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        (PROVIDER, True),
+        (PROVIDER | {"WellKnownURL": "HTTP://idp:80?x"}, True),
+        (PROVIDER | {"WellKnownURL": "https://u:p@idp.test/"}, False),
+        (PROVIDER | {"WellKnownURL": "https://idp.test/#f"}, False),
+        (PROVIDER | {"WellKnownURL": "ftp://idp.test/"}, False),
+        (PROVIDER | {"Type": "okta"}, False),
+        (PROVIDER | {"SSLInsecureSkipVerify": "true"}, False),
+        ({"Name": "x"}, False),
+    ],
+)
+def test_a_body_of_a_provider_is_allowed_as_the_service_takes_it(
+    body: dict[str, Any], *, good: bool
+) -> None:
+    assert accepts("ProviderInput", body) is good
+
+
+@pytest.mark.parametrize("message", ["Provider", "ProviderWithClientTypes"])
+def test_no_answer_has_the_secret(message: str) -> None:
+    assert "RegistrationAccessToken" not in SCHEMAS[message]["properties"]
+    assert SCHEMAS[message]["additionalProperties"] is False
+    assert SCHEMAS["ProviderInput"]["properties"]["RegistrationAccessToken"]["writeOnly"] is True
+
+
+def test_times_are_as_the_dialect_writes_them() -> None:
+    pattern = SCHEMAS["ClientType"]["properties"]["CreatedAt"]["pattern"]
+
+    assert re.search(pattern, dialect.minute(datetime.now(UTC)))
+    assert not re.search(pattern, datetime.now(UTC).isoformat())
+
+
+def test_the_errors_are_those_of_the_page_on_rest() -> None:
+    page = (ROOT / "docs/rest.md").read_text()
+    listed = set(re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE))
+    documented = {status for _, _, operation in operations() for status in operation["responses"]}
+
+    # 405 is for what is no operation.
+    assert documented - {"200"} == listed - {"405"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "headers"),
+    [
+        ("get", set()),
+        ("post", {"IdempotencyKey"}),
+        ("put", {"IdempotencyKey", "IfMatch"}),
+        ("delete", {"IdempotencyKey", "IfMatch"}),
+    ],
+)
+def test_the_headers_of_a_verb(verb: str, headers: set[str]) -> None:
+    of_verb = [operation for its, _, operation in operations() if its == verb]
+
+    assert of_verb
+    for operation in of_verb:
+        references = [p["$ref"] for p in operation.get("parameters", []) if "$ref" in p]
+        assert {reference.rpartition("/")[2] for reference in references} == headers
