@@ -1,4 +1,4 @@
-"""Envoy's configuration: envoy.yaml with the ports of the settings and our servers put in.
+"""Envoy's configuration: envoy.yaml with what the settings say and our servers put in.
 
 Envoy reads no environment, and merging a second file appends to lists instead
 of replacing. So the file is read, the few places that depend on a setting are
@@ -32,6 +32,7 @@ def command(settings: Settings, sockets: Sequence[Path]) -> list[str]:
     try:
         config = yaml.safe_load(CONFIG.read_text())
         _set_addresses(config, settings, sockets)
+        _set_origins(config, settings.cors_origins)
     except OSError:
         raise EdgeError(f"no {CONFIG} in this folder: start where the project is") from None
     except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
@@ -56,11 +57,27 @@ def _program() -> str:
     return str(beside) if beside.exists() else "envoy"
 
 
+def _listener(config: Any) -> Any:
+    listeners = config["static_resources"]["listeners"]
+    return next(part for part in listeners if part["name"] == "portal")
+
+
+def _set_origins(config: Any, origins: Sequence[str]) -> None:
+    http = _listener(config)["filter_chains"][0]["filters"][0]["typed_config"]
+    host = http["route_config"]["virtual_hosts"][0]
+    # Envoy takes the one word * for every origin.
+    host["typed_per_filter_config"]["cors"]["allow_origin_string_match"] = [
+        {"exact": origin} for origin in origins
+    ]
+    if origins:
+        # The answers differ by it; a cache must not mix them (Fetch, section 3.2.5).
+        host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
+
+
 def _set_addresses(config: Any, settings: Settings, sockets: Sequence[Path]) -> None:
     config["admin"]["address"]["socket_address"]["port_value"] = settings.envoy_admin_port
     resources = config["static_resources"]
-    listener = next(part for part in resources["listeners"] if part["name"] == "portal")
-    listener["address"]["socket_address"] |= {
+    _listener(config)["address"]["socket_address"] |= {
         "address": str(settings.host),
         "port_value": settings.http_port,
     }

@@ -1,12 +1,13 @@
 """The settings: environment variables that begin with PORTAL_, each with a default that works."""
 
 import logging
+import re
 import time
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL
 
 from portal_server.domain.errors import OperatorError
@@ -32,6 +33,26 @@ def _key(value: SecretStr) -> SecretStr:
     return value
 
 
+# As a browser sends it (RFC 6454, section 6.2), or it would match nothing:
+# in small letters, without a path and without the port that the scheme implies.
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)"
+    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
+)
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = tuple(part.strip() for part in value.split(","))
+    if origins != ("*",) and not all(map(_ORIGIN.fullmatch, origins)):
+        raise ValueError(
+            "must be * or origins separated by commas, each as browsers send it,"
+            " such as https://app.example.com or http://localhost:8080"
+        )
+    return origins
+
+
 class Settings(BaseSettings):
     """The settings of one start. README.md has the table for people."""
 
@@ -46,6 +67,7 @@ class Settings(BaseSettings):
     )
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
     open_reflection: bool = True
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     workers: int | None = Field(default=None, ge=1, le=64)
     threads: int = Field(default=16, ge=1, le=1024)
     max_waiting: int = Field(default=1024, ge=1, le=100_000)

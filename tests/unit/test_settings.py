@@ -28,6 +28,7 @@ def test_everything_has_a_default() -> None:
         "grpc_port": 50051,
         "envoy_admin_port": 9901,
         "admin_key": None,
+        "cors_origins": (),
         "one_core": True,
         "open_reflection": True,
         "threads": 16,
