@@ -20,8 +20,9 @@ The REST API of OAuth Portal. {comment}
 - Another method on one of these paths is a 405 whose `Allow` lists those there are.
 - Keys of a body that are not described here are ignored, query parameters are refused.
 """
-_KEY = """\
-An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."""
+_KEY = (
+    "An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."
+)
 
 _TAGS = {"oauth-providers": "Providers", "client-types": "Client types"}
 _HEALTH = "Health"
