@@ -40,8 +40,3 @@ def test_it_gives_up_at_its_deadline(program: list[str]) -> None:
     with programs.silent() as target:
         assert "DEADLINE_EXCEEDED" in programs.failure(program, FOLDER, target)
 
-
-def test_its_readmes_command_runs_it(program: list[str], stack: Stack) -> None:
-    assert program
-    command = [*MAVEN, "-Dstyle.color=never", "compile", "exec:java"]
-    programs.check(programs.run(command, FOLDER, f"127.0.0.1:{stack.grpc_port}"))
