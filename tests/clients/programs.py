@@ -8,9 +8,9 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import grpc
@@ -58,10 +58,10 @@ _REFUSED = f"""refused INVALID_ARGUMENT
 """
 
 
-def build(command: Sequence[str], folder: Path) -> str:
-    """Run a command that must succeed; returns what it printed."""
+def build(command: str, folder: Path) -> str:
+    """Run a line of the shell that must succeed; returns what it printed."""
     done = subprocess.run(
-        command,
+        ["sh", "-euc", command],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
@@ -73,10 +73,19 @@ def build(command: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-@cache
-def export_protos() -> None:
-    """Gather the protos and all that they import in build/protos, once."""
-    build(["make", "protos-export"], ROOT)
+def check_stubs(folder: Path, pattern: str, scratch: Path) -> None:
+    """Assert that the stubs that lie in a folder are those that its buf.gen.yaml makes today."""
+    buf = Path(sys.executable).with_name("buf")
+    build(f"{buf} generate --output {scratch}", folder)
+    fresh = {path.relative_to(scratch): path.read_text() for path in scratch.rglob(pattern)}
+    assert fresh
+    for path, text in fresh.items():
+        assert (folder / path).read_text() == text
+    top = {path.parts[0] for path in fresh}
+    committed = {
+        path.relative_to(folder) for name in top for path in (folder / name).rglob(pattern)
+    }
+    assert committed == fresh.keys()
 
 
 def run(command: Sequence[str], folder: Path, target: str) -> str:
