@@ -27,6 +27,7 @@ from portal_server.wire.interceptor import CallInterceptor
 from portal_server.wire.oauth_v1 import client_type_service, provider_service
 from portal_server.wire.pool import CallPool
 from portal_server.wire.rest_v1 import dialect, service
+from portal_server.wire.symbols import symbols
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -94,7 +95,7 @@ class Server:
         for name in ("", *surfaces):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection(
-            (*surfaces, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc
+            (*surfaces, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc, symbols()
         )
         address = f"{settings.host}:{settings.grpc_port}"
         try:

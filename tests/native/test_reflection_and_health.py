@@ -69,6 +69,18 @@ def test_reflection_describes_every_method_as_it_is(portal: Portal, method: Any)
     ]
 
 
+@each_method
+def test_reflection_finds_a_method_by_its_full_name(portal: Portal, method: Any) -> None:
+    # Once it has the file, a database does not ask the server any more.
+    first, second = (ProtoReflectionDescriptorDatabase(portal.anonymous) for _ in range(2))
+
+    found = first.FindFileContainingSymbol(method.full_name)
+
+    assert found.name == method.containing_service.file.name
+    with pytest.raises(KeyError):
+        second.FindFileContainingSymbol(f"{method.full_name}Nope")
+
+
 def test_every_method_that_reflection_tells_of_is_there(portal: Portal) -> None:
     codes = {method.full_name: status_of(portal.channel, method) for method in METHODS}
 

@@ -1,0 +1,33 @@
+"""What reflection finds by name."""
+
+from typing import cast
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+
+
+def symbols() -> descriptor_pool.DescriptorPool:
+    """The default pool of descriptors, which finds methods as well.
+
+    Reflection asks it for the file of a symbol. A pool knows messages, fields, enums, their
+    values and services by that question, methods by another one only, so that
+    `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would find nothing.
+    """
+    return cast(descriptor_pool.DescriptorPool, _Symbols())
+
+
+class _Symbols:
+    """The part of a pool that reflection uses."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+        self.FindFileByName = self._pool.FindFileByName
+        self.FindMessageTypeByName = self._pool.FindMessageTypeByName
+        self.FindExtensionByNumber = self._pool.FindExtensionByNumber
+        self.FindAllExtensions = self._pool.FindAllExtensions
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
