@@ -31,6 +31,14 @@ from stack import ADMIN_KEY, Stack
 _numbers = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what the portal answers today into the golden files",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a tool that is not here; in CI it fails instead."""
     if os.environ.get("CI"):
