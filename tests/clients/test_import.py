@@ -20,6 +20,7 @@ from command import KEY, Command
 from own_server import started
 from portal_cli.errors import Exit
 from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+from stack import portal as run_portal
 
 OLD_KEY = "the-old-portals-key"
 
@@ -104,9 +105,8 @@ class _Call(BaseHTTPRequestHandler):
             for one in shown:
                 del one["client_types"]
             return shown
-        [found] = [
-            one for one in self.server.providers if str(one["ID"]) == path.split("/", maxsplit=1)[0]
-        ]
+        number = path.split("/", maxsplit=1)[0]
+        found = next(one for one in self.server.providers if str(one["ID"]) == number)
         return list(found["client_types"])
 
     def answer(self, status: int, body: Any) -> None:
@@ -234,7 +234,7 @@ def test_a_wrong_key_and_what_is_no_portal_are_told(portal: Command) -> None:
 
         old.misbehave = misbehave
         other = portal("import", "--from", old.url, code=Exit.FAILED)
-        assert "GET /oauth-providers answers no array of objects" in other.stderr
+        assert "it answers no array to GET /oauth-providers" in other.stderr
 
 
 def test_an_import_that_is_killed_is_started_again_and_doubles_nothing(portal: Command) -> None:
@@ -282,3 +282,157 @@ def test_one_of_our_own_portals_can_be_moved_over_rest(portal: Command, stack: S
 
     [moved] = [one for one in portal.json("providers", "list") if one["name"] == "to move"]
     assert names(portal, moved["id"]) == [f"n{number}" for number in range(25)]
+
+
+def test_rows_that_are_hardly_rows_are_named_and_the_others_are_taken(portal: Command) -> None:
+    oddly: list[Any] = [None, 7, "x", [1], {}, provider(1, ID="../../secrets"), provider(2, ID=[1])]
+    rows: list[Any] = [client_type(4), None, client_type(5)]
+    good = provider(3, *rows)
+    with OldPortal(good, cap=20).running() as old:
+
+        def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
+            if "/oauth-providers?page=1&" not in call.path:
+                return False
+            assert isinstance(call, _Call)
+            call.answer(200, [*oddly, call.rows("")[0]])
+            return True
+
+        old.misbehave = misbehave
+        done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+
+    assert "provider row: is no object: null" in done.stderr
+    assert "provider 'provider 1' (../../secrets): ID: must be an integer" in done.stderr
+    assert "client type row of provider 'provider 3' (3): is no object" in done.stderr
+    assert "3 created, 0 changed, 0 as they were, 8 not taken over." in done.stderr
+    assert names(portal, 1) == ["type 4", "type 5"]
+
+
+def test_a_row_that_comes_twice_is_taken_once(portal: Command) -> None:
+    one, other = client_type(1), client_type(2)
+    row = provider(1, one, other, one, other, one)
+    with OldPortal(row, row, row, cap=2).running() as old:
+        done = portal("import", "--from", old.url)
+
+    assert "3 created" in done.stderr
+    assert names(portal, 1) == ["type 1", "type 2"]
+
+
+def test_a_portal_that_knows_no_pages_is_read_once(portal: Command) -> None:
+    rows = [provider(n, client_type(n)) for n in range(1, 4)]
+    with OldPortal(*rows).running() as old:
+
+        def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
+            assert isinstance(call, _Call)
+            path = urlsplit(call.path).path.removeprefix("/portal-api/oauth-providers").strip("/")
+            call.answer(200, call.rows(path))
+            return True
+
+        old.misbehave = misbehave
+        done = portal("import", "--from", old.url)
+
+    assert "6 created, 0 changed, 0 as they were, 0 not taken over." in done.stderr
+    assert len(old.calls) == 8
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("status", [404, 500, 200])
+def test_a_provider_without_its_client_types_does_not_keep_the_others(
+    portal: Command, status: int
+) -> None:
+    with OldPortal(*(provider(n, client_type(n)) for n in range(1, 4))).running() as old:
+
+        def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
+            if "/oauth-providers/2/" not in call.path:
+                return False
+            assert isinstance(call, _Call)
+            call.answer(status, {"errors": ["gone"]})
+            return True
+
+        old.misbehave = misbehave
+        done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+
+    assert "not taken over: provider 'provider 2' (2): it answers" in done.stderr
+    listed = [one["name"] for one in portal.json("providers", "list")]
+    assert listed == ["provider 1", "provider 3"]
+
+
+def test_a_portal_that_takes_only_short_pages_is_read_by_them(portal: Command) -> None:
+    with OldPortal(*(provider(n) for n in range(1, 45)), cap=20).running() as old:
+
+        def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
+            if "per_page=20" in call.path:
+                return False
+            assert isinstance(call, _Call)
+            call.answer(400, {"errors": ["per_page: must be between 1 and 20"]})
+            return True
+
+        old.misbehave = misbehave
+        assert "44 created" in portal("import", "--from", old.url).stderr
+
+
+def test_a_busy_portal_gets_the_time_that_it_asks_for(portal: Command) -> None:
+    times: list[float] = []
+
+    def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
+        times.append(time.monotonic())
+        if number > 1:
+            return False
+        call.send_response(429)
+        call.send_header("retry-after", "2")
+        call.send_header("content-length", "0")
+        call.end_headers()
+        return True
+
+    with OldPortal(provider(1)).running() as old:
+        old.misbehave = misbehave
+        done = portal("import", "--from", old.url)
+
+    assert times[1] - times[0] >= 2
+    assert "it answers 429 to GET /oauth-providers; trying again" in done.stderr
+
+
+def test_a_key_is_neither_shown_nor_sent_elsewhere(portal: Command) -> None:
+    def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
+        assert isinstance(call, _Call)
+        if "elsewhere" in call.path:
+            call.answer(200, [])
+        elif number > 1:
+            call.answer(401, {"errors": [f"bad key {OLD_KEY}\x1b[31m\nsorry"]})
+        else:
+            call.send_response(301)
+            call.send_header("location", "/elsewhere")
+            call.send_header("content-length", "0")
+            call.end_headers()
+        return True
+
+    with OldPortal(provider(1)).running() as old:
+        old.misbehave = misbehave
+        moved = portal("import", "--from", old.url, code=Exit.FAILED)
+        echoed = portal("import", "--from", old.url, code=Exit.FAILED)
+
+    assert moved.stderr.endswith("answers 301 to GET /oauth-providers, to be sent to /elsewhere\n")
+    assert echoed.stderr.endswith(": bad key <the key>\\x1b[31m sorry\n")
+    assert len(old.calls) == 2
+
+
+@pytest.mark.parametrize("url", ["old-portal", "ftp://old", "http://", "https://me:pass@old", ""])
+def test_what_is_no_address_is_told_at_once(portal: Command, url: str) -> None:
+    done = portal("import", "--from", url, code=Exit.USAGE)
+
+    assert done.stderr == "portal: --from: must be an address such as https://old-portal\n"
+
+
+def test_a_key_of_ours_that_may_not_write_ends_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/p.db"
+    with started(url, admin_key=SecretStr(KEY)) as server:
+        viewer = run_portal("keys", "create", "--role=viewer", PORTAL_DATABASE_URL=url)
+        command = Command(
+            f"127.0.0.1:{server.port}",
+            PORTAL_IMPORT_KEY=OLD_KEY,
+            PORTAL_KEY=viewer.stdout.strip(),
+        )
+        with OldPortal(*(provider(n) for n in range(1, 4))).running() as old:
+            done = command("import", "--from", old.url, code=Exit.FAILED)
+
+    assert "portal: provider 'provider 1' (keycloak): a key with the role viewer" in done.stderr
+    assert "provider 2" not in done.stderr

@@ -1,6 +1,6 @@
 """`portal import`: takes over what another portal has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
 
@@ -11,9 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from portal_cli import options, source
 from portal_cli.documents import ClientTypeDocument, ProviderDocument
 from portal_cli.errors import CommandError, Exit
+from portal_cli.output import printable
 from portal_cli.plan import CHANGE, CREATE, Planner, Step
 from portal_cli.source import BadRow, Row, Source
-from portal_client import Portal, PortalError, Provider, Unavailable
+from portal_client import (
+    PermissionDenied,
+    Portal,
+    PortalError,
+    Provider,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 
 
 def import_(
@@ -25,7 +34,9 @@ def import_(
             envvar="PORTAL_IMPORT_KEY", show_envvar=True, help="A key of that portal; it may read."
         ),
     ],
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for each of its answers.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for each of its answers.", min=0.001)
+    ] = 30.0,
     per_page: Annotated[int, typer.Option(help="Rows to ask it for at a time.", min=1)] = 100,
 ) -> None:
     """Read an existing portal over its REST API and have the same here.
@@ -37,13 +48,14 @@ def import_(
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with (
         options.of(context).portal() as portal,
-        closing(Source(from_, key, timeout, per_page)) as old,
+        closing(Source(from_, key, timeout, per_page, told=_teller(console))) as old,
         _progress(console) as progress,
     ):
         taking = _Import(portal, old, console)
-        rows = old.providers()
-        bar = progress.add_task("providers", total=len(rows))
+        bar = progress.add_task("providers", total=None)
         there = _by_name(portal)
+        rows = old.providers()
+        progress.update(bar, total=len(rows))
         for row in rows:
             taking.take(row, there)
             progress.advance(bar)
@@ -57,6 +69,10 @@ def _progress(console: Console) -> Iterator[Progress]:
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console) as progress:
         yield progress
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(printable(text), soft_wrap=True)
 
 
 def _by_name(portal: Portal) -> dict[str, list[Provider]]:
@@ -91,17 +107,18 @@ class _Import:
         """Take a provider over, with its client types."""
         try:
             document = source.provider(row)
+            client_types = self._old.client_types(row)
         except BadRow as error:
             self._refuse(str(error))
             return
-        document.client_types = list(self._client_types(row))
+        document.client_types = list(self._client_types(client_types, row))
         same_name = there.get(document.name)
         self._run(document, same_name.pop(0) if same_name else None)
 
-    def _client_types(self, row: Row) -> Iterator[ClientTypeDocument]:
-        for one in self._old.client_types(row):
+    def _client_types(self, rows: list[Row], provider: Row) -> Iterator[ClientTypeDocument]:
+        for row in rows:
             try:
-                yield source.client_type(one, row)
+                yield source.client_type(row, provider)
             except BadRow as error:
                 self._refuse(str(error))
 
@@ -111,7 +128,8 @@ class _Import:
         for number, step in enumerate(steps):
             try:
                 step.run(self._portal)
-            except Unavailable as error:
+            except (Unavailable, ResourceExhausted, Unauthenticated, PermissionDenied) as error:
+                # The next step would fare no better.
                 raise CommandError(f"{step.what}: {error}; start again to go on") from None
             except PortalError as error:
                 self._refuse(f"{_of(step, document)}: {error}")
@@ -125,7 +143,7 @@ class _Import:
 
     def _refuse(self, text: str) -> None:
         self.refused += 1
-        self._console.print(f"not taken over: {text}", soft_wrap=True)
+        _teller(self._console)(f"not taken over: {text}")
 
 
 def _of(step: Step, document: ProviderDocument) -> str:

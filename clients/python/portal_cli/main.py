@@ -10,6 +10,7 @@ import typer
 from portal_cli import applying, client_types, importing, providers
 from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Options, Output
+from portal_cli.output import printable
 from portal_client import PortalError
 from portal_client.connection import TARGET, TIMEOUT_S
 
@@ -77,17 +78,21 @@ def _run() -> int:
     try:
         return app(standalone_mode=False) or Exit.DONE
     except _UsageError as error:
-        print(f"portal: {error.format_message()}", file=sys.stderr)
+        _tell(error.format_message())
         return Exit.USAGE
     except CommandError as error:
-        print(f"portal: {error}", file=sys.stderr)
+        _tell(error)
         return error.code
     except PortalError as error:
-        print(f"portal: {error}", file=sys.stderr)
+        _tell(error)
         return Exit.FAILED
     except (typer.Abort, KeyboardInterrupt):
-        print("portal: stopped", file=sys.stderr)
+        _tell("stopped")
         return Exit.INTERRUPTED
     except BrokenPipeError:  # `portal … | head`
         sys.stderr.close()
         return Exit.DONE
+
+
+def _tell(what: object) -> None:
+    print(f"portal: {printable(' '.join(str(what).split()))}", file=sys.stderr)

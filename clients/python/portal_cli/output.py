@@ -46,6 +46,11 @@ def as_dict(resource: Resource) -> dict[str, Any]:
     }
 
 
+def printable(text: str) -> str:
+    """The text with what could command a terminal escaped, as a line in which nothing is hidden."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def write_one(resource: Resource, output: Output) -> None:
     """Write a resource."""
     whole = as_dict(resource)
@@ -92,8 +97,8 @@ def _text(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return ", ".join(value)
-    return str(value)
+            return ", ".join(map(printable, value))
+    return printable(str(value))
 
 
 def _minute(time: Timestamp) -> str:
