@@ -111,6 +111,14 @@ def test_a_table_shows_names_as_they_are(portal: Command) -> None:
     assert "[bold]x[/bold] :smile: ünïcode" in portal("client-types", "list", "1").stdout
 
 
+def test_a_name_does_not_command_the_terminal(portal: Command) -> None:
+    portal(*PROVIDER[:2], "--name=\x1b[31mred\u202e\n", *PROVIDER[3:])
+
+    assert "\\x1b[31mred\\u202e\\n" in portal("providers", "list").stdout
+    assert "\\x1b[31mred\\u202e\\n" in portal("providers", "get", "1").stdout
+    assert portal.json("providers", "get", "1")["name"] == "\x1b[31mred\u202e\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -122,6 +130,8 @@ def test_a_table_shows_names_as_they_are(portal: Command) -> None:
             "'foo' is none of code, token, id_token, none",
         ),
         (("providers", "delete", "1"), Exit.FAILED, "provider 1 not found"),
+        (("providers", "get", "99999999999"), Exit.USAGE, "less than or equal to 2147483647"),
+        (("--key=a\nb", "providers", "list"), Exit.USAGE, "not printable ASCII"),
         (("nonsense",), Exit.USAGE, "nonsense"),
         (("apply", "-f", "no-such-file"), Exit.FAILED, "no-such-file: No such file or directory"),
     ],
@@ -212,8 +222,14 @@ def test_a_provider_can_become_okta_together_with_its_client_types(
     [
         ("providers: [", "line 1: "),
         ("providers: 3", "providers: "),
-        ("providers: [{name: a, type: keycloak}]", "providers.0.well_known_uri: Field required"),
-        ("providers: []\nmore: 1", "more: Extra inputs are not permitted"),
+        ("", "the document: must be a mapping"),
+        ("providers: \0", "unacceptable character"),
+        ("[" * 5000, "recursion"),
+        ("? [a]\n: b", "line 1: found unhashable key"),
+        ("providers: []\nproviders: []", "line 2: 'providers' is given twice"),
+        (FILE.replace("description:", "name:"), "'name' is given twice"),
+        ("providers: [{name: a, type: keycloak}]", "providers.0.well_known_uri: is required"),
+        ("providers: []\nmore: 1", "more: there is no such key"),
         (FILE.replace("[token]", "[foo]"), "response_types.0: 'foo' is none of code, token"),
         (FILE.replace("type: okta", "type: octa"), "providers.1.type: 'octa' is none of keycloak"),
     ],

@@ -65,8 +65,8 @@ def _word_option(vocabulary: Vocabulary, what: str) -> Any:
     )
 
 
-ProviderId = Annotated[int, typer.Argument(help="The provider's id.")]
-Id = Annotated[int, typer.Argument(help="The client type's id.")]
+ProviderId = Annotated[int, typer.Argument(help="The provider's id.", min=1, max=options.MAX_ID)]
+Id = Annotated[int, typer.Argument(help="The client type's id.", min=1, max=options.MAX_ID)]
 _RESPONSE_TYPES = _words_option(RESPONSE_TYPE, "What a client may ask for")
 _GRANT_TYPES = _words_option(GRANT_TYPE, "How a client may obtain tokens")
 Method = Annotated[

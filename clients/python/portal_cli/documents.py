@@ -1,11 +1,13 @@
 """Providers and client types as people write them, in YAML, and as the messages of the API."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from portal_cli.errors import CommandError
 from portal_cli.words import (
@@ -111,6 +113,31 @@ PROVIDER_FIELDS: Final = tuple(
 CLIENT_TYPE_FIELDS: Final = tuple(ClientTypeDocument.model_fields)
 
 
+# Where pydantic speaks of Python.
+_OUR_WORDS: Final = {
+    "model_type": "must be a mapping",
+    "extra_forbidden": "there is no such key",
+    "missing": "is required",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that comes twice; what stood there first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
+        """The mapping. Raises: ConstructorError."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(text: str, name: str) -> PortalDocument:
     """Read a document.
 
@@ -118,11 +145,11 @@ def load(text: str, name: str) -> PortalDocument:
         CommandError: it is no YAML, or not of this form; the text says where.
     """
     try:
-        return PortalDocument.model_validate(yaml.safe_load(text))
+        return PortalDocument.model_validate(yaml.load(text, _Loader))  # noqa: S506 - a safe one
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise CommandError(f"{name}: {line}{error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise CommandError(f"{name}: {error}") from None
     except ValidationError as error:
         raise CommandError(f"{name}: {described(error)}") from None
@@ -131,13 +158,13 @@ def load(text: str, name: str) -> PortalDocument:
 def described(error: ValidationError) -> str:
     """What is wrong where, in one line."""
     return "; ".join(
-        f"{'.'.join(map(str, part['loc'])) or 'the document'}: {_plain(part['msg'])}"
+        f"{'.'.join(map(str, part['loc'])) or 'the document'}: {_plain(part)}"
         for part in error.errors(include_url=False)
     )
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _plain(error: ErrorDetails) -> str:
+    return _OUR_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
 
 
 def dump(document: Any) -> str:
@@ -148,7 +175,8 @@ def dump(document: Any) -> str:
 def read(file: Path) -> str:
     """The text of a file; `-` is standard input. Raises: CommandError."""
     try:
-        return Path("/dev/stdin" if str(file) == "-" else file).read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return data.decode()
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import typer
 
 from portal_cli.errors import CommandError, Exit
 from portal_client import Portal, Tls
+
+MAX_ID: Final = (1 << 31) - 1
 
 
 class Output(StrEnum):
@@ -33,7 +36,7 @@ class Options:
 
     @contextmanager
     def portal(self) -> Iterator[Portal]:
-        """The portal. Raises: CommandError (no key, an unreadable file)."""
+        """The portal. Raises: CommandError (no key or none that can be, an unreadable file)."""
         if not self.key:
             raise CommandError("there is no key: set PORTAL_KEY, or give --key", Exit.USAGE)
         tls = Tls(ca=self.ca) if self.ca else self.tls
@@ -41,6 +44,8 @@ class Options:
             portal = Portal(self.target, key=self.key, tls=tls, timeout=self.timeout)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
+        except ValueError as error:
+            raise CommandError(str(error), Exit.USAGE) from None
         with portal:
             yield portal
 

@@ -14,7 +14,7 @@ from portal_client import Provider
 
 app = typer.Typer(help="Create, get, list, update and delete providers.", no_args_is_help=True)
 
-Id = Annotated[int, typer.Argument(help="The provider's id.")]
+Id = Annotated[int, typer.Argument(help="The provider's id.", min=1, max=options.MAX_ID)]
 Name = Annotated[str | None, typer.Option(help="Shown to people.")]
 Type = Annotated[
     str | None,

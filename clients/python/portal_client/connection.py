@@ -76,7 +76,7 @@ class Connection:
         tls: False for none, True for TLS with the authorities that gRPC ships.
 
     Raises:
-        ValueError: there is no key.
+        ValueError: there is no key, or it has what no header can carry.
     """
 
     target: str | None = None
@@ -89,6 +89,8 @@ class Connection:
         object.__setattr__(self, "key", self.key or os.environ.get("PORTAL_KEY"))
         if not self.key:
             raise ValueError("there is no key: give one, or set PORTAL_KEY")
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("the key has characters that are not printable ASCII")
 
     @property
     def address(self) -> str:
