@@ -1,11 +1,10 @@
 """The browser: Debian's Chromium, driven by Playwright."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +19,8 @@ def browser() -> Iterator[Browser]:
     """A running Chromium; each test opens a context or page of its own and closes it."""
     with sync_playwright() as playwright:
         # Its sandbox needs what root and most containers do not have; it opens our pages only.
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         yield running
         running.close()
