@@ -46,12 +46,13 @@ def import_(
     taken over are listed, and make the exit code 3.
     """
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    told = _teller(console)
     with (
         options.of(context).portal() as portal,
-        closing(Source(from_, key, timeout, per_page, told=_teller(console))) as old,
+        closing(Source(from_, key, timeout, per_page, told=told)) as old,
         _progress(console) as progress,
     ):
-        taking = _Import(portal, old, console)
+        taking = _Import(portal, old, told)
         bar = progress.add_task("providers", total=None)
         there = _by_name(portal)
         rows = old.providers()
@@ -85,10 +86,10 @@ def _by_name(portal: Portal) -> dict[str, list[Provider]]:
 class _Import:
     """Takes over one provider after the other, and counts."""
 
-    def __init__(self, portal: Portal, old: Source, console: Console) -> None:
+    def __init__(self, portal: Portal, old: Source, told: Callable[[str], None]) -> None:
         self._portal = portal
         self._old = old
-        self._console = console
+        self._told = told
         self._planner = Planner(portal)
         self._done = {CREATE: 0, CHANGE: 0}
         self._same = 0
@@ -143,7 +144,7 @@ class _Import:
 
     def _refuse(self, text: str) -> None:
         self.refused += 1
-        _teller(self._console)(f"not taken over: {text}")
+        self._told(f"not taken over: {text}")
 
 
 def _of(step: Step, document: ProviderDocument) -> str:

@@ -12,6 +12,7 @@ from tenacity.wait import wait_exponential_jitter
 
 from portal_cli.documents import ClientTypeDocument, ProviderDocument, described
 from portal_cli.errors import CommandError, Exit
+from portal_client.connection import check_key
 
 _BASE: Final = "portal-api"
 _TRIES: Final = 8
@@ -64,10 +65,10 @@ class Source:
         Raises:
             CommandError: the address or the key is none.
         """
-        if not (key.isascii() and key.isprintable()):
-            raise CommandError(
-                "--key: has characters that are not printable ASCII", code=Exit.USAGE
-            )
+        try:
+            check_key(key)
+        except ValueError as error:
+            raise CommandError(str(error), Exit.USAGE) from None
         self._key = key
         self._per_page = per_page
         self._told = told

@@ -43,6 +43,12 @@ OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
 )
 
 
+def check_key(key: str) -> None:
+    """Raise ValueError for a key that no header can carry; it does not show the key."""
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the key has characters that are not printable ASCII")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """How the server proves who it is, and who we are if it asks.
@@ -89,8 +95,7 @@ class Connection:
         object.__setattr__(self, "key", self.key or os.environ.get("PORTAL_KEY"))
         if not self.key:
             raise ValueError("there is no key: give one, or set PORTAL_KEY")
-        if not (self.key.isascii() and self.key.isprintable()):
-            raise ValueError("the key has characters that are not printable ASCII")
+        check_key(self.key)
 
     @property
     def address(self) -> str:
