@@ -7,7 +7,16 @@ from statistics import median
 from typing import Any
 
 from bench.measure import Measured
-from bench.systems import EMPTY_RPC, EMPTY_RPCS, GRPC, PLAIN_EMPTY_RPC, REST, TUNED, TUTORIAL
+from bench.systems import (
+    EMPTY_RPC,
+    EMPTY_RPCS,
+    GRPC,
+    GRPC_DIRECT,
+    PLAIN_EMPTY_RPC,
+    REST,
+    TUNED,
+    TUTORIAL,
+)
 from bench.workloads import EMPTY
 
 
@@ -131,8 +140,8 @@ def targets(figures: Figures) -> list[Target]:
         ),
         *(
             Target(
-                f"gRPC create, 16 callers, SQLite: share of the {empty}",
-                ratio("sqlite", GRPC, empty, 16, "{:.0%}"),
+                f"direct gRPC create, 16 callers, SQLite: share of the {empty}",
+                ratio("sqlite", GRPC_DIRECT, empty, 16, "{:.0%}"),
             )
             for empty in (PLAIN_EMPTY_RPC, EMPTY_RPC)
         ),

@@ -19,12 +19,13 @@ from bench.workloads import EMPTY, WORKLOADS
 from postgres import free_port
 from stack import ENVIRONMENT, ROOT, Stack
 
-KEY = "the-benchmarks-key"
+KEY = "the-benchmarks-own-admin-key"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 3.0
 
 REST = "portal, REST"
 GRPC = "portal, gRPC"
+GRPC_DIRECT = "portal, gRPC direct"
 TUTORIAL = "tutorial"
 TUNED = "tuned"
 BARE = "bare"
@@ -51,33 +52,42 @@ class System:
 
 
 @contextmanager
-def portal(database: Database, folder: Path) -> Iterator[tuple[System, System]]:
-    """Ours, by `portal up`: REST through Envoy and gRPC at the server itself."""
-    settings = {"PORTAL_DATABASE_URL": database.url("portal"), "PORTAL_ADMIN_KEY": KEY}
+def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
+    """Ours, by `portal up`: REST and gRPC through Envoy, and gRPC on the server's direct port."""
+    direct_port = free_port()
+    settings = {
+        "PORTAL_DATABASE_URL": database.url("portal"),
+        "PORTAL_ADMIN_KEY": KEY,
+        "PORTAL_DIRECT_GRPC_PORT": str(direct_port),
+    }
     stack = Stack(folder, **settings)
 
     def restart() -> None:
         stack.stop()
         stack.start()
 
+    def system(
+        name: str,
+        protocol: str,
+        port: int,
+        processes: Callable[[], dict[str, list[int]]] = stack.children,
+    ) -> System:
+        return System(
+            name=name,
+            protocol=protocol,
+            port=port,
+            owner="portal",
+            processes=processes,
+            restart=restart,
+        )
+
     try:
         stack.start()
         yield (
-            System(
-                name=REST,
-                protocol="http",
-                port=stack.http_port,
-                owner="portal",
-                processes=stack.children,
-                restart=restart,
-            ),
-            System(
-                name=GRPC,
-                protocol="grpc",
-                port=stack.grpc_port,
-                owner="portal",
-                processes=lambda: {"server": stack.children()["server"]},
-                restart=restart,
+            system(REST, "http", stack.http_port),
+            system(GRPC, "grpc", stack.grpc_port),
+            system(
+                GRPC_DIRECT, "grpc", direct_port, lambda: {"server": stack.children()["server"]}
             ),
         )
     finally:
