@@ -53,11 +53,11 @@ def test_the_document_is_openapi_3_1() -> None:
     assert DOCUMENT["openapi"] == "3.1.0"
 
 
-def test_each_method_of_the_service_is_an_operation_and_health_is_the_only_other() -> None:
+def test_each_method_of_the_service_is_an_operation_and_the_probes_are_the_only_others() -> None:
     methods = portal_rest_pb2.DESCRIPTOR.services_by_name["PortalRestService"].methods_by_name
 
     names = [operation["operationId"] for _, _, operation in operations()]
-    assert sorted(names) == sorted([*methods, "Health"])
+    assert sorted(names) == sorted([*methods, "Health", "Live", "Ready"])
 
 
 @pytest.mark.parametrize("name", sorted(set(SCHEMAS) - {"Errors"}))

@@ -75,12 +75,14 @@ _ERRORS = {
     ),
     415: _Error(
         "UnsupportedMediaType",
-        "`Content-Type` is given and is not `application/json` in UTF-8.",
+        "There is a body and its `Content-Type` is given and is not `application/json` in UTF-8, or"
+        " the `Content-Type` is gRPC's.",
         "Content-Type must be application/json",
     ),
     429: _Error(
         "TooManyRequests",
-        "Too many calls wait, or the storage is full or has no free connection.",
+        "A limit is reached: too many calls wait, or the storage has no free connection; retry"
+        " after `Retry-After`.",
         "too many calls wait; try again later",
     ),
     500: _Error(
@@ -90,18 +92,19 @@ _ERRORS = {
     ),
     503: _Error(
         "ServiceUnavailable",
-        "The service or its storage is away; try again.",
+        "The service or its storage is not available, the storage is full, or the outcome of a"
+        " write is unknown; retry after `Retry-After` with the same `Idempotency-Key`.",
         "the service is not available; try again",
     ),
     504: _Error(
         "GatewayTimeout",
-        "There was no answer in time: within 10 seconds, or 5 for a lock of the storage.",
+        "There was no response within 10 seconds.",
         "the service did not answer in time",
     ),
 }
 # With these headers.
-_ERROR_HEADERS = {401: "WWW-Authenticate"}
-_ALWAYS = {400, 401, 429, 500, 503, 504}
+_ERROR_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+_ALWAYS = {400, 401, 415, 429, 500, 503, 504}
 
 _NUMBER: Schema = {"type": "integer", "format": "int32", "minimum": 1}
 _ID: Schema = _NUMBER | {"maximum": MAX_ID}
@@ -157,7 +160,7 @@ def document(service: Service, version: str) -> Schema:
         "servers": [{"url": BASE}],
         "security": [{"key": []}],
         "tags": [{"name": name} for name in (*_TAGS.values(), _HEALTH)],
-        "paths": paths | {"/healthz": _healthz()},
+        "paths": paths | {path: _probe(*words) for path, words in _PROBES.items()},
         "components": {
             "securitySchemes": {
                 "key": {
@@ -175,6 +178,11 @@ def document(service: Service, version: str) -> Schema:
                     "schema": {"type": "string", "pattern": '^"[!#-~]+"$'},
                 },
                 "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}},
+                "Retry-After": {
+                    "description": "Seconds to wait before a retry (RFC 9110, section 10.2.3).",
+                    "required": True,
+                    "schema": {"type": "integer", "minimum": 0},
+                },
             },
             "responses": {error.name: _error(status) for status, error in _ERRORS.items()},
             "schemas": _schemas(service) | {"Errors": _ERRORS_SCHEMA},
@@ -235,7 +243,7 @@ def _more_statuses(method: Method) -> set[int]:
     if method.verb != "get":
         statuses |= {403, 409}
     if method.body:
-        statuses |= {413, 415}
+        statuses.add(413)
     if _takes_if_match(method):
         statuses.add(412)
     return statuses
@@ -293,21 +301,29 @@ def _error(status: int) -> Schema:
     return response | {"content": content}
 
 
-def _healthz() -> Schema:
-    """The one operation that is the edge's own."""
+# Of the edge itself: the operation, what it tells, and a description.
+_PROBES = {
+    "/livez": ("Live", "Tells whether the process is alive", "Needs no API key."),
+    "/readyz": (
+        "Ready",
+        "Tells whether calls are served",
+        "Needs no API key. 503 while the database does not respond or commits do not return.",
+    ),
+    "/healthz": ("Health", "The earlier name of `/readyz`", "Needs no API key."),
+}
+
+
+def _probe(operation: str, summary: str, description: str) -> Schema:
     return {
         "servers": [{"url": "/"}],
         "get": {
-            "operationId": "Health",
+            "operationId": operation,
             "tags": [_HEALTH],
-            "summary": "Tells whether the service is up",
-            "description": "Needs no key.",
+            "summary": summary,
+            "description": description,
             "security": [],
             "responses": {
-                "200": {
-                    "description": "It is.",
-                    "content": _json(reference("Status")),
-                },
+                "200": {"description": "Yes.", "content": _json(reference("Status"))},
                 "503": {"$ref": "#/components/responses/ServiceUnavailable"},
             },
         },
