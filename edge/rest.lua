@@ -1,14 +1,25 @@
 -- The envelope of REST: what a request must look like before it is transcoded,
 -- and how an error looks after. Rules about fields are the server's.
+--
+-- Envoy has one thread for everybody, so everything here is linear in what a
+-- caller sends: no pattern may try the same characters from many places.
 
 local REST = "/portal-api/"
 local PARSED = "portal.json"  -- the metadata of the strict parser, see envoy.yaml
 local TRAILERS = "portal.trailers"  -- the metadata of the filter "trailers" there
+local REJECTED = "portal.rest"  -- the metadata of a status that Envoy would change
+local LONGEST_QUOTE = 64  -- bytes of a caller's text in an error
+local LONGEST_CONTENT_TYPE = 256  -- bytes
 local QUERY_PARAMETERS = {per_page = true, page = true, limit = true, force = true}
 
 local function fail(handle, status, text)
   -- local_reply_config in envoy.yaml makes {"errors":["text"]} of it.
   handle:respond({[":status"] = tostring(status)}, text)
+end
+
+local function quoted(text)
+  if #text <= LONGEST_QUOTE then return text end
+  return text:sub(1, LONGEST_QUOTE) .. "..."
 end
 
 -- What is wrong with a query string, or nil. Only plain names pass: the
@@ -18,7 +29,7 @@ local function bad_query(query)
   for pair in query:gmatch("[^&]+") do
     local name, value = pair:match("^([^=]*)=(.*)$")
     if not QUERY_PARAMETERS[name or pair] then
-      return "unknown query parameter: " .. (name or pair)
+      return "unknown query parameter: " .. quoted(name or pair)
     elseif not value or value == "" then
       return pair:gsub("=", "") .. ": needs a value"
     end
@@ -27,6 +38,7 @@ end
 
 local function bad_content_type(content_type)
   if not content_type then return false end
+  if #content_type > LONGEST_CONTENT_TYPE then return true end
   local essence, parameters = content_type:lower():match("^%s*([^;%s]*)%s*(.*)$")
   local charset = parameters:match("charset%s*=%s*\"?([^\";%s]*)")
   return essence ~= "application/json" or (charset and charset ~= "utf-8")
@@ -56,14 +68,21 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local path, method = headers:get(":path"), headers:get(":method")
   if path:sub(1, #REST) ~= REST then return end
+  local content_type = headers:get("content-type")
+  if content_type and content_type:sub(1, 16):lower() == "application/grpc" then
+    -- Envoy takes this for a call of gRPC and makes its status 200.
+    handle:streamInfo():dynamicMetadata():set(REJECTED, "status", "415")
+    return fail(handle, 415, "Content-Type must be application/json")
+  end
   local query = path:match("%?(.*)$")
   local wrong = query and bad_query(query)
   if wrong then return fail(handle, 400, wrong) end
   if path:find("^[^?]*/%+") or path:find("^[^?]*/%%2[bB]") then
     return fail(handle, 400, "an id must be an integer without a sign")
   end
+  local wrong_type = bad_content_type(content_type)
   if method == "POST" or method == "PUT" then
-    if bad_content_type(headers:get("content-type")) then
+    if wrong_type then
       return fail(handle, 415, "Content-Type must be application/json")
     end
     wrong = bad_body(handle)
@@ -72,6 +91,9 @@ function envoy_on_request(handle)
     -- The transcoder would read it, and bind its fields like the query's.
     local body = handle:body()
     if body and body:length() > 0 then
+      if wrong_type then
+        return fail(handle, 415, "Content-Type must be application/json")
+      end
       body:setBytes("")
       handle:headers():replace("content-length", "0")
     end
@@ -128,14 +150,21 @@ local KINDS = {
 -- The transcoder's refusals in words for callers: which key, what is wrong.
 local function plain(text, array)
   local function key(name) return KEYS[name] or name end
-  local name, kind = text:match("([%w_]+): invalid value .* for type (TYPE_%u+%d*)")
-  if name and KINDS[kind] then return key(name) .. ": " .. KINDS[kind] end
-  name = text:match("Starting an object on a scalar field for type ([%w_]+)")
+  local value = text:find(": invalid value ", 1, true)
+  if value then
+    local name = text:sub(math.max(1, value - LONGEST_QUOTE), value - 1):match("[%w_]+$")
+    local kind = text:sub(-LONGEST_QUOTE):match(" for type (TYPE_%u+%d*)")
+    if name and KINDS[kind] then return key(name) .. ": " .. KINDS[kind] end
+  end
+  local name = text:match("Starting an object on a scalar field for type ([%w_]+)")
   if name then return key(name) .. ": must not be an object" end
   name = text:match("oneof field '_([%w_]+)' is already set")
   if name then return key(name) .. ": is given more than once" end
-  name = text:match('Could not find field \\"(.-)\\" in the type')
-  if name then return "unknown query parameter: " .. name end
+  local field = text:find("Could not find field ", 1, true)
+  if field then
+    name = text:sub(field, field + LONGEST_QUOTE):match('\\"([%w_]+)\\"')
+    if name then return "unknown query parameter: " .. name end
+  end
   if text:find("Proto fields must have a name", 1, true) then return "a key must not be empty" end
   if text:find("is not repeating, cannot start list", 1, true) then
     return (array or "the body") .. ": must not be an array; a list is a comma-separated string"
@@ -147,7 +176,20 @@ local function send_etag(handle)
   if trailers and trailers.etag then handle:headers():add("etag", trailers.etag) end
 end
 
+-- Envoy has made an answer of gRPC of a rejection: make it one of REST again.
+local function restore(handle, status)
+  local length = handle:body(true):setBytes('{"errors":["Content-Type must be application/json"]}')
+  local headers = handle:headers()
+  headers:replace(":status", status)
+  headers:replace("content-type", "application/json")
+  headers:replace("content-length", tostring(length))
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+end
+
 function envoy_on_response(handle)
+  local rejected = handle:streamInfo():dynamicMetadata():get(REJECTED)
+  if rejected then return restore(handle, rejected.status) end
   local status = tonumber(handle:headers():get(":status"))
   if status < 400 then return send_etag(handle) end
   local body = handle:body(true)
@@ -171,4 +213,6 @@ function envoy_on_response(handle)
   headers:replace("content-type", "application/json")
   headers:replace(":status", tostring(status))
   if status == 401 then headers:replace("www-authenticate", "Bearer") end
+  -- Over a bound, or away for a moment: as RetryInfo says it to native callers.
+  if status == 429 or status == 503 then headers:replace("retry-after", "1") end
 end

