@@ -22,8 +22,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-run: .venv/run build/portal.binpb ## Run the whole system: gRPC server, Envoy, SQLite under ./data
-	@exec $(BIN)/portal up
+run: .venv/run build/portal.binpb ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
+	@PORTAL_DEVELOPMENT=true exec $(BIN)/portal up
 
 test: .venv/dev build/portal.binpb ## Run every test
 	@$(BIN)/python -m pytest

@@ -15,7 +15,7 @@ import httpx
 from postgres import free_port
 
 ROOT = Path(__file__).parent.parent
-ADMIN_KEY = "the-tests-admin-key"
+ADMIN_KEY = "the-tests-own-admin-key"
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PORTAL_")}
 ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"
 
@@ -37,14 +37,15 @@ class Stack:
     """`portal up` on free ports, with its data in a folder."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.http_port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
+        self.http_port, self.grpc_port = free_port(), free_port()
         self.folder = folder
         self.settings = {
             "PORTAL_HTTP_PORT": str(self.http_port),
             "PORTAL_GRPC_PORT": str(self.grpc_port),
-            "PORTAL_ENVOY_ADMIN_PORT": str(self.admin_port),
             "PORTAL_DATABASE_URL": f"sqlite:///{folder}/portal.db",
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
+            "PORTAL_KEY_FILE": str(folder / "admin.key"),
+            "PORTAL_DEVELOPMENT": "true",
         } | settings
         self.out = folder / "out.txt"
         self.err = folder / "err.txt"

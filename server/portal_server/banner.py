@@ -1,51 +1,88 @@
 """What `portal up` says when it is up."""
 
+import shlex
 from pathlib import Path
 
+from portal_server.first_key import FirstKey
 from portal_server.settings import Settings
 
 
-def banner(settings: Settings, key: str | None, provider_id: int) -> str:
-    """What people need to know to begin; `key` is the admin key when it was just made."""
+def banner(settings: Settings, key: FirstKey | None, provider_id: int | None) -> str:
+    """What people need to know to begin.
+
+    `key` is the admin key when it was just made; `provider_id` is that of a provider if
+    there is one.
+    """
     if settings.database.get_backend_name() == "sqlite":
         data = str(Path(settings.database.database or "").resolve())
     else:
         data = settings.database.render_as_string(hide_password=True)
-    rest = f"http://localhost:{settings.http_port}/portal-api"
-    if key:
-        intro = f"Admin key  {key}\n           shown this once: keep it"
-        shown = key
-    elif settings.admin_key:
-        intro = "Admin key  the one in PORTAL_ADMIN_KEY"
-        shown = "$PORTAL_ADMIN_KEY"
-    else:
-        intro = (
-            "Admin key  the one shown at the first start, here as $PORTAL_KEY\n"
-            "           lost it? `.venv/bin/portal keys create` makes another"
-        )
-        shown = "$PORTAL_KEY"
+    intro, shown = _key(settings, key)
+    host = settings.host
+    reach = (
+        (lambda port: f"localhost:{port}")
+        if host.is_unspecified or host.is_loopback
+        else settings.address
+    )
+    rest = f"http://{reach(settings.http_port)}/portal-api"
     return f"""
 OAuth Portal is up. Ctrl-C stops it.
 
 REST       {rest}
-gRPC       localhost:{settings.grpc_port}, and localhost:{settings.http_port} through Envoy
+gRPC       {reach(settings.grpc_port)}
 Data       {data}
 {intro}
-
+{_provider(rest, shown) if provider_id is None else ""}
 Create a client type by REST:
 
 curl --request POST \\
-  --url {rest}/oauth-providers/{provider_id}/client-types \\
+  --url {rest}/oauth-providers/{provider_id or 1}/client-types \\
   --header "Authorization: {shown}" \\
   --header 'Content-Type: application/json' \\
   --data '{_SEED_REST}'
 
 The same by gRPC:
 
-grpcurl -plaintext -H "authorization: {shown}" -d '{_seed_grpc(provider_id)}' \\
-  localhost:{settings.grpc_port} portal.oauth.v1.ClientTypeService/CreateClientType
+grpcurl -plaintext -H "authorization: {shown}" -d '{_seed_grpc(provider_id or 1)}' \\
+  {reach(settings.grpc_port)} portal.oauth.v1.ClientTypeService/CreateClientType
 """
 
+
+def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
+    """What to say of the admin key, and how a shell gets it."""
+    if key and key.text:
+        return f"Admin key  {key.text}\n           shown this once: keep it", key.text
+    if key and key.file:
+        return (
+            f"Admin key  in the file {key.file}\n           keep it safe; it is not shown again",
+            f"$(cat {shlex.quote(str(key.file))})",
+        )
+    if settings.admin_key:
+        return "Admin key  the one in PORTAL_ADMIN_KEY", "$PORTAL_ADMIN_KEY"
+    intro = (
+        "Admin key  the one made at the first start, here as $PORTAL_KEY\n"
+        "           lost it? `.venv/bin/portal keys create` makes another"
+    )
+    return intro, "$PORTAL_KEY"
+
+
+def _provider(rest: str, shown: str) -> str:
+    return f"""
+Create a provider by REST, number 1 if it is the first:
+
+curl --request POST \\
+  --url {rest}/oauth-providers \\
+  --header "Authorization: {shown}" \\
+  --header 'Content-Type: application/json' \\
+  --data '{_PROVIDER_REST}'
+"""
+
+
+_PROVIDER_REST = """{
+  "Name": "Keycloak",
+  "Type": "Keycloak",
+  "WellKnownURL": "https://keycloak.example.com/realms/example/.well-known/openid-configuration"
+}"""
 
 _SEED_REST = """{
   "Name": "Server-side application",

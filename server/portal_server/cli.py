@@ -26,7 +26,11 @@ app.add_typer(keys, name="keys")
 
 @app.command()
 def up() -> None:
-    """Run everything in the foreground: migrate, then serve gRPC, and REST through Envoy."""
+    """Run everything in the foreground: migrate, then serve REST and gRPC through Envoy.
+
+    SIGTERM and Ctrl-C finish the calls in flight and stop everything. SIGHUP (kill -HUP)
+    restarts the gRPC servers one after the other; no call fails.
+    """
     with _errors_in_one_line():
         from portal_server import commands  # noqa: PLC0415 - see above
 
@@ -35,23 +39,34 @@ def up() -> None:
 
 @app.command()
 def serve(
-    worker: Annotated[int, typer.Option(hidden=True)] = 0,
-    socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    socket: Annotated[
+        Path | None, typer.Option(help="The path of a Unix socket to make and listen on.")
+    ] = None,
+    worker: Annotated[
+        int, typer.Option(help="Which of several servers it is, from 0: it stays on a core.", min=0)
+    ] = 0,
 ) -> None:
-    """Run the gRPC server alone, on a database that is migrated."""
+    """Run a gRPC server alone, on a database that is migrated.
+
+    It listens on --socket, on the TCP port PORTAL_DIRECT_GRPC_PORT, or on both.
+    """
     with _errors_in_one_line():
         from portal_server import commands  # noqa: PLC0415
 
-        commands.serve(worker, socket)
+        commands.serve(socket, worker)
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the migration may take.", min=1)
+    ] = 3600,
+) -> None:
     """Bring the database to this version's schema."""
     with _errors_in_one_line():
         from portal_server import commands  # noqa: PLC0415
 
-        commands.migrate()
+        commands.migrate(timeout)
 
 
 @keys.command()

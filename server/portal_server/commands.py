@@ -3,15 +3,21 @@
 They raise OperatorError, PortalError and OSError, each of which is one line for people.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
 from portal_server.settings import Settings, configure_logging, load
 from portal_server.storage import schema
 from portal_server.storage.engine import open_engine
 from portal_server.storage.store import Store
+
+
+class NothingToServe(OperatorError):
+    """A server would have nowhere to listen."""
 
 
 def up() -> None:
@@ -21,23 +27,26 @@ def up() -> None:
     run(_settings())
 
 
-def serve(worker: int, socket: Path | None) -> None:
-    """Serve gRPC until a signal; as one of several servers with a socket."""
-    from portal_server.server import Worker  # noqa: PLC0415 - gRPC, which nobody else needs
+def serve(socket: Path | None, number: int) -> None:
+    """Serve gRPC until a signal, on a Unix socket, a TCP port or both."""
+    from portal_server.server import Listen  # noqa: PLC0415 - gRPC, which nobody else needs
     from portal_server.server import serve as run  # noqa: PLC0415
 
-    run(_settings(), Worker(worker, socket) if socket else None)
+    settings = _settings()
+    if socket is None and settings.direct_grpc_port is None:
+        raise NothingToServe("nothing to listen on: give --socket or set PORTAL_DIRECT_GRPC_PORT")
+    run(settings, Listen(socket, number))
 
 
-def migrate() -> None:
-    """Bring the database to this version's schema."""
-    schema.migrate(open_engine(_settings().database))
+def migrate(timeout_s: float) -> None:
+    """Bring the database to this version's schema; a statement may take so many seconds."""
+    schema.migrate(open_engine(_settings().database), timeout_s=timeout_s)
 
 
 @contextmanager
 def keyring() -> Iterator[KeyRing]:
     """The keys that are stored."""
-    engine = open_engine(load().database)
+    engine = open_engine(_load().database)
     schema.require_newest(engine)
     store = Store(engine)
     try:
@@ -47,6 +56,12 @@ def keyring() -> Iterator[KeyRing]:
 
 
 def _settings() -> Settings:
-    settings = load()
+    settings = _load()
     configure_logging(settings.log_level)
     return settings
+
+
+def _load() -> Settings:
+    # Whatever a server's command makes, such as a database or a socket, is for its user alone.
+    os.umask(0o077)
+    return load()

@@ -1,6 +1,6 @@
 """Who may call: makes, lists, revokes and checks API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from portal_server.domain import keys
@@ -56,10 +56,17 @@ class KeyRing:
         self._store.write(lambda tx: tx.add_key(key))
         return text
 
-    def create_first(self, note: str) -> str | None:
-        """Make an admin key where there is no key at all; returns its text, or None."""
+    def create_first(self, note: str, keep: Callable[[str], object] = lambda _: None) -> str | None:
+        """Make an admin key where there is no key at all; returns its text, or None.
+
+        `keep` gets the text before it is stored. Another process may be first even so.
+        """
+        if self.list():
+            return None
         key_id, text = keys.generate()
         key = Key(key_id, keys.digest(text), Role.ADMIN, note, datetime.now(UTC), None)
+
+        keep(text)
 
         def work(tx: Transaction) -> str | None:
             tx.lock_keys()

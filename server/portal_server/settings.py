@@ -1,18 +1,49 @@
 """The settings: environment variables that begin with PORTAL_, each with a default that works."""
 
+import difflib
 import logging
+import os
 import re
 import time
-from ipaddress import IPv4Address
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL
 
 from portal_server.domain.errors import OperatorError
 from portal_server.retries import DAY
 from portal_server.storage.engine import parse_url
+
+_PREFIX = "PORTAL_"
+# What the client, the command line and the examples read.
+_CLIENT_NAMES = {
+    "PORTAL_CA",
+    "PORTAL_IMPORT_KEY",
+    "PORTAL_KEY",
+    "PORTAL_TARGET",
+    "PORTAL_TLS",
+}
+_REMOVED = {"PORTAL_ENVOY_ADMIN_PORT": "Envoy's admin interface has no port any more"}
+# Kubernetes adds these to a pod beside a Service whose name is or begins with `portal`
+# (Kubernetes documentation, "Service", environment variables).
+_KUBERNETES_NAME = re.compile(
+    r"PORTAL_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+
+# A key is hashed once and tries are not counted: a shorter one could be guessed.
+MIN_KEY_LENGTH = 20
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -30,6 +61,8 @@ def _key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("must be printable ASCII without spaces, or no header can carry it")
+    if len(text) < MIN_KEY_LENGTH:
+        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
     return value
 
 
@@ -56,16 +89,19 @@ def _origins(value: object) -> object:
 class Settings(BaseSettings):
     """The settings of one start. README.md has the table for people."""
 
-    model_config = SettingsConfigDict(env_prefix="PORTAL_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
 
-    host: IPv4Address = IPv4Address("127.0.0.1")
+    host: IPvAnyAddress = IPv4Address("127.0.0.1")
     http_port: Port = 3001
     grpc_port: Port = 50051
-    envoy_admin_port: Port = 9901
+    # Without Envoy's limits: streams and connections there can use up the server's threads.
+    direct_grpc_port: int | None = Field(default=None, ge=0, le=65535)
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
         "sqlite:///./data/portal.db"
     )
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    key_file: Path = Path("./data/admin.key")
+    development: bool = False
     open_reflection: bool = True
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     workers: int | None = Field(default=None, ge=1, le=64)
@@ -76,10 +112,10 @@ class Settings(BaseSettings):
     stop_seconds: float = Field(default=15, ge=0, le=600)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @property
-    def own_host(self) -> str:
-        """Where this machine itself reaches what listens on `host`."""
-        return "127.0.0.1" if self.host.is_unspecified else str(self.host)
+    def address(self, port: int) -> str:
+        """`host` and a port as URLs and gRPC write them (RFC 3986, section 3.2.2)."""
+        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
+        return f"{host}:{port}"
 
     @property
     def database(self) -> URL:
@@ -103,16 +139,34 @@ def load() -> Settings:
     """The settings of this process's environment.
 
     Raises:
-        SettingsError: one or more cannot be used.
+        SettingsError: one or more cannot be used, or there is a name that nobody knows.
     """
+    problems = list(_unknown(os.environ))
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
-        lines = (
-            f"PORTAL_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+        problems += (
+            f"{_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         )
-        raise SettingsError("; ".join(lines)) from None
+    if problems:
+        raise SettingsError("; ".join(problems)) from None
+    return found
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """A line for each name that begins like a setting's and is none: it may be misspelled."""
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _CLIENT_NAMES
+    for name, value in environment.items():
+        if not name.startswith(_PREFIX) or name in known:
+            continue
+        if _KUBERNETES_NAME.fullmatch(name) or _KUBERNETES_PORT.fullmatch(value):
+            continue
+        if reason := _REMOVED.get(name):
+            yield f"{name}: is no setting: {reason}"
+        else:
+            [closest] = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            yield f"{name}: is no setting; the closest is {closest}"
 
 
 class _Formatter(logging.Formatter):

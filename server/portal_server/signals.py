@@ -1,0 +1,59 @@
+"""What signals tell `portal up` to do."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+# The kernel takes the terminal from us just after it has sent the signal.
+_HANGUP_SECONDS = 0.2
+
+
+class Signals:
+    """SIGTERM and SIGINT stop, a second one by force; SIGHUP restarts the servers.
+
+    SIGHUP is also what the kernel sends when the terminal goes away. Then it stops
+    everything, as it does with programs that know nothing of it, or does nothing
+    under nohup(1), which has it ignored before the start.
+    """
+
+    def __init__(self) -> None:
+        self.stop = False
+        self._hangup: float | None = None
+        self._force: Callable[[], object] = lambda: None
+        self._terminal = _has_terminal()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        self._nohup = signal.signal(signal.SIGHUP, self._on_hangup) is signal.SIG_IGN
+
+    def by_force(self, force: Callable[[], object]) -> None:
+        """Say what a second signal to stop does."""
+        self._force = force
+
+    def take_restart(self) -> bool:
+        """Whether a restart was asked for since the last time."""
+        if self._hangup is None or time.monotonic() - self._hangup < _HANGUP_SECONDS:
+            return False
+        self._hangup = None
+        if not self._terminal or _has_terminal():
+            return True
+        self._terminal = False
+        self.stop = self.stop or not self._nohup
+        return False
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop:
+            self._force()
+        self.stop = True
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._hangup = time.monotonic()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
