@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def portal(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str
     )
 
 
+def listening(port: int) -> bool:
+    """Whether somebody listens on this port of the loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def alive(process_id: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def soon(happens: Callable[[], object], seconds: float) -> bool:
+    """Wait until something is so, at most this long; returns whether it is."""
+    deadline = time.monotonic() + seconds
+    while not (so := happens()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(so)
+
+
 class Stack:
     """`portal up` on free ports, with its data in a folder."""
 
@@ -55,22 +79,29 @@ class Stack:
     def rest(self) -> str:
         return f"http://127.0.0.1:{self.http_port}/portal-api"
 
-    def start(self) -> "Stack":
-        self.out.write_text("")
-        with self.out.open("ab") as out, self.err.open("ab") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "portal_server", "up"],
-                env=ENVIRONMENT | self.settings,
-                cwd=ROOT,
-                stdout=out,
-                stderr=err,
-            )
+    def start(self, *before: str) -> "Stack":
+        """Start it and wait until it is up; `before` is a command that runs it."""
+        self.launch(*before)
+        assert self.process
         deadline = time.monotonic() + 60
         while "is up" not in self.out.read_text():
             assert self.process.poll() is None, self.err.read_text()
             assert time.monotonic() < deadline, self.err.read_text()
             time.sleep(0.05)
         return self
+
+    def launch(self, *before: str) -> "subprocess.Popen[bytes]":
+        """Start it, and do not wait."""
+        self.out.write_text("")
+        with self.out.open("ab") as out, self.err.open("ab") as err:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-m", "portal_server", "up"],
+                env=ENVIRONMENT | self.settings,
+                cwd=ROOT,
+                stdout=out,
+                stderr=err,
+            )
+        return self.process
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it as a user would; returns the exit status."""
@@ -88,6 +119,13 @@ class Stack:
             program = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")[0]
             found["envoy" if b"envoy" in program else "server"].append(number)
         return found
+
+    @property
+    def run_folder(self) -> Path:
+        """The private folder of this start."""
+        [envoy] = self.children()["envoy"]
+        words = Path(f"/proc/{envoy}/cmdline").read_text().split("\0")
+        return Path(next(word for word in words if word.endswith("/envoy.json"))).parent
 
     @contextmanager
     def locked_database(self) -> Iterator[None]:

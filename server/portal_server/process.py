@@ -86,10 +86,10 @@ def _open_files() -> tuple[int, int]:
 
 
 def _set_open_files(soft: int, hard: int) -> None:
-    infinite = resource.RLIM_INFINITY
     try:
-        limits = (infinite if part == sys.maxsize else part for part in (soft, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (*limits,))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (soft, resource.RLIM_INFINITY if hard == sys.maxsize else hard)
+        )
     except (OSError, ValueError) as error:  # ValueError: the hard limit may not be raised
         log.debug("may not raise the limit of open files: %s", error)
 

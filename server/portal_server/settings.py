@@ -158,7 +158,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
     """A line for each name that begins like a setting's and is none: it may be misspelled."""
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _CLIENT_NAMES
     for name, value in environment.items():
-        if not name.startswith(_PREFIX) or name in known:
+        if not name.startswith(_PREFIX) or name.upper() in known:
             continue
         if _KUBERNETES_NAME.fullmatch(name) or _KUBERNETES_PORT.fullmatch(value):
             continue

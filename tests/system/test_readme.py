@@ -26,7 +26,7 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     defaults = {name.upper(): field.default for name, field in Settings.model_fields.items()}
 
     assert list(table) and set(table) == set(defaults)  # noqa: PT018
-    for name in ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT", "HOST", "THREADS", "LOG_LEVEL"):
+    for name in ("HTTP_PORT", "GRPC_PORT", "HOST", "THREADS", "LOG_LEVEL"):
         assert table[name] == str(defaults[name])
 
 

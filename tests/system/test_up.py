@@ -1,11 +1,12 @@
 """`portal up` as people run it: how it starts, what it says, how it stops."""
 
+import json
 import os
-import re
-import shlex
 import signal
 import socket
+import stat
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,11 +18,10 @@ import httpx
 import pytest
 
 from postgres import Postgres, free_port
-from stack import ENVIRONMENT, ROOT, Stack, portal
+from stack import ENVIRONMENT, ROOT, Stack, alive, listening, portal, soon
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 CLIENT_TYPES = "/oauth-providers/1/client-types"
-KEY = re.compile(r"oap_\w{8}_\w{32}")
 
 
 @pytest.fixture
@@ -41,40 +41,45 @@ def running(tmp_path: Path) -> Iterator[Stack]:
     stack.stop()
 
 
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def run_as_shown(command: str) -> bytes:
+    """What the service answers to a call with curl, once a shell has read its words."""
+    listed = f'curl() {{ printf "%s\\0" "$@"; }}; {command}'
+    done = subprocess.run(["sh", "-euc", listed], stdout=subprocess.PIPE, check=True)
+    words = done.stdout.decode().split("\0")
+    url, body = words[words.index("--url") + 1], words[words.index("--data") + 1]
+    headers = dict(words[n + 1].split(": ") for n, word in enumerate(words) if word == "--header")
+    return httpx.post(url, content=body, headers=headers).raise_for_status().content
 
 
-def alive(process_id: int) -> bool:
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def test_the_first_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
+def test_a_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
     own.start()
     said = own.out.read_text()
-    [key] = set(KEY.findall(said))
-    curl = shlex.split(said[said.index("curl ") : said.index("The same by gRPC")])
-    url, body = curl[curl.index("--url") + 1], curl[curl.index("--data") + 1]
-    headers = dict(curl[n + 1].split(": ") for n, word in enumerate(curl) if word == "--header")
-    answer = httpx.post(url, content=body, headers=headers)
+    curl = said[said.index("curl ") : said.index("The same by gRPC")]
+    answer = json.loads(run_as_shown(curl))
 
     assert f"REST       http://localhost:{own.http_port}/portal-api\n" in said
-    assert f"gRPC       localhost:{own.grpc_port}, " in said
+    assert f"gRPC       localhost:{own.grpc_port}\n" in said
     assert f"Data       {own.folder}/portal.db\n" in said
-    assert headers["Authorization"] == key
-    assert answer.json()["Name"] == "Server-side application"
+    assert f"Admin key  in the file {own.folder}/admin.key\n" in said
+    assert answer["Name"] == "Server-side application"
     assert "portal.oauth.v1.ClientTypeService/CreateClientType" in said
-    assert key not in own.err.read_text()
 
 
-def test_a_second_start_keeps_the_data_and_does_not_show_the_key_again(own: Stack) -> None:
+def test_a_start_without_example_data_shows_how_to_make_a_provider_first(own: Stack) -> None:
+    own.settings["PORTAL_DEVELOPMENT"] = ""
     own.start()
-    [key] = set(KEY.findall(own.out.read_text()))
+    said = own.out.read_text()
+    _, first, second = said[: said.index("The same by gRPC")].split("curl ")
+    made = json.loads(run_as_shown(f"curl {first.partition('Create a client type')[0]}"))
+    below = json.loads(run_as_shown(f"curl {second}"))
+
+    assert (made["ID"], made["Type"]) == (1, "Keycloak")
+    assert below["Name"] == "Server-side application"
+
+
+def test_a_second_start_keeps_the_data_and_makes_no_other_key(own: Stack) -> None:
+    own.start()
+    key = (own.folder / "admin.key").read_text().strip()
     with own.client(key) as rest:
         created = rest.post(CLIENT_TYPES, json=CLIENT_TYPE).json()
     first = own.stop()
@@ -89,7 +94,8 @@ def test_a_second_start_keeps_the_data_and_does_not_show_the_key_again(own: Stac
     assert found == [created]
     assert len(providers) == 1
     assert took < 10
-    assert not KEY.search(own.out.read_text() + own.err.read_text())
+    assert (own.folder / "admin.key").read_text() == f"{key}\n"
+    assert "here as $PORTAL_KEY" in own.out.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
@@ -101,7 +107,7 @@ def test_a_signal_stops_everything(own: Stack, number: signal.Signals) -> None:
     assert status == 0
     assert {name: len(numbers) for name, numbers in children.items()} == {"envoy": 1, "server": 1}
     assert not [name for name, numbers in children.items() if any(map(alive, numbers))]
-    assert not [p for p in (own.http_port, own.grpc_port, own.admin_port) if listening(p)]
+    assert not [p for p in (own.http_port, own.grpc_port) if listening(p)]
     assert "Traceback" not in own.err.read_text()
 
 
@@ -167,9 +173,7 @@ def test_a_killed_supervisor_leaves_no_process_behind(own: Stack) -> None:
     own.start()
     children = own.children()
     own.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while any(map(alive, chain(*children.values()))) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    soon(lambda: not any(map(alive, chain(*children.values()))), 20)
 
     assert all(children.values())
     assert not [name for name, numbers in children.items() if any(map(alive, numbers))]
@@ -181,12 +185,12 @@ def refusal(stack: Stack, **settings: str) -> str:
     assert done.returncode == 1, done.stdout
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
-    assert not [p for p in (stack.http_port, stack.grpc_port, stack.admin_port) if listening(p)]
+    assert not [p for p in (stack.http_port, stack.grpc_port) if listening(p)]
     return done.stderr
 
 
 @pytest.mark.parametrize(
-    "name", ["PORTAL_HTTP_PORT", "PORTAL_GRPC_PORT", "PORTAL_ENVOY_ADMIN_PORT"]
+    "name", ["PORTAL_HTTP_PORT", "PORTAL_GRPC_PORT", "PORTAL_DIRECT_GRPC_PORT"]
 )
 def test_a_taken_port_is_one_clear_line(own: Stack, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -207,6 +211,8 @@ def test_a_taken_port_is_one_clear_line(own: Stack, name: str) -> None:
         pytest.param({"PORTAL_LOG_LEVEL": "LOUD"}, "PORTAL_LOG_LEVEL: ", id="no level"),
         pytest.param({"PORTAL_DATABASE_URL": "mysql://x"}, "PORTAL_DATABASE_URL: ", id="no db"),
         pytest.param({"PORTAL_ADMIN_KEY": "a b"}, "PORTAL_ADMIN_KEY: ", id="no key"),
+        pytest.param({"PORTAL_ADMIN_KEY": "a" * 19}, "PORTAL_ADMIN_KEY: ", id="a short key"),
+        pytest.param({"PORTAL_DATABSE_URL": ""}, "PORTAL_DATABSE_URL: ", id="no such name"),
     ],
 )
 def test_a_bad_setting_is_one_clear_line(own: Stack, settings: dict[str, str], text: str) -> None:
@@ -256,26 +262,51 @@ def test_a_folder_without_a_project_is_one_clear_line(own: Stack, tmp_path: Path
 
 
 def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
-    done = portal("serve", **own.settings)
+    done = portal("serve", **own.settings, PORTAL_DIRECT_GRPC_PORT="0")
 
     assert done.returncode == 1
     assert done.stderr == "portal: the database has no schema, not 0002: run `portal migrate`\n"
 
 
+def test_a_server_by_itself_needs_something_to_listen_on(own: Stack) -> None:
+    portal("migrate", **own.settings)
+    done = portal("serve", **own.settings)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "portal: nothing to listen on: give --socket or set PORTAL_DIRECT_GRPC_PORT\n"
+    )
+
+
+def test_the_help_of_serve_shows_its_socket(own: Stack) -> None:
+    assert "--socket" in portal("serve", "--help", **own.settings, COLUMNS="200").stdout
+
+
+@pytest.mark.parametrize("name", ["up", "serve", "migrate", "keys list"])
+def test_every_command_with_settings_refuses_a_misspelled_one(own: Stack, name: str) -> None:
+    done = portal(*name.split(), **own.settings, PORTAL_HTTP_PROT="")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "portal: PORTAL_HTTP_PROT: is no setting; the closest is PORTAL_HTTP_PORT\n"
+    )
+
+
 def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None:
     portal("migrate", **own.settings)
+    port = free_port()
+    socket_path = own.folder / "own.sock"
     process = subprocess.Popen(
-        [ENVIRONMENT["PATH"].split(":")[0] + "/python", "-m", "portal_server", "serve"],
-        env=ENVIRONMENT | own.settings,
+        [sys.executable, "-m", "portal_server", "serve", "--socket", socket_path],
+        env=ENVIRONMENT | own.settings | {"PORTAL_DIRECT_GRPC_PORT": str(port)},
         cwd=ROOT,
     )
-    deadline = time.monotonic() + 20
-    while not listening(own.grpc_port) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    up = listening(own.grpc_port)
+    up = soon(lambda: listening(port), 20)
+    mode = stat.filemode(socket_path.stat().st_mode)
     os.kill(process.pid, signal.SIGTERM)
 
     assert up
+    assert mode == "srwx------"
     assert process.wait(20) == 0
 
 

@@ -1,7 +1,8 @@
 """The settings of one start."""
 
 import os
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from portal_server import settings
 from portal_server.settings import SettingsError, load
 from portal_server.storage.engine import parse_url
 
-SECRET = "s3cret-w0rd"  # noqa: S105
+SECRET = "s3cret-w0rd-of-many"  # noqa: S105
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +27,10 @@ def test_everything_has_a_default() -> None:
         "host": IPv4Address("127.0.0.1"),
         "http_port": 3001,
         "grpc_port": 50051,
-        "envoy_admin_port": 9901,
+        "direct_grpc_port": None,
         "admin_key": None,
+        "key_file": Path("data/admin.key"),
+        "development": False,
         "cors_origins": (),
         "one_core": True,
         "open_reflection": True,
@@ -58,7 +61,11 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("HTTP_PORT", "65535", 65535),
         ("GRPC_PORT", "1", 1),
         ("GRPC_PORT", "65535", 65535),
-        ("ENVOY_ADMIN_PORT", "65535", 65535),
+        ("HOST", "::1", IPv6Address("::1")),
+        ("DIRECT_GRPC_PORT", "0", 0),
+        ("DIRECT_GRPC_PORT", "65535", 65535),
+        ("DEVELOPMENT", "true", True),
+        ("KEY_FILE", "/run/portal/key", Path("/run/portal/key")),
         ("OPEN_REFLECTION", "false", False),
         ("OPEN_REFLECTION", "0", False),
         ("THREADS", "1", 1),
@@ -67,7 +74,7 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("STOP_SECONDS", "0.5", 0.5),
         ("STOP_SECONDS", "600", 600),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
-        ("ADMIN_KEY", "!~aZ9", "!~aZ9"),
+        ("ADMIN_KEY", "!~aZ9-!~aZ9-!~aZ9-!~", "!~aZ9-!~aZ9-!~aZ9-!~"),
         ("DATABASE_URL", "sqlite:////var/lib/portal.db", "sqlite:////var/lib/portal.db"),
     ],
 )
@@ -85,9 +92,11 @@ def test_a_variable_sets_its_setting(
     [
         ("HOST", "porcupine"),
         ("HOST", "192.0.2.7779"),
-        ("HOST", "::1"),
+        ("HOST", "::g"),
         *((f"{port}_PORT", text) for port in ("HTTP", "GRPC") for text in ("0", "65536", "-7779")),
-        ("ENVOY_ADMIN_PORT", "porcupine"),
+        ("DIRECT_GRPC_PORT", "65536"),
+        ("DIRECT_GRPC_PORT", "porcupine"),
+        ("DEVELOPMENT", "porcupine"),
         ("HTTP_PORT", "30.01"),
         ("GRPC_PORT", "7779x"),
         ("OPEN_REFLECTION", "perhaps"),
@@ -105,6 +114,7 @@ def test_a_variable_sets_its_setting(
         ("ADMIN_KEY", f"{SECRET}\x7f"),
         ("ADMIN_KEY", f"{SECRET}ü"),
         ("ADMIN_KEY", " "),
+        ("ADMIN_KEY", SECRET),
         ("DATABASE_URL", SECRET),
         ("DATABASE_URL", f"mysql://u:{SECRET}@h/d"),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@h:port/d"),
@@ -135,36 +145,78 @@ def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert named == ["PORTAL_HTTP_PORT", "PORTAL_DATABASE_URL", "PORTAL_LOG_LEVEL"]
 
 
-def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "closest"),
+    [
+        ("PORTAL_DATABSE_URL", "PORTAL_DATABASE_URL"),
+        ("PORTAL_ADMINKEY", "PORTAL_ADMIN_KEY"),
+        ("PORTAL_TARGETT", "PORTAL_TARGET"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", SECRET])
+def test_a_name_that_is_none_is_refused_with_the_closest_one_that_is(
+    name: str, closest: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refusal:
+        load()
+
+    assert str(refusal.value) == f"{name}: is no setting; the closest is {closest}"
+
+
+def test_a_setting_of_the_version_before_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORTAL_ENVOY_ADMIN_PORT", "9901")
+    with pytest.raises(SettingsError, match="Envoy's admin interface has no port any more"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("PORTAL_KEY", "x", id="the client's key"),
+        pytest.param("PORTAL_TARGET", "x", id="the client's target"),
+        pytest.param("PORTAL_TLS", "true", id="the command line's TLS"),
+        pytest.param("PORTAL_CA", "x", id="the command line's authorities"),
+        pytest.param("PORTAL_IMPORT_KEY", "x", id="the command line's import"),
+        pytest.param("HTTP_PORT", "x", id="another name"),
+        pytest.param("MY_PORTAL_X", "x", id="the prefix within"),
+        pytest.param("PORTAL_SERVICE_HOST", "10.0.0.1", id="a Service of Kubernetes"),
+        pytest.param("PORTAL_SERVICE_PORT_REST", "3001", id="a named port of it"),
+        pytest.param("PORTAL_PORT", "tcp://10.0.0.1:3001", id="its address"),
+        pytest.param("PORTAL_PORT_3001_TCP_ADDR", "10.0.0.1", id="a part of its address"),
+        pytest.param("PORTAL_DB_SERVICE_PORT", "5432", id="another Service"),
+    ],
+)
+def test_other_variables_are_left_alone(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     default = load()
-    monkeypatch.setenv("PORTAL_NO_SUCH_SETTING", "x")
-    monkeypatch.setenv("HTTP_PORT", "x")
+    monkeypatch.setenv(name, value)
 
     assert load() == default
 
 
 def test_no_password_and_no_key_is_ever_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL_DATABASE_URL", f"postgresql://user:{SECRET}@db.test/portal")
-    monkeypatch.setenv("PORTAL_ADMIN_KEY", SECRET)
+    monkeypatch.setenv("PORTAL_ADMIN_KEY", f"{SECRET}-{SECRET}")
     found = load()
     printed = f"{found} {found!r} {found.model_dump()} {found.model_dump_json()} {found.database}"
 
     assert SECRET not in printed
     assert "db.test" in printed
-    assert found.admin_key_text == SECRET
+    assert found.admin_key_text == f"{SECRET}-{SECRET}"
     assert found.database.password == SECRET
 
 
-@pytest.mark.parametrize(
-    ("host", "own_host"),
-    [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("192.0.2.7", "192.0.2.7")],  # noqa: S104
-)
-def test_this_machine_reaches_a_host_that_is_any_by_the_loopback(
-    host: str, own_host: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("host", "address"), [("192.0.2.7", "192.0.2.7:80"), ("::1", "[::1]:80")])
+def test_an_address_is_written_as_in_a_url(
+    host: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTAL_HOST", host)
 
-    assert load().own_host == own_host
+    assert load().address(80) == address
 
 
 def test_settings_do_not_change_after_the_start() -> None:
