@@ -1,0 +1,146 @@
+"""Nobody else on the machine reads what the portal keeps."""
+
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack, portal, soon
+
+
+def mode(path: Path) -> str:
+    return stat.filemode(path.stat().st_mode)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own in a folder that others may read, not started."""
+    tmp_path.chmod(0o755)
+    stack = Stack(tmp_path)
+    yield stack
+    if stack.process:
+        stack.stop()
+
+
+def test_what_a_start_makes_is_for_its_user_alone(own: Stack) -> None:
+    own.start("sh", "-c", 'umask 022; exec "$@"', "sh")
+    with own.client() as rest:
+        rest.post("/oauth-providers/1/client-types", json={})
+        folder = own.run_folder
+        modes = {path.name: mode(path) for path in folder.iterdir()}
+        data = {path.name: mode(path) for path in own.folder.glob("portal.db*")}
+
+    assert mode(folder) == "drwx------"
+    assert modes == {
+        "envoy.json": "-rw-------",
+        "endpoints.json": "-rw-------",
+        "admin.sock": "srw-------",
+        "0-1.sock": "srwx------",
+    }
+    assert data == dict.fromkeys(("portal.db", "portal.db-wal", "portal.db-shm"), "-rw-------")
+    assert own.stop() == 0
+    assert not folder.exists()
+
+
+def test_envoy_knows_no_setting(own: Stack) -> None:
+    own.start()
+    [envoy] = own.children()["envoy"]
+    environment = Path(f"/proc/{envoy}/environ").read_text()
+    command = Path(f"/proc/{envoy}/cmdline").read_text()
+
+    assert "PORTAL_" not in environment
+    assert ADMIN_KEY not in environment + command
+    assert str(own.http_port) not in command
+
+
+def test_the_first_key_goes_to_a_private_file_and_nowhere_else(own: Stack) -> None:
+    own.settings["PORTAL_ADMIN_KEY"] = ""
+    own.start()
+    file = own.folder / "admin.key"
+    key = file.read_text().strip()
+    with own.client(key) as rest:
+        status = rest.get("/oauth-providers").status_code
+
+    assert status == 200
+    assert mode(file) == "-rw-------"
+    assert str(file) in own.out.read_text()
+    assert key not in own.out.read_text() + own.err.read_text()
+
+
+@pytest.mark.parametrize("name", ["there", "file/admin.key"])
+def test_no_key_is_made_when_its_file_cannot_be_written(own: Stack, name: str) -> None:
+    file = own.folder / name
+    (own.folder / "there").write_text("precious")
+    (own.folder / "file").write_text("")
+    settings = own.settings | {"PORTAL_ADMIN_KEY": "", "PORTAL_KEY_FILE": str(file)}
+    done = portal("up", **settings)
+    listed = portal("keys", "list", **settings)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"portal: the first key cannot be written to {file}: ")
+    assert listed.stdout.count("\n") == 1
+    assert (own.folder / "there").read_text() == "precious"
+
+
+def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
+    own: Stack,
+) -> None:
+    own.settings["PORTAL_ADMIN_KEY"] = ""
+    process, terminal = _at_a_terminal(own)
+    said = b""
+    while b"CreateClientType" not in said:
+        said += os.read(terminal, 4096)
+    own.process = process
+    children = own.children()
+    os.close(terminal)
+    ended = process.wait(20)
+
+    assert b"Admin key  oap_" in said
+    assert not (own.folder / "admin.key").exists()
+    assert ended == 0
+    assert children["envoy"]
+    assert children["server"]
+
+
+def test_a_hangup_at_a_terminal_that_is_still_there_is_a_restart(own: Stack) -> None:
+    process, terminal = _at_a_terminal(own)
+    said = b""
+    while b"CreateClientType" not in said:
+        said += os.read(terminal, 4096)
+    own.process = process
+    [before] = own.children()["server"]
+    process.send_signal(signal.SIGHUP)
+    replaced = soon(
+        lambda: len(own.children()["server"]) == 1 and before not in own.children()["server"], 30
+    )
+    process.terminate()
+    ended = process.wait(20)
+    os.close(terminal)
+
+    assert replaced
+    assert ended == 0
+
+
+def _at_a_terminal(own: Stack) -> tuple["subprocess.Popen[bytes]", int]:
+    """`portal up` at a terminal of its own, and the other end of it."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portal_server", "up"],
+        env=ENVIRONMENT | own.settings,
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+    )
+    os.close(theirs)
+    return process, ours

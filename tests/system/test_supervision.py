@@ -1,0 +1,154 @@
+"""What `portal up` does when a server or Envoy ends, hangs or cannot start."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from faults import break_servers
+from stack import ENVIRONMENT, ROOT, Stack, alive, soon
+
+CLIENT_TYPES = "/oauth-providers/1/client-types"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Stack]:
+    """Two servers, not started."""
+    own = Stack(tmp_path, PORTAL_WORKERS="2")
+    yield own
+    if own.process:
+        own.stop()
+
+
+def servers(own: Stack) -> set[int]:
+    return set(own.children()["server"])
+
+
+def status(own: Stack) -> int | str:
+    with own.client() as rest:
+        try:
+            return rest.get(CLIENT_TYPES).status_code
+        except httpx.HTTPError as error:
+            return repr(error)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["one of two", "all"])
+def test_a_server_that_is_stopped_is_replaced_within_30_seconds(pair: Stack, number: int) -> None:
+    pair.start()
+    before = servers(pair)
+    stopped = sorted(before)[:number]
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    replaced = soon(
+        lambda: not any(map(alive, stopped)) and len(servers(pair)) == 2,
+        30,
+    )
+
+    assert replaced
+    assert soon(lambda: status(pair) == 200, 10)
+    assert servers(pair) & before == before - set(stopped)
+    assert pair.err.read_text().count("has not responded for 10 s and is killed") == number
+
+
+def test_a_server_that_is_away_for_some_seconds_stays(pair: Stack) -> None:
+    pair.start()
+    before = servers(pair)
+    for process in before:
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(6)
+    for process in before:
+        os.kill(process, signal.SIGCONT)
+    time.sleep(10)
+
+    assert servers(pair) == before
+    assert status(pair) == 200
+
+
+def test_a_server_that_cannot_start_is_retried_later_and_later_and_the_others_serve(
+    pair: Stack,
+) -> None:
+    pair.start()
+    dies, stays = sorted(servers(pair))
+    with closing(sqlite3.connect(pair.folder / "portal.db")) as database:
+        database.execute("ALTER TABLE alembic_version RENAME TO away")
+        os.kill(dies, signal.SIGKILL)
+        tried = soon(lambda: "again in 4 s" in pair.err.read_text(), 30)
+        served = {status(pair) for _ in range(30)}
+        database.execute("ALTER TABLE away RENAME TO alembic_version")
+    log = pair.err.read_text()
+
+    assert tried
+    assert served == {200}
+    assert re.findall(r"it is started again in (\S+) s", log)[-4:] == ["0.5", "1", "2", "4"]
+    assert soon(lambda: len(servers(pair)) == 2, 20)
+    assert stays in servers(pair)
+
+
+def test_a_start_goes_on_without_a_server_that_cannot_start(pair: Stack) -> None:
+    pair.settings |= break_servers(pair.folder, 0)
+    pair.start()
+    served = {status(pair) for _ in range(20)}
+
+    assert served == {200}
+    assert "gRPC server 1 ended with status 3; it is started again in 0.5 s" in pair.err.read_text()
+    assert pair.stop() == 0
+
+
+def test_a_start_of_which_no_server_can_start_ends_with_a_clear_line(pair: Stack) -> None:
+    pair.settings |= break_servers(pair.folder, 0, 1)
+    ended = pair.launch().wait(30)
+    *_, last = pair.err.read_text().splitlines()
+
+    assert ended == 1
+    assert re.fullmatch(
+        r"portal: no gRPC server can start: gRPC server [12] ended with status 3", last
+    )
+    assert pair.out.read_text() == ""
+
+
+def test_an_envoy_that_has_ended_is_started_again(pair: Stack) -> None:
+    pair.start()
+    before = servers(pair)
+    [envoy] = pair.children()["envoy"]
+    os.kill(envoy, signal.SIGKILL)
+
+    assert soon(lambda: status(pair) == 200, 10)
+    assert servers(pair) == before
+
+
+def test_an_envoy_that_is_stopped_is_replaced(pair: Stack) -> None:
+    pair.start()
+    [envoy] = pair.children()["envoy"]
+    os.kill(envoy, signal.SIGSTOP)
+
+    assert soon(lambda: not alive(envoy), 25)
+    assert soon(lambda: status(pair) == 200, 10)
+    assert "Envoy has not answered for 10 s and is killed" in pair.err.read_text()
+
+
+def test_an_envoy_that_keeps_ending_ends_all_with_a_clear_line(pair: Stack) -> None:
+    # Without the files beside it that it names.
+    shutil.copy(ROOT / "envoy.yaml", pair.folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "portal_server", "up"],
+        env=ENVIRONMENT | pair.settings,
+        cwd=pair.folder,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("portal: Envoy ended with status 1\n")
+    assert done.stdout == ""
