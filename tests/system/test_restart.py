@@ -1,0 +1,176 @@
+"""SIGHUP restarts the servers one after the other, and no caller notices."""
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Self
+
+import httpx
+import pytest
+
+from portal_client import GRANT_TYPE_PKCE, RESPONSE_TYPE_CODE, ClientType, Portal
+from postgres import Postgres
+from stack import ADMIN_KEY, Stack, alive, soon
+
+CLIENT_TYPES = "/oauth-providers/1/client-types"
+RESTARTS = 10
+CALLERS = 16
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Stack]:
+    """Two started servers."""
+    own = Stack(tmp_path, PORTAL_WORKERS="2").start()
+    yield own
+    own.stop()
+
+
+def servers(own: Stack) -> set[int]:
+    return set(own.children()["server"])
+
+
+def done(own: Stack) -> int:
+    return own.err.read_text().count("restart: done")
+
+
+def hang_up(own: Stack) -> None:
+    assert own.process
+    own.process.send_signal(signal.SIGHUP)
+
+
+class Callers:
+    """Programs that write and read until told to stop."""
+
+    def __init__(self, own: Stack) -> None:
+        self._own = own
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(CALLERS)
+        self.calls = 0
+        self.written: list[int] = []
+        self.errors: list[str] = []
+
+    def __enter__(self) -> Self:
+        for number in range(CALLERS):
+            self._pool.submit(self._rest if number % 2 else self._grpc)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+
+    def _rest(self) -> None:
+        body = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+        with self._own.client() as rest:
+            while not self._stop.is_set():
+                try:
+                    made = rest.post(CLIENT_TYPES, json=body).raise_for_status().json()["ID"]
+                    self.written.append(made)
+                    rest.get(f"{CLIENT_TYPES}/{made}").raise_for_status()
+                except httpx.HTTPError as error:
+                    self.errors.append(repr(error))
+                self.calls += 2
+
+    def _grpc(self) -> None:
+        body = ClientType(
+            name="x", response_types=[RESPONSE_TYPE_CODE], grant_types=[GRANT_TYPE_PKCE]
+        )
+        with Portal(f"localhost:{self._own.grpc_port}", key=ADMIN_KEY) as portal:
+            while not self._stop.is_set():
+                try:
+                    made = portal.create_client_type(1, body).id
+                    self.written.append(made)
+                    portal.get_client_type(1, made)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must not be
+                    self.errors.append(repr(error))
+                self.calls += 2
+
+
+def stored(own: Stack) -> set[int]:
+    with Portal(f"localhost:{own.grpc_port}", key=ADMIN_KEY, timeout=60) as portal:
+        return {found.id for found in portal.list_client_types(1, page_size=1000)}
+
+
+@pytest.mark.timeout(600)
+def test_ten_restarts_under_load_fail_no_call_and_lose_no_write(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    own = Stack(tmp_path, PORTAL_DATABASE_URL=postgres.url()).start()
+    first = servers(own)
+    try:
+        with Callers(own) as callers:
+            for number in range(RESTARTS):
+                before = servers(own)
+                hang_up(own)
+                assert soon(lambda: done(own) == number + 1, 60), own.err.read_text()[-2000:]  # noqa: B023
+                assert len(servers(own)) == 2
+                assert not servers(own) & before
+        found = stored(own)
+    finally:
+        status = own.stop()
+
+    assert len(first) == 2
+    assert callers.errors == []
+    assert callers.calls > RESTARTS * CALLERS
+    assert len(set(callers.written)) == len(callers.written)
+    assert set(callers.written) - found == set()
+    assert status == 0
+
+
+def test_hangups_during_a_restart_are_one_more_restart(pair: Stack) -> None:
+    hang_up(pair)
+    assert soon(lambda: "restart: begun" in pair.err.read_text(), 10)
+    for _ in range(5):
+        time.sleep(0.3)
+        hang_up(pair)
+    assert soon(lambda: done(pair) == 2, 60)
+    time.sleep(3)
+
+    assert pair.err.read_text().count("restart: begun") == 2
+
+
+def test_when_a_new_server_cannot_start_the_old_one_goes_on(pair: Stack) -> None:
+    before = servers(pair)
+    with closing(sqlite3.connect(pair.folder / "portal.db")) as database:
+        database.execute("ALTER TABLE alembic_version RENAME TO away")
+        hang_up(pair)
+        tried = soon(lambda: done(pair) == 1, 60)
+        database.execute("ALTER TABLE away RENAME TO alembic_version")
+    log = pair.err.read_text()
+
+    assert tried
+    assert servers(pair) == before
+    for number in (1, 2):
+        assert f"the new gRPC server {number} ended with status 1; the old one goes on" in log
+    with pair.client() as rest:
+        assert {rest.get(CLIENT_TYPES).status_code for _ in range(20)} == {200}
+
+
+def test_a_server_that_dies_while_its_successor_starts_is_succeeded(pair: Stack) -> None:
+    before = servers(pair)
+    hang_up(pair)
+    assert soon(lambda: len(servers(pair)) == 3, 20)
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+
+    assert soon(lambda: done(pair) == 1 and len(servers(pair)) == 2, 60)
+    assert not servers(pair) & before
+    with pair.client() as rest:
+        assert soon(lambda: rest.get(CLIENT_TYPES).status_code == 200, 10)
+
+
+def test_a_stop_during_a_restart_leaves_nothing_behind(pair: Stack) -> None:
+    hang_up(pair)
+    assert soon(lambda: len(servers(pair)) == 3, 20)
+    children = [number for numbers in pair.children().values() for number in numbers]
+    status = pair.stop()
+
+    assert status == 0
+    assert len(children) == 4
+    assert not [number for number in children if alive(number)]
+    assert "Traceback" not in pair.err.read_text()
