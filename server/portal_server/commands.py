@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
 from portal_server.settings import Settings, configure_logging, load
 from portal_server.storage import schema
 from portal_server.storage.engine import open_engine
 from portal_server.storage.store import Store
-
-
-class NothingToServe(OperatorError):
-    """A server would have nowhere to listen."""
 
 
 def up() -> None:
@@ -32,10 +27,7 @@ def serve(socket: Path | None, number: int) -> None:
     from portal_server.server import Listen  # noqa: PLC0415 - gRPC, which nobody else needs
     from portal_server.server import serve as run  # noqa: PLC0415
 
-    settings = _settings()
-    if socket is None and settings.direct_grpc_port is None:
-        raise NothingToServe("nothing to listen on: give --socket or set PORTAL_DIRECT_GRPC_PORT")
-    run(settings, Listen(socket, number))
+    run(_settings(), Listen(socket, number))
 
 
 def migrate(timeout_s: float) -> None:

@@ -84,7 +84,8 @@ def up(settings: Settings) -> None:
             partial(edge.set_endpoints, folder),
             settings.stop_seconds,
         )
-        envoy = Edge(command, edge.ENVIRONMENT, _cores_of_envoy(settings), edge.REJECTIONS)
+        rejections = getattr(edge, "REJECTIONS", {})
+        envoy = Edge(command, edge.ENVIRONMENT, _cores_of_envoy(settings), rejections)
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
         supervisor.run(lambda: print(banner(settings, key, provider_id), flush=True))
 
