@@ -227,7 +227,7 @@ def create_many(catalog: PlainCatalog, draft: ProviderDraft) -> None:
         catalog.create_provider(draft)
 
 
-def test_a_disk_that_is_full_is_exhausted_and_leaves_what_was_there(
+def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
@@ -239,14 +239,14 @@ def test_a_disk_that_is_full_is_exhausted_and_leaves_what_was_there(
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
-    with pytest.raises(Exhausted) as refusal:
+    with pytest.raises(Unavailable) as refusal:
         create_many(catalog, big)
     kept = catalog.get_provider(before.id)
     engine.dispose()
 
-    assert_says(refusal.value, "STORAGE_EXHAUSTED")
+    assert_says(refusal.value, "STORAGE_FULL")
     assert kept == before
-    assert "storage: Exhausted: " in caplog.text
+    assert "storage: Unavailable: " in caplog.text
     assert SECRET not in caplog.text
 
 

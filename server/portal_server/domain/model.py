@@ -13,6 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 
+# Ids are 32 bits in the messages of both surfaces and in PostgreSQL's columns.
+MAX_ID = 2**31 - 1
+
 
 def _etag(uid: str, update_time: datetime) -> str:
     # Each write of a resource has a later time than the one before.

@@ -8,21 +8,34 @@ and none is left open when the pool gets a connection back.
 """
 
 import errno
+import logging
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+log = logging.getLogger(__name__)
 
 POOL_SIZE = 16
 POOL_TIMEOUT_S = 2.0
 LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
 CONNECT_TIMEOUT_S = 3
+# A PostgreSQL whose machine is gone acknowledges nothing: the system then ends the connection.
+TCP_TIMEOUT_S = 10
+
+NOTICES = "notices"
+"""Where a connection's `info` has the SQLSTATEs of PostgreSQL's notices."""
+
+# Group and others.
+_NOT_OURS = 0o077
 
 
 def parse_url(text: str) -> URL:
@@ -52,14 +65,16 @@ def parse_url(text: str) -> URL:
 def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
     """An engine for this database, with at most so many connections.
 
-    Makes the folder of a SQLite file, readable to us alone.
+    Makes the folder and the file of SQLite, readable to us alone. A file that is
+    there and that others can read becomes so, too: it holds secrets.
 
     Raises:
-        OSError: the folder cannot be made, or we may not write there.
+        OSError: the folder cannot be made, we may not write there, or others can
+            read a file that is not ours.
     """
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, connections)
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -70,10 +85,16 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
         hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": TCP_TIMEOUT_S * 1000,
+            "keepalives_idle": TCP_TIMEOUT_S,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s"
             f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC",
         },
     )
+    event.listen(engine, "connect", _note_notices)
+    return engine
 
 
 def for_migrating(engine: Engine) -> Engine:
@@ -89,6 +110,7 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
     for path in (file.parent, file):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "is not writable", str(path))
+    _keep_private(file)
     engine = create_engine(
         url,
         pool_size=connections,
@@ -100,6 +122,33 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
     )
     event.listen(engine, "connect", _prepare)
     return engine
+
+
+def _keep_private(file: Path) -> None:
+    """Let nobody but its owner read the database, whatever the folder and the umask."""
+    # SQLite gives what it makes beside the file the file's own mode.
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    for path in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if not found.st_mode & _NOT_OURS:
+            continue
+        if os.geteuid() not in (0, found.st_uid):
+            text = (
+                "can be read by others and is not ours: its owner must make it private, mode 0600"
+            )
+            raise PermissionError(errno.EACCES, text, str(path))
+        path.chmod(0o600)
+        log.warning("%s could be read by others: its mode is 0600 now", path)
+
+
+def _note_notices(connection: psycopg.Connection[Any], record: Any) -> None:
+    notices: list[str | None] = []
+    record.info[NOTICES] = notices
+    connection.add_notice_handler(lambda notice: notices.append(notice.sqlstate))
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:

@@ -6,8 +6,9 @@ SQLite's name of the error, decides. The driver's own words stay in the log.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 from sqlalchemy import exc
@@ -17,31 +18,48 @@ from portal_server.domain.errors import (
     DeadlineExceeded,
     Exhausted,
     PortalError,
+    Precondition,
     Unavailable,
 )
+from portal_server.domain.model import MAX_ID
 
 log = logging.getLogger(__name__)
 
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What callers are told."""
+
+    kind: Callable[[str, str], PortalError]
+    reason: str
+    text: str
+
+
+_LOST = _Failure(Aborted, "CONCURRENT_CHANGE", "another call changed the same data; try again")
+_SLOW = _Failure(DeadlineExceeded, "STORAGE_TIMEOUT", "the storage did not answer in time")
+_BUSY = _Failure(
+    Exhausted, "STORAGE_EXHAUSTED", "the storage has no free connection or memory; try again"
+)
+_FULL = _Failure(Unavailable, "STORAGE_FULL", "the storage is full: nothing was stored")
+_AWAY = _Failure(Unavailable, "STORAGE_UNAVAILABLE", "the storage is not available; try again")
+_NO_IDS = _Failure(Precondition, "IDS_EXHAUSTED", f"no more can be created: ids end at {MAX_ID}")
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_BY_SQLSTATE: dict[str, type[PortalError]] = {
-    "40001": Aborted,  # serialization_failure
-    "40P01": Aborted,  # deadlock_detected
-    "55P03": DeadlineExceeded,  # lock_not_available: lock_timeout has passed
-    "57014": DeadlineExceeded,  # query_canceled: statement_timeout has passed
-    "53100": Exhausted,  # disk_full
-    "53200": Exhausted,  # out_of_memory
+_BY_SQLSTATE = {
+    "2200H": _NO_IDS,  # sequence_generator_limit_exceeded
+    "40001": _LOST,  # serialization_failure
+    "40P01": _LOST,  # deadlock_detected
+    "55P03": _SLOW,  # lock_not_available: lock_timeout has passed
+    "57014": _SLOW,  # query_canceled: statement_timeout has passed
+    "53100": _FULL,  # disk_full
+    "53200": _BUSY,  # out_of_memory
 }
 # https://www.sqlite.org/rescode.html
-_BY_SQLITE_NAME: dict[str, type[PortalError]] = {
-    "SQLITE_BUSY": DeadlineExceeded,  # another process has held the lock all the time
-    "SQLITE_LOCKED": DeadlineExceeded,
-    "SQLITE_FULL": Exhausted,
-}
-_TEXTS: dict[type[PortalError], tuple[str, str]] = {
-    Aborted: ("CONCURRENT_CHANGE", "another call changed the same data; try again"),
-    DeadlineExceeded: ("STORAGE_TIMEOUT", "the storage did not answer in time"),
-    Exhausted: ("STORAGE_EXHAUSTED", "the storage is full or has no free connection"),
-    Unavailable: ("STORAGE_UNAVAILABLE", "the storage is not available; try again"),
+_BY_SQLITE_NAME = {
+    "SQLITE_BUSY": _SLOW,  # another process has held the lock all the time
+    "SQLITE_LOCKED": _SLOW,
+    "SQLITE_INTERRUPT": _SLOW,
+    "SQLITE_FULL": _FULL,
 }
 # What is wrong with the database; a driver's other errors are our bugs.
 _STORAGE = (
@@ -67,21 +85,56 @@ def translated() -> Iterator[None]:
     try:
         yield
     except exc.TimeoutError as error:  # no connection of the pool came free
-        raise _logged(Exhausted, str(error)) from None
+        raise _logged(_BUSY, str(error)) from None
     except exc.DBAPIError as error:  # SQLAlchemy's wrapping, when it connects or migrates
         raise _translation(error.orig) from None
     except (sqlite3.Error, psycopg.Error) as error:
         raise _translation(error) from None
 
 
+def no_ids() -> PortalError:
+    """What a create is refused with when there is no id for it."""
+    return _NO_IDS.kind(_NO_IDS.reason, _NO_IDS.text)
+
+
+def unconfirmed() -> PortalError:
+    """What a write ends with that was not confirmed in time."""
+    return Unavailable(
+        "OUTCOME_UNKNOWN",
+        "the write was not confirmed in time: outcome unknown;"
+        " send it again with the same request id",
+    )
+
+
+def stalled() -> PortalError:
+    """What a write is refused with while others are not confirmed."""
+    return Unavailable(
+        "WRITES_STALLED",
+        "writes before this one are not confirmed, their outcome unknown;"
+        " nothing of this one was stored: send it again later",
+    )
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether SQLite has waited for its lock in vain."""
+    return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
+
+
+def leaves_open(error: BaseException) -> bool:
+    """Whether a COMMIT that fails so may have been done all the same."""
+    return _failure(error) in (_AWAY, _SLOW)
+
+
 def _translation(error: BaseException | None) -> Exception:
-    words = _words(error)
-    kind = _kind(error)
-    return StorageBug(words) if kind is None else _logged(kind, words)
+    failure = _failure(error)
+    return StorageBug(words(error)) if failure is None else _logged(failure, words(error))
 
 
-def _kind(error: BaseException | None) -> type[PortalError] | None:
+def _failure(error: BaseException | None) -> _Failure | None:
     name = getattr(error, "sqlite_errorname", None)
+    state = getattr(error, "sqlstate", None)
+    if state in _BY_SQLSTATE:
+        return _BY_SQLSTATE[state]
     if name == "SQLITE_ERROR":  # a statement that does not fit the schema
         return None
     # A damaged file has the base class.
@@ -89,16 +142,19 @@ def _kind(error: BaseException | None) -> type[PortalError] | None:
         return None
     if name is not None:
         # Extended codes go on from their primary one: SQLITE_BUSY_SNAPSHOT.
-        return _BY_SQLITE_NAME.get("_".join(name.split("_")[:2]), Unavailable)
-    return _BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "", Unavailable)
+        return _BY_SQLITE_NAME.get("_".join(name.split("_")[:2]), _AWAY)
+    return _AWAY
 
 
-def _words(error: BaseException | None) -> str:
+def words(error: object) -> str:
     """What went wrong, less PostgreSQL's DETAIL, which shows the row."""
+    if not isinstance(error, BaseException):
+        return str(error)
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     return f"{type(error).__name__}: {primary or error}"
 
 
-def _logged(kind: type[PortalError], words: str) -> PortalError:
-    log.warning("storage: %s: %s", kind.__name__, words)
-    return kind(*_TEXTS[kind])
+def _logged(failure: _Failure, why: str) -> PortalError:
+    error = failure.kind(failure.reason, failure.text)
+    log.warning("storage: %s: %s", type(error).__name__, why)
+    return error

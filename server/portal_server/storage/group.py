@@ -13,9 +13,14 @@ What a transaction has put off until its end (`flush`) is nobody's in particular
 when that fails, each piece runs again alone. Only a database that is away, and
 a commit that fails, fail them all: whether a commit that failed was done nobody
 knows, so nothing runs again.
+
+Nothing waits without an end. While a transaction does not get to its end, new
+work is refused at once, and when it fails, what waits behind it fails with it:
+else each piece in turn would wait as long as the one before it.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -27,23 +32,32 @@ from portal_server.domain.errors import (
     Aborted,
     Exhausted,
     PortalError,
+    Resource,
     Unavailable,
 )
+from portal_server.storage.failures import stalled
+from portal_server.storage.transactions import COMMIT_TIMEOUT_S, STALLED_S
 
 Result = TypeVar("Result")
+
+Adds = Sequence[Resource | None]
+"""What each piece of work will make one of, if it does."""
 
 MAX_WAITING = 1024
 MAX_GROUP = 64
 MAX_TRIES = 3
+# Work of a group that fails is not run again after this: each try may wait for a lock.
+RETRY_WITHIN_S = 6.0
 
 
 class _Job:
     """A piece of work, who waits for it, and what came of it."""
 
-    __slots__ = ("_tries", "_wanted", "_woken", "_work", "error", "leads", "result")
+    __slots__ = ("_tries", "_wanted", "_woken", "_work", "adds", "error", "leads", "result")
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
+    def __init__(self, work: Callable[[Any], Any], adds: Resource | None) -> None:
         self._work = work
+        self.adds = adds
         self._wanted = calls.current().still_wanted
         self._tries = 0
         self.result: Any = None
@@ -80,30 +94,39 @@ class _Job:
 class GroupCommit:
     """Runs work in transactions that it shares with other work."""
 
-    def __init__(self, transaction: Callable[[int], AbstractContextManager[Any]]) -> None:
+    def __init__(
+        self,
+        transaction: Callable[[Adds], AbstractContextManager[Any]],
+        stall: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """Take what begins a transaction, and commits it when it ends without an error.
 
-        It is told how many pieces of work there will be.
+        It is told what each piece of work will add. `stall` tells for how many
+        seconds one has tried to begin or to commit.
         """
         self._transaction = transaction
+        self._stall = stall
         self._lock = threading.Lock()
         self._waiting: deque[_Job] = deque()
         self._led = False
 
-    def run(self, work: Callable[[Any], Result]) -> Result:
+    def run(self, work: Callable[[Any], Result], adds: Resource | None = None) -> Result:
         """Run this work; when it returns, what it wrote is durable.
 
         Raises:
             Exhausted: too much work waits.
+            Unavailable: nothing gets committed at present.
             Abandoned: nobody waits for the answer any more; nothing was done.
             PortalError: what the work raises, or a failure of the storage.
         """
-        job = _Job(work)
+        job = _Job(work, adds)
         with self._lock:
             if not self._led:
                 self._led = job.leads = True
             elif len(self._waiting) >= MAX_WAITING:
                 raise Exhausted("TOO_MANY_WRITES", "too many writes wait; try again later")
+            elif self._stall() > STALLED_S:
+                raise stalled()
             else:
                 self._waiting.append(job)
         if not job.leads:
@@ -119,7 +142,11 @@ class GroupCommit:
         with self._lock:
             others = min(len(self._waiting), MAX_GROUP - 1)
             group = [leader, *(self._waiting.popleft() for _ in range(others))]
+        began = time.monotonic()
         self._commit(group)
+        failed = any(isinstance(job.error, Unavailable) for job in group)
+        if failed and time.monotonic() - began > STALLED_S:
+            self._fail_waiting()
         with self._lock:
             heir = self._waiting.popleft() if self._waiting else None
             self._led = heir is not None
@@ -129,14 +156,32 @@ class GroupCommit:
         for job in group[1:]:
             job.wake()
 
+    def end_stall(self) -> None:
+        """Fail what waits behind a transaction that should have ended by now."""
+        if self._waiting and self._stall() > COMMIT_TIMEOUT_S:
+            self._fail_waiting()
+
+    def _fail_waiting(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+        for job in waiting:
+            job.error = stalled()
+            job.wake()
+
     def _commit(self, group: Sequence[_Job]) -> None:
+        give_up = time.monotonic() + RETRY_WITHIN_S
         while group:
             culprits = self._try_to_commit(group)
+            if not culprits:
+                return
+            if time.monotonic() > give_up:
+                for job in group:
+                    if job not in culprits:
+                        job.error = stalled()
+                return
             if len(culprits) > 1:
                 for job in culprits:
                     self._commit([job])
-                return
-            if not culprits:
                 return
             group = [job for job in group if job not in culprits or job.may_run_again()]
 
@@ -147,7 +192,7 @@ class GroupCommit:
         """
         suspects: Sequence[_Job] = []
         try:
-            with self._transaction(len(group)) as transaction:
+            with self._transaction([job.adds for job in group]) as transaction:
                 for job in group:
                     suspects = [job]
                     job.run(transaction)

@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Engine, Table
 
 from portal_server.domain.calls import Request
+from portal_server.domain.errors import Resource
 from portal_server.domain.keys import Key
 from portal_server.domain.model import (
+    MAX_ID,
     ClientType,
     ClientTypeSpec,
     Condition,
@@ -22,10 +24,12 @@ from portal_server.domain.model import (
     ProviderSpec,
     Slice,
 )
-from portal_server.storage.group import GroupCommit
+from portal_server.storage.failures import no_ids, unconfirmed
+from portal_server.storage.group import Adds, GroupCommit
 from portal_server.storage.queries import CLIENT_TYPE, PROVIDER, Queries, values_of
 from portal_server.storage.statements import Statement
 from portal_server.storage.transactions import Transactions
+from portal_server.storage.watchdog import Watchdog
 
 Result = TypeVar("Result")
 
@@ -34,6 +38,7 @@ Lock = Literal["shared", "exclusive"]
 
 # In the order in which new rows may refer to each other.
 INSERTED = (PROVIDER, CLIENT_TYPE)
+_TABLES = {Resource.PROVIDER: PROVIDER, Resource.CLIENT_TYPE: CLIENT_TYPE}
 
 _SPEC_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (ProviderSpec, ClientTypeSpec)}
 
@@ -55,8 +60,10 @@ class Store:
         """Take an engine of `storage.engine`; its schema must be the newest."""
         self._engine = engine
         self._queries = Queries(engine.dialect)
-        self._transactions = Transactions(engine)
-        self._group = GroupCommit(self._writing)
+        self._watchdog = Watchdog(unconfirmed)
+        self._transactions = Transactions(engine, self._watchdog)
+        self._group = GroupCommit(self._writing, lambda: self._transactions.stall)
+        self._watchdog.each_time(self._group.end_stall)
 
     def read(self, work: Callable[["Transaction"], Result]) -> Result:
         """Run work that only reads, on one snapshot of one moment.
@@ -77,10 +84,13 @@ class Store:
         """
         return self._transactions.look(lambda cursor: work(Transaction(cursor, self._queries)))
 
-    def write(self, work: Callable[["Transaction"], Result]) -> Result:
+    def write(
+        self, work: Callable[["Transaction"], Result], adds: Resource | None = None
+    ) -> Result:
         """Run work that writes; when this returns, it is durable.
 
-        The work may share its transaction with other work, and may run again
+        `adds`: what the work will make one of; many of them then get their ids
+        at once. The work may share its transaction with other work, and may run again
         when that fails: it must do nothing but read and write rows.
 
         Raises:
@@ -88,15 +98,20 @@ class Store:
                 nothing of it is stored, but for Unavailable and
                 DeadlineExceeded, which leave that open.
         """
-        return self._group.run(work)
+        return self._group.run(work, adds)
+
+    def commit_age(self) -> float:
+        """For how many seconds no write is confirmed though there are some; 0.0: all is well."""
+        return self._transactions.unconfirmed
 
     @contextmanager
-    def _writing(self, pieces: int) -> Iterator["Transaction"]:
+    def _writing(self, adds: Adds) -> Iterator["Transaction"]:
         with self._transactions.writing() as cursor:
-            yield Transaction(cursor, self._queries, pieces)
+            yield Transaction(cursor, self._queries, adds)
 
     def close(self) -> None:
         """Close the connections; SQLite then folds its write-ahead log in."""
+        self._watchdog.close()
         self._engine.dispose()
 
 
@@ -109,11 +124,11 @@ class Transaction:
     lock is not read again.
     """
 
-    def __init__(self, cursor: Any, queries: Queries, pieces: int = 1) -> None:
-        """Take a cursor in a transaction, and how many pieces of work will share it."""
+    def __init__(self, cursor: Any, queries: Queries, adds: Adds = ()) -> None:
+        """Take a cursor in a transaction, and what each piece of work will add."""
         self._cursor = cursor
         self._queries = queries
-        self._pieces = pieces
+        self._adds = adds
         self._ids: dict[Table, list[int]] = {}
         self._put_off: dict[Table, list[dict[str, Any]]] = {table: [] for table in INSERTED}
         self._held: dict[tuple[int, Lock | None], Provider] = {}
@@ -275,17 +290,25 @@ class Transaction:
 
     def _insert(self, table: Table, values: dict[str, Any]) -> int:
         """The id of a new row."""
-        self.written += 1
-        if self._pieces == 1:
-            (row,) = self._rows(self._queries.insert[table], **values)
-            return int(row["id"])
         ids = self._ids.get(table)
-        if not ids:
-            rows = self._rows(self._queries.reserve_ids[table], count=self._pieces)
-            ids = self._ids[table] = [row["id"] for row in reversed(rows)]
-        id_ = ids.pop()
+        if ids is None:
+            count = sum(kind is not None and _TABLES[kind] is table for kind in self._adds)
+            if count < 2:  # noqa: PLR2004 - one alone
+                self.written += 1
+                (row,) = self._rows(self._queries.insert[table], **values)
+                return _checked(row["id"])
+            ids = self._ids[table] = []
+            self._reserve(table, count)
+        elif not ids:
+            self._reserve(table, 1)
+        id_ = _checked(ids.pop())
+        self.written += 1
         self._put_off[table].append({"id": id_, **values})
         return id_
+
+    def _reserve(self, table: Table, count: int) -> None:
+        rows = self._rows(self._queries.reserve_ids[table], count=count)
+        self._ids[table] += [row["id"] for row in reversed(rows)]
 
     def _change(self, statement: Statement, values: Mapping[str, Any]) -> bool:
         """Whether there was a row to change."""
@@ -294,6 +317,13 @@ class Transaction:
         changed = bool(self._cursor.rowcount)
         self.written += changed
         return changed
+
+
+def _checked(id_: int) -> int:
+    """An id that is not past the last one. SQLite's own are longer, PostgreSQL refuses itself."""
+    if id_ > MAX_ID:
+        raise no_ids()
+    return int(id_)
 
 
 def _values(spec: ProviderSpec | ClientTypeSpec) -> dict[str, Any]:

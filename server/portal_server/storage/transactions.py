@@ -3,18 +3,49 @@
 A server that restarts leaves dead connections in the pool. Asking each one for
 a sign of life would cost every call a round trip; instead the first statement
 is tried again, once, on a new connection: nothing was done before it.
+
+All that runs is watched (`storage.watchdog`): nothing waits for a database
+without an end.
 """
 
+import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
-from portal_server.storage.failures import translated
+from portal_server.domain import calls
+from portal_server.domain.errors import PortalError
+from portal_server.storage.engine import NOTICES
+from portal_server.storage.failures import (
+    is_busy,
+    leaves_open,
+    translated,
+    unconfirmed,
+    words,
+)
+from portal_server.storage.watchdog import MAX_READ_S, Watchdog, Watched
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Wanted = Callable[[], bool]
+
+# For a transaction to begin, and for one to commit. A caller behind the edge has
+# 10 seconds; cancelling may take 2 of them.
+COMMIT_TIMEOUT_S = 5.0
+# For all that a transaction does before its commit.
+WORK_TIMEOUT_S = 8.0
+# From then on others do not begin to wait for a transaction to begin or to commit.
+STALLED_S = 2.0
+# So long after a write that was not confirmed the next one must come, or `unconfirmed` forgets.
+# Longer than a commit may take: while none is confirmed, it never falls back to 0.
+STALL_MEMORY_S = 8.0
 
 _READ = {
     "sqlite": "BEGIN",
@@ -27,17 +58,49 @@ _WRITE = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "BEGIN",
 }
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. With it a
+# COMMIT succeeds whose wait for a standby was cancelled: it may be on this server alone.
+_WARNING = "01000"
+
+
+@dataclass(frozen=True, slots=True)
+class _Started(Generic[Result]):
+    """A connection in use, and what came of the first that was done with it."""
+
+    connection: _Connection
+    watched: Watched
+    cursor: Any
+    result: Result
 
 
 class Transactions:
     """Begins, commits and rolls back; the failures of a driver leave as PortalErrors."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watchdog: Watchdog) -> None:
         """Take an engine of `storage.engine`, whose connections commit by themselves."""
         self._engine = engine
+        self._watchdog = watchdog
         self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._read = _READ[engine.dialect.name]
         self._write = _WRITE[engine.dialect.name]
+        # SQLite waits for a lock by a timeout of its own; nothing ends a commit to a disk.
+        sqlite = engine.dialect.name == "sqlite"
+        self._commit_timeout_s = math.inf if sqlite else COMMIT_TIMEOUT_S
+        self._stalling: float | None = None
+        self._unconfirmed = (math.inf, -math.inf)
+
+    @property
+    def stall(self) -> float:
+        """For how long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
+        since = self._stalling
+        return time.monotonic() - since if since else 0.0
+
+    @property
+    def unconfirmed(self) -> float:
+        """The same, and beyond its end while it ended unconfirmed a short time ago."""
+        since, ended = self._unconfirmed
+        now = time.monotonic()
+        return max(self.stall, now - since if now - ended < STALL_MEMORY_S else 0.0)
 
     def look(self, work: Callable[[Any], Result]) -> Result:
         """Run work that only reads with a cursor; each statement sees a moment of its own.
@@ -46,64 +109,141 @@ class Transactions:
         round trip.
         """
         with translated():
-            connection, _, result = self._start(work)
-            connection.close()
-            return result
+            started = self._start(work, calls.current().still_wanted, MAX_READ_S)
+            self._give_back(started, sound=True)
+            return started.result
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
         """A cursor in a transaction that sees one moment of the database."""
-        with self._transaction(self._read) as cursor:
-            yield cursor
+
+        def begin(cursor: Any) -> None:
+            cursor.execute(self._read)
+
+        with translated():
+            started = self._start(begin, calls.current().still_wanted, MAX_READ_S)
+            with self._ended(started, lambda: started.cursor.execute("COMMIT")):
+                yield started.cursor
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
-        """A cursor in a transaction that writes; durable when this ends without an error."""
-        with self._transaction(self._write) as cursor:
-            yield cursor
+        """A cursor in a transaction that writes; durable when this ends without an error.
+
+        Raises:
+            Unavailable: reason OUTCOME_UNKNOWN: it was not confirmed in time.
+            PortalError: another failure of the storage.
+        """
+        with translated():
+            try:
+                started = self._begin_writing()
+                with self._ended(started, lambda: self._commit(started)):
+                    started.watched.enter(WORK_TIMEOUT_S)
+                    yield started.cursor
+            finally:
+                self._stalling = None
+            self._unconfirmed = (math.inf, -math.inf)
+
+    def _begin_writing(self) -> _Started[Any]:
+        self._stalling = time.monotonic()
+
+        def begin(cursor: Any) -> None:
+            cursor.execute(self._write)
+
+        try:
+            started = self._start(begin, None, self._commit_timeout_s)
+        except self._error as error:
+            if is_busy(error):  # another process has held the lock all the time
+                raise self._not_confirmed(error) from None
+            raise
+        self._stalling = None
+        return started
+
+    def _commit(self, started: _Started[Any]) -> None:
+        notices = started.connection.info.get(NOTICES, [])
+        notices.clear()
+        started.watched.enter(self._commit_timeout_s)
+        self._stalling = time.monotonic()
+        try:
+            started.cursor.execute("COMMIT")
+        except self._error as error:
+            if started.watched.cause or leaves_open(error):
+                raise self._not_confirmed(error) from None
+            raise
+        if started.watched.cause or _WARNING in notices:
+            raise self._not_confirmed("a commit was cancelled")
+
+    def _not_confirmed(self, why: object) -> PortalError:
+        now = time.monotonic()
+        if self._stalling and now - self._stalling > STALLED_S:
+            self._unconfirmed = (min(self._stalling, self._unconfirmed[0]), now)
+        log.warning("storage: a write is not confirmed: %s", words(why))
+        return unconfirmed()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Any]:
-        with translated():
-            connection, cursor, _ = self._start(lambda cursor: cursor.execute(begin))
-            try:
-                try:
-                    yield cursor
-                except BaseException:
-                    cursor.execute("ROLLBACK")
-                    raise
-                cursor.execute("COMMIT")
-            except self._error as error:
-                # Broken or in a state nobody knows: the pool must not give it out again.
-                connection.invalidate(error)
-                raise
-            finally:
-                connection.close()
-
-    def _start(self, first: Callable[[Any], Result]) -> tuple[_Connection, Any, Result]:
-        """A connection, a cursor of it, and what came of the first that was done with it."""
+    def _ended(self, started: _Started[Any], commit: Callable[[], object]) -> Iterator[None]:
+        """Commit what is done meanwhile, or roll it back, and give the connection back."""
+        sound = False
         try:
-            return self._try_to_start(first)
+            try:
+                yield
+            except BaseException as error:
+                if not started.watched.cause:
+                    started.cursor.execute("ROLLBACK")
+                    # After an error of the driver it is in a state that nobody knows.
+                    sound = not isinstance(error, self._error)
+                raise
+            commit()
+            sound = True
+        except self._error:
+            if started.watched.cause:
+                raise started.watched.cause from None
+            raise
+        finally:
+            self._give_back(started, sound=sound)
+
+    def _give_back(self, started: _Started[Any], *, sound: bool) -> None:
+        self._watchdog.forget(started.watched)
+        if started.watched.cause or not sound:
+            # The pool must not give it out again.
+            started.connection.invalidate()
+        started.connection.close()
+
+    def _start(
+        self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
+    ) -> _Started[Result]:
+        """Do the first on a connection that works, and watch it."""
+        try:
+            return self._try_to_start(first, wanted, max_s)
         except _Dead:
             # Those beside it in the pool have died with it.
             self._engine.dispose()
         try:
-            return self._try_to_start(first)
+            return self._try_to_start(first, wanted, max_s)
         except _Dead as dead:
             raise dead.error from None
 
-    def _try_to_start(self, first: Callable[[Any], Result]) -> tuple[_Connection, Any, Result]:
+    def _try_to_start(
+        self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
+    ) -> _Started[Result]:
         connection = self._engine.raw_connection()
+        driver: Any = connection.driver_connection
+        watched = self._watchdog.watch(driver, wanted, max_s)
         try:
             cursor = connection.cursor()
-            return connection, cursor, first(cursor)
+            return _Started(connection, watched, cursor, first(cursor))
         except self._error as error:
-            dead = getattr(connection.driver_connection, "closed", False)
+            self._watchdog.forget(watched)
+            dead = getattr(driver, "closed", False)
             connection.invalidate(error)
+            if watched.cause:
+                raise watched.cause from None
             if dead:
                 raise _Dead(error) from None
             raise
         except BaseException:
+            self._watchdog.forget(watched)
+            if watched.cause:
+                connection.invalidate()
             connection.close()
             raise
 
