@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from plain import PlainCatalog
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1.portal_rest_pb2_grpc import PortalRestServiceStub
+from portal_server.catalog import Catalog
 from portal_server.keyring import KeyRing
 from portal_server.server import Server
 from portal_server.settings import Settings
@@ -84,9 +84,9 @@ def store(engine: Engine) -> Store:
 
 
 @pytest.fixture
-def catalog(store: Store) -> PlainCatalog:
+def catalog(store: Store) -> Catalog:
     """A catalog on a database of each kind."""
-    return PlainCatalog(store)
+    return Catalog(store)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Portal:
     channel: grpc.Channel
     anonymous: grpc.Channel
     keyring: KeyRing
-    catalog: PlainCatalog
+    catalog: Catalog
 
     @property
     def providers(self) -> ProviderServiceStub:
@@ -169,7 +169,7 @@ class serve:  # noqa: N801
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
         store = Store(self._engine)
         return Portal(
-            with_key(self._channel, ADMIN_KEY), self._channel, KeyRing(store), PlainCatalog(store)
+            with_key(self._channel, ADMIN_KEY), self._channel, KeyRing(store), Catalog(store)
         )
 
     def __exit__(self, *_: object) -> None:

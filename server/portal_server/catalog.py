@@ -2,8 +2,8 @@
 
 Each method is one call of either surface: find, check, write, in one
 transaction, so that what was checked is still so when it is written. Who may
-call is settled before; how a call looked on the wire is not known here. How
-it is answered is a `Form`, so that the answer of a write can be kept with it.
+call is settled before; how a call looked on the wire is not known here. What
+a write returns may be what it returned when the same request came before.
 
 `etags`, where a method takes them: one of them must be that of the stored
 resource; None: any may be.
@@ -26,15 +26,14 @@ from portal_server.domain.model import (
     ProviderType,
     Slice,
 )
-from portal_server.retries import Form, Retries
+from portal_server.retries import Retries
 from portal_server.storage.store import Lock, Store, Transaction
+from portal_server.wholes import Whole, Wholes
 
 Item = TypeVar("Item", Provider, ClientType)
 Draft = TypeVar("Draft", ProviderDraft, ClientTypeDraft)
-Answer = TypeVar("Answer")
 
 Etags = Collection[str] | None
-Whole = tuple[Provider, list[ClientType]]
 
 # How many client types a refusal names.
 _NAMED = 5
@@ -60,75 +59,76 @@ class Change(Generic[Draft]):
 class Catalog:
     """The providers and client types of one portal."""
 
-    def __init__(self, store: Store, retries: Retries) -> None:
+    def __init__(self, store: Store, retries: Retries | None = None) -> None:
         """Take the store that keeps them, and what does each write once."""
         self._store = store
-        self._retries = retries
+        self._retries = retries or Retries(store)
+        self._wholes = Wholes(store)
 
     # Providers
 
-    def create_provider(self, draft: ProviderDraft, form: Form[Provider, Answer]) -> Answer:
-        """Create a provider. Raises: Invalid."""
+    def create_provider(self, draft: ProviderDraft) -> Provider:
+        """Create a provider. Raises: Invalid, Precondition (there are no more ids)."""
         spec = rules.check_provider(draft)
-        return self._retries.write(lambda tx: tx.add_provider(spec, _uid(), _now()), form)
+
+        def work(tx: Transaction) -> Provider:
+            return tx.add_provider(spec, _uid(), _now())
+
+        return self._retries.write(work, Provider, Resource.PROVIDER)
 
     def get_provider(self, id_: int) -> Provider:
         """Get a provider. Raises: NotFound."""
         return self._store.look(lambda tx: _provider(tx, id_))
 
     def get_provider_with_client_types(self, id_: int) -> Whole:
-        """Get a provider and all its client types of the same moment. Raises: NotFound."""
-        return self._store.read(lambda tx: (_provider(tx, id_), _all_client_types(tx, id_)))
+        """Get a provider and all its client types of the same moment.
+
+        Raises: NotFound, Precondition (too many of them), Exhausted.
+        """
+        return self._wholes.get(id_)
 
     def list_providers(self, where: Sequence[Condition], part: Slice) -> Page[Provider]:
         """List the providers that meet all conditions."""
         return _page(part, lambda more: self._store.look(lambda tx: tx.list_providers(where, more)))
 
-    def update_provider(
-        self,
-        id_: int,
-        change: Change[ProviderDraft],
-        form: Form[Provider, Answer],
-    ) -> Answer:
+    def update_provider(self, id_: int, change: Change[ProviderDraft]) -> Provider:
         """Write fields of a provider, if any.
 
         Raises: NotFound, Aborted (another etag), Invalid, Precondition (it
         becomes an Okta provider while one of its client types has no app type).
         """
-        return self._retries.write(_provider_update(id_, change), form)
+        return self._retries.write(_provider_update(id_, change), Provider)
 
-    def update_provider_with_client_types(
-        self,
-        id_: int,
-        change: Change[ProviderDraft],
-        form: Form[Whole, Answer],
-    ) -> Answer:
-        """Update a provider; the result has all its client types."""
-        update = _provider_update(id_, change)
-        return self._retries.write(lambda tx: (update(tx), _all_client_types(tx, id_)), form)
+    def update_provider_with_client_types(self, id_: int, change: Change[ProviderDraft]) -> Whole:
+        """Update a provider; the result has its client types as they are afterwards.
 
-    def delete_provider(self, id_: int, etags: Etags, form: Form[None, Answer]) -> Answer:
+        Raises: what update_provider does, and before anything is written
+        Precondition (too many client types to show) and Exhausted.
+        """
+        with self._wholes.room_for(id_):
+            # Not in the transaction that writes: others wait for its end.
+            return self.update_provider(id_, change), self._wholes.client_types(id_)
+
+    def delete_provider(self, id_: int, etags: Etags = None) -> None:
         """Delete a provider with its client types. Raises: NotFound, Aborted (another etag)."""
 
         def work(tx: Transaction) -> None:
             _require_etag(_provider(tx, id_, "exclusive"), etags)
             tx.remove_provider(id_)
 
-        return self._retries.write(work, form)
+        self._retries.write(work, type(None))
 
     # Client types
 
-    def create_client_type(
-        self, provider_id: int, draft: ClientTypeDraft, form: Form[ClientType, Answer]
-    ) -> Answer:
-        """Create a client type. Raises: NotFound, Invalid."""
+    def create_client_type(self, provider_id: int, draft: ClientTypeDraft) -> ClientType:
+        """Create a client type. Raises: NotFound, Invalid, Precondition (no more ids)."""
 
         def work(tx: Transaction) -> ClientType:
             provider = _provider(tx, provider_id, "shared")
             spec = rules.check_client_type(draft, provider.type)
             return tx.add_client_type(provider_id, spec, _uid(), _now())
 
-        return self._retries.write(work, form)
+        return self._retries.write(work, ClientType, Resource.CLIENT_TYPE)
 
     def get_client_type(self, provider_id: int, id_: int) -> ClientType:
         """Get a client type of this provider. Raises: NotFound."""
@@ -156,12 +156,8 @@ class Catalog:
         return _page(part, read)
 
     def update_client_type(
-        self,
-        provider_id: int,
-        id_: int,
-        change: Change[ClientTypeDraft],
-        form: Form[ClientType, Answer],
-    ) -> Answer:
+        self, provider_id: int, id_: int, change: Change[ClientTypeDraft]
+    ) -> ClientType:
         """Write fields of a client type, if any.
 
         Raises: NotFound, Aborted (another etag), Invalid.
@@ -179,11 +175,9 @@ class Catalog:
             tx.update_client_type(id_, spec, now)
             return replace(stored, **asdict(spec), update_time=now)
 
-        return self._retries.write(work, form)
+        return self._retries.write(work, ClientType)
 
-    def delete_client_type(
-        self, provider_id: int, id_: int, etags: Etags, form: Form[None, Answer]
-    ) -> Answer:
+    def delete_client_type(self, provider_id: int, id_: int, etags: Etags = None) -> None:
         """Delete a client type of this provider. Raises: NotFound, Aborted (another etag)."""
 
         def work(tx: Transaction) -> None:
@@ -191,7 +185,7 @@ class Catalog:
             _require_etag(_client_type(tx, provider_id, id_, "exclusive"), etags)
             tx.remove_client_type(provider_id, id_)
 
-        return self._retries.write(work, form)
+        self._retries.write(work, type(None))
 
 
 def _provider_update(id_: int, change: Change[ProviderDraft]) -> Callable[[Transaction], Provider]:
@@ -229,10 +223,6 @@ def _client_type(
     if found is None:
         raise NotFound(Resource.CLIENT_TYPE, id_)
     return found
-
-
-def _all_client_types(tx: Transaction, provider_id: int) -> list[ClientType]:
-    return tx.all_client_types(provider_id)
 
 
 def _require_etag(stored: Provider | ClientType, etags: Etags) -> None:

@@ -39,7 +39,7 @@ def migrate(timeout_s: float) -> None:
 def keyring() -> Iterator[KeyRing]:
     """The keys that are stored."""
     engine = open_engine(_load().database)
-    schema.require_newest(engine)
+    schema.require_known(engine)
     store = Store(engine)
     try:
         yield KeyRing(store)

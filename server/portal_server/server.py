@@ -21,7 +21,7 @@ from portal_server.process import prepare, settle
 from portal_server.retries import Forgetting, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
-from portal_server.storage.schema import require_newest
+from portal_server.storage.schema import require_known
 from portal_server.storage.store import Store
 from portal_server.wire.interceptor import CallInterceptor
 from portal_server.wire.oauth_v1 import client_type_service, provider_service
@@ -64,7 +64,7 @@ class Server:
         """
         # A thread has at most one connection at a time; one is for what runs beside the calls.
         engine = open_engine(settings.database, settings.threads + 1)
-        require_newest(engine)
+        require_known(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
         retries = Retries(self._store, timedelta(seconds=settings.request_id_seconds))

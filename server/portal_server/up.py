@@ -32,7 +32,7 @@ from portal_server.envoy_admin import Admin
 from portal_server.first_key import FirstKey, make_first_key
 from portal_server.keyring import KeyRing
 from portal_server.process import core_of, raise_open_files
-from portal_server.retries import AsIs, Retries
+from portal_server.retries import Retries
 from portal_server.servers import Servers
 from portal_server.settings import Settings
 from portal_server.signals import Signals
@@ -169,7 +169,7 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
         if providers:
             return key, providers[0].id
         if settings.development:
-            return key, catalog.create_provider(_EXAMPLE, AsIs()).id
+            return key, catalog.create_provider(_EXAMPLE).id
         return key, None
     finally:
         store.close()

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from plain import PlainCatalog
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
@@ -27,7 +27,7 @@ from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.keyring import KeyRing
 from portal_server.storage import engine as engine_module
 from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate, require_newest
+from portal_server.storage.schema import migrate, require_known
 from portal_server.storage.store import Store, Transaction
 from postgres import Postgres, running_postgres
 
@@ -77,7 +77,7 @@ def stopped(cluster: Postgres, mode: str) -> Iterator[None]:
         cluster.start()
 
 
-def until_it_works(catalog: PlainCatalog, id_: int) -> float:
+def until_it_works(catalog: Catalog, id_: int) -> float:
     start = monotonic()
     while monotonic() - start < 10:
         try:
@@ -95,15 +95,15 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 ) -> None:
     caplog.set_level(logging.INFO)
     store = Store(mortal)
-    catalog, keyring = PlainCatalog(store), KeyRing(store)
+    catalog, keyring = Catalog(store), KeyRing(store)
     created = catalog.create_provider(PROVIDER)
     key = keyring.create(Role.ADMIN, "a note")
     calls: dict[str, Callable[[], object]] = {
         "read": lambda: catalog.get_provider(created.id),
         "list": lambda: catalog.list_providers((), Slice(limit=5)),
-        "write": lambda: catalog.update_provider(created.id, PROVIDER, ALL),
+        "write": lambda: catalog.update_provider(created.id, Change(PROVIDER, ALL)),
         "authenticate": lambda: keyring.authenticate([key]),
-        "require_newest": lambda: require_newest(mortal),
+        "require_known": lambda: require_known(mortal),
         "migrate": lambda: migrate(mortal),
     }
 
@@ -117,7 +117,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 
     assert seconds < 3
     assert catalog.get_provider(created.id) == created
-    assert catalog.update_provider(created.id, PROVIDER, ALL)[0].uid == created.uid
+    assert catalog.update_provider(created.id, Change(PROVIDER, ALL)).uid == created.uid
     assert keyring.authenticate([key]).role == "admin"
     assert len(caplog.records) >= len(calls)
     assert SECRET not in caplog.text
@@ -127,7 +127,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 def test_after_a_restart_that_nobody_noticed_the_first_call_works(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
-    catalog = PlainCatalog(Store(mortal))
+    catalog = Catalog(Store(mortal))
     created = catalog.create_provider(PROVIDER)
     with stopped(own_postgres, "fast"):
         pass
@@ -139,7 +139,7 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
     store = Store(mortal)
-    catalog = PlainCatalog(store)
+    catalog = Catalog(store)
     before = catalog.create_provider(PROVIDER)
 
     with ExitStack() as stack:
@@ -183,17 +183,17 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     constant: str,
     error: type[PortalError],
 ) -> None:
-    created = PlainCatalog(Store(mortal)).create_provider(PROVIDER)
+    created = Catalog(Store(mortal)).create_provider(PROVIDER)
     monkeypatch.setattr(engine_module, constant, 0.3)
     hasty = open_engine(mortal.url)
-    catalog = PlainCatalog(Store(hasty))
+    catalog = Catalog(Store(hasty))
 
     start = monotonic()
     with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as refusal:
-        catalog.update_provider(created.id, PROVIDER, ALL)
+        catalog.update_provider(created.id, Change(PROVIDER, ALL))
     waited = monotonic() - start
     after = catalog.get_provider(created.id)
-    written, _ = catalog.update_provider(created.id, PROVIDER, ALL)
+    written = catalog.update_provider(created.id, Change(PROVIDER, ALL))
     hasty.dispose()
 
     assert_says(refusal.value, REASONS[error])
@@ -215,14 +215,14 @@ def test_a_secret_in_a_statement_that_fails_is_not_logged(
         held(own_postgres, "LOCK TABLE provider IN EXCLUSIVE MODE"),
         pytest.raises(DeadlineExceeded),
     ):
-        PlainCatalog(Store(hasty)).create_provider(PROVIDER)
+        Catalog(Store(hasty)).create_provider(PROVIDER)
     hasty.dispose()
 
     assert "storage: DeadlineExceeded: " in caplog.text
     assert SECRET not in caplog.text
 
 
-def create_many(catalog: PlainCatalog, draft: ProviderDraft) -> None:
+def create_many(catalog: Catalog, draft: ProviderDraft) -> None:
     for _ in range(20):
         catalog.create_provider(draft)
 
@@ -232,7 +232,7 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
 ) -> None:
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
     migrate(engine)
-    catalog = PlainCatalog(Store(engine))
+    catalog = Catalog(Store(engine))
     before = catalog.create_provider(PROVIDER)
     big = replace(PROVIDER, registration_access_token=SECRET * 300)
     with engine.connect() as connection:  # the one that the pool gives again
@@ -265,7 +265,7 @@ def test_the_timeouts_of_a_server_are_shorter_for_a_lock_than_for_a_statement(
 def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) -> None:
     engines = [open_engine(parse_url(own_postgres.url())) for _ in range(2)]
     migrate(engines[0])
-    catalog = PlainCatalog(Store(engines[0]))
+    catalog = Catalog(Store(engines[0]))
     ids = [catalog.create_provider(PROVIDER).id for _ in range(2)]
 
     def lock_both(engine: Engine, order: list[int]) -> str:
@@ -300,7 +300,7 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
     url = f"sqlite:///{tmp_path}/x.db" if kind == "sqlite" else own_postgres.url()
     engine = open_engine(parse_url(url))
     migrate(engine)
-    catalog = PlainCatalog(Store(engine))
+    catalog = Catalog(Store(engine))
 
     with ExitStack() as stack:
         most = engine_module.POOL_SIZE
@@ -326,7 +326,7 @@ def test_a_database_file_that_is_damaged_is_unavailable(
     engine = open_engine(parse_url(f"sqlite:///{file}"))
 
     with pytest.raises(Unavailable) as refusal:
-        require_newest(engine)
+        require_known(engine)
     assert_says(refusal.value, "STORAGE_UNAVAILABLE")
     assert "not a database" in caplog.text
     engine.dispose()

@@ -17,7 +17,7 @@ from portal_server.domain.errors import (
     Unavailable,
 )
 from portal_server.storage import group
-from portal_server.storage.group import GroupCommit
+from portal_server.storage.group import Adds, GroupCommit
 
 
 class Ledger:
@@ -34,7 +34,7 @@ class Ledger:
         self.break_flush: Exception | None = None
 
     @contextmanager
-    def transaction(self, _pieces: int) -> Iterator["LedgerTransaction"]:
+    def transaction(self, _adds: Adds) -> Iterator["LedgerTransaction"]:
         if self.break_begin:
             raise self.break_begin
         transaction = LedgerTransaction(self.break_flush)

@@ -13,10 +13,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
-from plain import PlainCatalog
+from portal_server.catalog import Catalog
 from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import SchemaMismatch, migrate, require_newest
+from portal_server.storage.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
 from portal_server.storage.tables import ProviderRow
 
@@ -50,21 +50,21 @@ def test_the_schema_goes_up_from_nothing_down_to_nothing_and_up_again(empty: Eng
     assert after_up >= OURS
     assert after_down <= {"alembic_version"}
     assert tables(empty) == after_up
-    require_newest(empty)
+    require_known(empty)
 
 
 def test_tables_that_were_made_twice_work(empty: Engine) -> None:
     migrate(empty)
     migrate(empty, "base")
     migrate(empty)
-    catalog = PlainCatalog(Store(empty))
+    catalog = Catalog(Store(empty))
     created = catalog.create_provider(PROVIDER)
 
     assert catalog.get_provider(created.id) == created
 
 
 def test_to_migrate_again_changes_nothing(engine: Engine) -> None:
-    catalog = PlainCatalog(Store(engine))
+    catalog = Catalog(Store(engine))
     created = catalog.create_provider(PROVIDER)
     migrate(engine)
 
@@ -106,35 +106,35 @@ def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:
     with pytest.raises(SchemaMismatch, match=r"schema 9999.* newer version"):
         migrate(engine, "base")
     with pytest.raises(SchemaMismatch, match="schema 9999"):
-        require_newest(engine)
+        require_known(engine)
     assert tables(engine) == before
 
 
 def test_a_database_without_a_schema_is_refused_with_what_to_do(empty: Engine) -> None:
     with pytest.raises(SchemaMismatch, match=r"no schema.* `portal migrate`"):
-        require_newest(empty)
+        require_known(empty)
 
     assert tables(empty) == set()
 
 
 def test_a_database_that_went_down_is_refused(engine: Engine) -> None:
-    require_newest(engine)
+    require_known(engine)
     migrate(engine, "base")
 
     with pytest.raises(SchemaMismatch, match="no schema"):
-        require_newest(engine)
+        require_known(engine)
 
 
 MIGRATION = """
 import sys
 from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate, require_newest
+from portal_server.storage.schema import migrate, require_known
 
 engine = open_engine(parse_url(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 migrate(engine)
-require_newest(engine)
+require_known(engine)
 """
 
 

@@ -8,30 +8,17 @@ import pytest
 from portal_server.catalog import Catalog
 from portal_server.domain.calls import Call, Request, serving
 from portal_server.domain.errors import Unavailable
-from portal_server.domain.model import Provider, ProviderDraft, ProviderType
+from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.retries import Forgetting, Retries
 from portal_server.storage.store import Store, Transaction
 
 DRAFT = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 
 
-class Id:
-    """Answers with the id."""
-
-    def make(self, provider: Provider) -> int:
-        return provider.id
-
-    def pack(self, answer: int) -> bytes:
-        return str(answer).encode()
-
-    def unpack(self, kept: bytes) -> int:
-        return int(kept)
-
-
 def create(store: Store, number: int, keep: timedelta = timedelta(days=1)) -> int:
     digest = sha256(str(number).encode()).digest()
     with serving(Call(request=Request(digest, b"f"))):
-        return Catalog(store, Retries(store, keep)).create_provider(DRAFT, Id())
+        return Catalog(store, Retries(store, keep)).create_provider(DRAFT).id
 
 
 def kept(store: Store) -> int:

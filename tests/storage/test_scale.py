@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from plain import PlainCatalog
+from portal_server.catalog import Catalog
 from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.storage.queries import Queries
 from portal_server.storage.store import Store
@@ -20,7 +20,7 @@ INDEX = "ix_client_type_provider_id_id"
 @pytest.fixture
 def crowd(engine: Engine) -> tuple[int, int]:
     """A provider with many client types before those of another; it, and its last one's id."""
-    catalog = PlainCatalog(Store(engine))
+    catalog = Catalog(Store(engine))
     first, second = (catalog.create_provider(PROVIDER) for _ in range(2))
     now = first.create_time
     rows = [
@@ -45,7 +45,7 @@ def crowd(engine: Engine) -> tuple[int, int]:
 
 def explained(cursor: Any, how: str, statement: Any, values: dict[str, Any]) -> None:
     explaining = copy(statement)
-    explaining._sql = f"{how} {statement._sql}"  # noqa: SLF001
+    explaining.sql = f"{how} {statement.sql}"
     explaining.run(cursor, values)
 
 

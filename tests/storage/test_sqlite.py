@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from plain import PlainCatalog
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.errors import Unavailable
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.domain.rules import check_provider
@@ -80,7 +80,7 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
     monkeypatch.setattr(engine_module, "LOCK_TIMEOUT_S", 0.3)
     engine = open_engine(parse_url(f"sqlite:///{file}"))
     migrate(engine)
-    catalog = PlainCatalog(Store(engine))
+    catalog = Catalog(Store(engine))
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -127,14 +127,15 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
     other = open_engine(sqlite.url)
     store, catalog, elsewhere = (
         Store(sqlite),
-        PlainCatalog(Store(sqlite)),
-        PlainCatalog(Store(other)),
+        Catalog(Store(sqlite)),
+        Catalog(Store(other)),
     )
     id_ = catalog.create_provider(PROVIDER).id
 
     def work(tx: Transaction) -> bool:
         found = tx.find_provider(id_)
-        rival = pool.submit(elsewhere.update_provider, id_, replace(PROVIDER, name="b"), {"name"})
+        change = Change(replace(PROVIDER, name="b"), {"name"})
+        rival = pool.submit(elsewhere.update_provider, id_, change)
         wait([rival], 0.3)
         rivals.append(rival)
         assert found
@@ -144,7 +145,7 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
     rivals: list[Future[Any]] = []
     with ThreadPoolExecutor(1) as pool:
         rival_was_faster = store.write(work)
-        names = [rivals[0].result()[0].name, catalog.get_provider(id_).name]
+        names = [rivals[0].result().name, catalog.get_provider(id_).name]
     other.dispose()
 
     assert not rival_was_faster
@@ -153,21 +154,21 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
 
 def test_to_close_the_store_folds_the_write_ahead_log_in(sqlite: Engine, file: Path) -> None:
     store = Store(sqlite)
-    created = PlainCatalog(store).create_provider(PROVIDER)
+    created = Catalog(store).create_provider(PROVIDER)
     log = file.with_name("portal.db-wal")
     before = log.stat().st_size
     store.close()
 
     assert before > 0
     assert [path.name for path in file.parent.iterdir()] == ["portal.db"]
-    assert PlainCatalog(Store(sqlite)).get_provider(created.id) == created
+    assert Catalog(Store(sqlite)).get_provider(created.id) == created
 
 
 def test_what_is_committed_is_there_for_another_process_before_the_store_is_closed(
     sqlite: Engine, file: Path
 ) -> None:
-    created = PlainCatalog(Store(sqlite)).create_provider(PROVIDER)
+    created = Catalog(Store(sqlite)).create_provider(PROVIDER)
     other = open_engine(parse_url(f"sqlite:///{file}"))
 
-    assert PlainCatalog(Store(other)).get_provider(created.id) == created
+    assert Catalog(Store(other)).get_provider(created.id) == created
     other.dispose()

@@ -11,11 +11,12 @@ class Request:
     """A request that is done once, however often it is sent (AIP-155).
 
     Both are hashes: `digest` of who sent it under which id, `fingerprint` of
-    what it asks for.
+    what it asks for. `key_id` names the key of who sent it.
     """
 
     digest: bytes
     fingerprint: bytes
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

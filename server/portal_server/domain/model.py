@@ -8,7 +8,7 @@ A resource has three forms: a *draft* is what a caller asks for, unchecked; a
 that is stored, with what the server adds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -115,6 +115,12 @@ class Provider(ProviderSpec):
     def etag(self) -> str:
         """An entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
         return _etag(self.uid, self.update_time)
+
+    def redacted(self) -> "Provider":
+        """The same without its secret: what is left of that is whether there is one."""
+        return replace(
+            self, registration_access_token="set" if self.registration_access_token else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ MAX_DESCRIPTION = 4096
 MAX_URI = 2048
 MAX_TOKEN = 4096
 MAX_FILTER = 2048
+# Each is checked for each row that a list passes over.
+MAX_CONDITIONS = 16
 MAX_REQUEST_ID = 255
 
 # So many rows, each as long as may be, are a message that every gRPC client

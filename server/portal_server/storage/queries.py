@@ -1,7 +1,6 @@
 """Every statement that the portal runs, compiled once for a database."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -30,14 +29,14 @@ from sqlalchemy import (
 from sqlalchemy import table as sql_table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal_server.domain.model import Comparison, Condition
+from portal_server.domain.model import Condition
+from portal_server.storage.lists import FilteredList
 from portal_server.storage.statements import InsertRows, Statement
 from portal_server.storage.tables import (
     AnswerRow,
     ApiKeyRow,
     ClientTypeRow,
     ProviderRow,
-    Words,
 )
 
 PROVIDER: Table = ProviderRow.__table__  # type: ignore[attr-defined]
@@ -90,6 +89,40 @@ def _next_ids(table: Table, dialect: Dialect) -> Select[Any]:
     return select((last.scalar_subquery() + number.c.n).label("id"))
 
 
+def _measure(dialect: Dialect) -> Select[*tuple[Any, ...]]:
+    """How many client types a provider has, up to `limit`, and the bytes of their texts."""
+
+    def size(text: Column[Any]) -> ColumnElement[int]:
+        # SQLite's octet_length came with 3.43.
+        if dialect.name == "sqlite":
+            return func.length(cast(text, LargeBinary))
+        return func.octet_length(text)
+
+    sizes = size(CLIENT_TYPE.c.name) + size(CLIENT_TYPE.c.description)
+    some = select(sizes.label("size")).where(_its_client_types).limit(_LIMIT).subquery()
+    return select(
+        func.count().label("rows"),
+        cast(func.coalesce(func.sum(some.c.size), 0), BigInteger).label("size"),
+    ).select_from(some)
+
+
+def _kept_bytes() -> Select[Any]:
+    """How much is kept for each key and minute since a time."""
+    # Both databases write a time in UTC as YYYY-MM-DD HH:MM:SS, and go on from there.
+    minute = func.substr(cast(_answer.c.create_time, Text), 1, 16)
+    since = _answer.c.create_time >= bindparam("since", type_=_answer.c.create_time.type)
+    return (
+        select(
+            _answer.c.key_id,
+            minute.label("minute"),
+            func.count().label("rows"),
+            cast(func.sum(func.length(_answer.c.answer)), BigInteger).label("size"),
+        )
+        .where(_answer.c.key_id.is_not(None), since)
+        .group_by(_answer.c.key_id, minute)
+    )
+
+
 class Queries:
     """The statements of one database, by what they do."""
 
@@ -127,8 +160,9 @@ class Queries:
 
         self.find_client_type = locked(select(CLIENT_TYPE).where(_this_client_type))
         self.all_client_types = compiled(
-            select(CLIENT_TYPE).where(_its_client_types).order_by(CLIENT_TYPE.c.id)
+            select(CLIENT_TYPE).where(_its_client_types).order_by(CLIENT_TYPE.c.id).limit(_LIMIT)
         )
+        self.measure = compiled(_measure(dialect))
         self.without_app_type = compiled(
             _after_in_provider(select(CLIENT_TYPE.c.id), dialect)
             .where(CLIENT_TYPE.c.okta_app_type.is_(None))
@@ -143,18 +177,22 @@ class Queries:
         }[dialect.name]
         self.add_answer = compiled(add_answer, *(c.name for c in _answer.c if c.name != "id"))
         self.find_answer = compiled(
-            select(
-                _answer.c.digest, _answer.c.fingerprint, _answer.c.answer, _answer.c.create_time
-            ).where(_this_answer)
+            select(*(column for column in _answer.c if column.name != "id")).where(_this_answer)
         )
         self.remove_answer = compiled(delete(_answer).where(_this_answer))
         # By id, which is by time: no index on the time slows the writes.
-        first = select(_answer.c.id, _answer.c.create_time).order_by(_answer.c.id).limit(_LIMIT)
-        oldest = first.subquery()
-        old = oldest.c.create_time < bindparam("before", type_=_answer.c.create_time.type)
-        self.remove_old_answers = compiled(
-            delete(_answer).where(_answer.c.id.in_(select(oldest.c.id).where(old)))
+        past = _answer.c.id > _id("after")
+        self.oldest_answers = compiled(
+            select(_answer.c.id, _answer.c.create_time)
+            .where(past)
+            .order_by(_answer.c.id)
+            .limit(_LIMIT)
         )
+        old = _answer.c.create_time < bindparam("before", type_=_answer.c.create_time.type)
+        self.remove_old_answers = compiled(
+            delete(_answer).where(past, _answer.c.id <= _id("upto"), old)
+        )
+        self.kept_bytes = compiled(_kept_bytes())
 
         self.add_key = compiled(insert(_api_key), *(c.name for c in _api_key.c))
         self.find_key = compiled(select(_api_key).where(_this_key))
@@ -168,57 +206,19 @@ class Queries:
         self.revoke_key = compiled(
             update(_api_key).where(_this_key, _api_key.c.revoke_time.is_(None)), "revoke_time"
         )
-        self._list = lru_cache(256)(self._compile_list)
+        page = {
+            PROVIDER: select(PROVIDER).where(PROVIDER.c.id > _id("after")).order_by(PROVIDER.c.id),
+            CLIENT_TYPE: _after_in_provider(select(CLIENT_TYPE), dialect),
+        }
+        self._lists = {
+            table: FilteredList(table, query.limit(_LIMIT).offset(_OFFSET), dialect)
+            for table, query in page.items()
+        }
 
     def list_providers(self, where: Sequence[Condition]) -> Statement:
         """Providers that meet conditions of this kind; takes `values_of(where)`."""
-        return self._list(PROVIDER, _shape(where))
+        return self._lists[PROVIDER].meeting(where)
 
     def list_client_types(self, where: Sequence[Condition]) -> Statement:
         """A provider's client types that meet conditions of this kind."""
-        return self._list(CLIENT_TYPE, _shape(where))
-
-    def _compile_list(
-        self, table: Table, shape: tuple[tuple[str, Comparison, bool], ...]
-    ) -> Statement:
-        if table is CLIENT_TYPE:
-            query = _after_in_provider(select(table), self._dialect)
-        else:
-            query = select(table).where(table.c.id > _id("after")).order_by(table.c.id)
-        for number, (field, comparison, unset) in enumerate(shape):
-            query = query.where(_meets(table.c[field], comparison, f"v{number}", unset=unset))
-        return Statement(query.limit(_LIMIT).offset(_OFFSET), self._dialect)
-
-
-def values_of(where: Sequence[Condition]) -> dict[str, Any]:
-    """What the statement of a list takes for its conditions."""
-    return {
-        f"v{number}": condition.value
-        for number, condition in enumerate(where)
-        if condition.value is not None
-    }
-
-
-def _shape(where: Sequence[Condition]) -> tuple[tuple[str, Comparison, bool], ...]:
-    return tuple((c.field, c.comparison, c.value is None) for c in where)
-
-
-def _meets(
-    column: Column[Any], comparison: Comparison, name: str, *, unset: bool
-) -> ColumnElement[bool]:
-    value = None if unset else bindparam(name, type_=String)
-    match comparison:
-        case Comparison.EQUALS:
-            # Not `=`: an unset column is a value here, as in the filter language.
-            return column.is_not_distinct_from(value)
-        case Comparison.DIFFERS:
-            return column.is_distinct_from(value)
-        case Comparison.HAS if isinstance(column.type, Words):
-            # A word with its quotes is nowhere in the JSON but as an element.
-            text = cast(column, Text)
-            return (
-                func.replace(text, literal('"') + bindparam(name, type_=String) + '"', "") != text
-            )
-        case Comparison.HAS:
-            # LIKE ignores case in SQLite and keeps it in PostgreSQL; this keeps it in both.
-            return (func.replace(column, value, "") != column) | (value == literal(""))
+        return self._lists[CLIENT_TYPE].meeting(where)

@@ -1,5 +1,6 @@
 """Brings a database to this version's schema, and tells whether it is there."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -12,50 +13,84 @@ from portal_server.domain.errors import OperatorError
 from portal_server.storage.engine import for_migrating
 from portal_server.storage.failures import translated
 
+log = logging.getLogger(__name__)
+
+# To build an index on a table that has grown for years takes long; to hang, longer.
+TIMEOUT_S = 3600
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class SchemaMismatch(OperatorError):
-    """The database's schema is not this version's; the text says what to do."""
+    """The database's schema is none that this version knows; the text says what to do."""
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
+def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) -> None:
     """Bring the schema to this version's or, with "base", take it away.
 
-    Several processes may do so at once: each revision runs once. Threads of
-    one process may not: Alembic keeps its state in a global.
+    Several processes may do so at once: each revision runs once, and the others
+    wait until it is there. Threads of one process may not: Alembic keeps its
+    state in a global. A schema one revision newer is left as it is.
+
+    `timeout_s` is for the wait, and for each statement of a migration.
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.
-        PortalError: the storage failed.
+        PortalError: the storage failed, or the time was not enough.
     """
     with translated(), for_migrating(engine).connect() as connection:
-        known = ScriptDirectory(str(_MIGRATIONS))
         before = MigrationContext.configure(connection).get_current_revision()
         connection.rollback()
-        if before is not None and before not in {r.revision for r in known.walk_revisions()}:
-            raise SchemaMismatch(
-                f"the database has schema {before}, which only a newer version knows"
-            )
+        if before is not None and before not in _known():
+            if revision != "head" or not _is_next(before):
+                raise _newer(before)
+            log.info("schema %s is of the next version: nothing to do", before)
+            return
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
+        config.attributes["timeout_s"] = timeout_s
         if revision == "base":
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
 
 
-def require_newest(engine: Engine) -> None:
-    """Accept a database whose schema is this version's.
+def require_known(engine: Engine) -> None:
+    """Accept a database whose schema is this version's, or one revision newer.
+
+    A revision leaves what the version before it needs, so that during an
+    upgrade servers of both serve one database.
 
     Raises:
-        SchemaMismatch: it is not.
+        SchemaMismatch: it is older, or newer than that.
         PortalError: the storage failed.
     """
     with translated(), engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    if current != newest:
+    if current == _head():
+        return
+    if current is None or current in _known():
         found = f"schema {current}" if current else "no schema"
-        raise SchemaMismatch(f"the database has {found}, not {newest}: run `portal migrate`")
+        raise SchemaMismatch(f"the database has {found}, not {_head()}: run `portal migrate`")
+    if not _is_next(current):
+        raise _newer(current)
+    log.info("the database has schema %s, of the next version", current)
+
+
+def _known() -> set[str]:
+    scripts = ScriptDirectory(str(_MIGRATIONS))
+    return {script.revision for script in scripts.walk_revisions()}
+
+
+def _head() -> str:
+    return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
+
+
+def _is_next(revision: str) -> bool:
+    """Whether it comes directly after ours: they are numbered (a test holds that)."""
+    return revision == f"{int(_head()) + 1:04}"
+
+
+def _newer(revision: str) -> SchemaMismatch:
+    return SchemaMismatch(f"the database has schema {revision}, which only a newer version knows")

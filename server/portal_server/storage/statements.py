@@ -6,6 +6,7 @@ does beside that for each execution costs several times the statement itself.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -24,21 +25,47 @@ class Statement:
     def __init__(self, clause: Any, dialect: Dialect, *sets: str) -> None:
         """Take a Core statement; `sets` are the columns that an INSERT or UPDATE sets."""
         compiled = clause.compile(dialect=dialect, column_keys=sets or None)
-        self._sql = str(compiled)
-        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._inputs = [
+        self.sql = str(compiled)
+        self._mark = {"qmark": "?", "format": "%s"}[dialect.paramstyle]
+        self.fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        self.inputs = [
             (name, _bound(compiled.binds[name].type, dialect))
             for name in compiled.positiontup or ()
         ]
         returned = getattr(clause, "exported_columns", {})
         self._outputs = [(column.name, _read(column.type, dialect)) for column in returned]
 
+    def filled(self, place: str, between: str, parts: "Sequence[Statement]") -> "Statement":
+        """This one with expressions in brackets at a place that its text has once.
+
+        A parameter of the part with the number n is called `<its name>.<n>`.
+        """
+        before, after = self.sql.split(place)
+        first = before.count(self._mark)
+        whole = copy(self)
+        whole.sql = before + between.join(f"({part.sql})" for part in parts) + after
+        whole.inputs = [
+            *self.inputs[:first],
+            *(
+                (f"{name}.{number}", convert)
+                for number, part in enumerate(parts)
+                for name, convert in part.inputs
+            ),
+            *self.inputs[first:],
+        ]
+        whole.fixed = self.fixed | {
+            f"{name}.{number}": value
+            for number, part in enumerate(parts)
+            for name, value in part.fixed.items()
+        }
+        return whole
+
     def run(self, cursor: Any, values: Mapping[str, Any]) -> None:
         """Execute it; `values` by name of column or bind parameter."""
-        given = {**self._fixed, **values}
+        given = {**self.fixed, **values}
         cursor.execute(
-            self._sql,
-            [convert(given[name]) if convert else given[name] for name, convert in self._inputs],
+            self.sql,
+            [convert(given[name]) if convert else given[name] for name, convert in self.inputs],
         )
 
     def rows(self, cursor: Any, values: Mapping[str, Any]) -> list[Row]:

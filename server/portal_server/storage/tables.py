@@ -154,8 +154,10 @@ class AnswerRow(SQLModel, table=True):
     )
     digest: bytes = Field(sa_type=LargeBinary, unique=True)
     fingerprint: bytes = Field(sa_type=LargeBinary)
+    # As JSON; without a `key_id`, in the form of the version before.
     answer: bytes = Field(sa_type=LargeBinary, repr=False)
     create_time: datetime = Field(sa_type=UtcTime)
+    key_id: str | None = Field(default=None)
 
 
 class ApiKeyRow(SQLModel, table=True):

@@ -68,7 +68,7 @@ def identify(
         *(value.encode() for value in values_of(metadata, IF_MATCH)),
         payload.SerializeToString(deterministic=True),
     ]
-    return Request(_hash((caller.encode(), given.encode())), _hash(asked))
+    return Request(_hash((caller.encode(), given.encode())), _hash(asked), caller)
 
 
 def _hash(parts: Iterable[bytes]) -> bytes:

@@ -7,6 +7,8 @@ from portal_server.storage import tables  # noqa: F401 - fills the metadata
 
 # Any number will do, as long as every process takes the same.
 _LOCK = 7_236_010
+# For a table, while a migration waits for those that use it.
+_DDL_LOCK_S = 30
 
 connection = context.config.attributes["connection"]
 context.configure(
@@ -19,11 +21,24 @@ context.configure(
     # SQLite's is, too. Told otherwise, Alembic would commit before each migration.
     transactional_ddl=True,
 )
-# One transaction for all: a migration that fails leaves nothing behind.
-with connection.begin():
-    # Both wait for another process that migrates.
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    context.run_migrations()
+timeout_s = context.config.attributes["timeout_s"]
+sqlite = connection.dialect.name == "sqlite"
+waits_ms = 0
+try:
+    # One transaction for all: a migration that fails leaves nothing behind.
+    with connection.begin():
+        # Both wait for another process that migrates.
+        if sqlite:
+            waits_ms = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={timeout_s * 1000}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            for limit in ("statement_timeout", "lock_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {limit} = '{timeout_s}s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            # All who come after it wait behind an ALTER that waits.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_DDL_LOCK_S}s'")
+        context.run_migrations()
+finally:
+    if sqlite:  # the pool will give the connection to others
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={waits_ms}")

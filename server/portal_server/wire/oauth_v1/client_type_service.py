@@ -8,10 +8,8 @@ from portal.oauth.v1 import client_type_pb2_grpc
 from portal_server.catalog import Catalog, Change
 from portal_server.domain.model import ClientType, ClientTypeDraft, ProviderType
 from portal_server.domain.rules import CLIENT_TYPE_FIELDS, check_client_type
-from portal_server.wire.forms import MessageForm
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
-    DELETED,
     etags_of,
     masked_fields,
     page_token,
@@ -58,7 +56,7 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
                 lambda: required_ids(provider_id=request.provider_id),
                 lambda: check_client_type(draft, ProviderType.OTHER),
             )
-        return self._catalog.create_client_type(request.provider_id, draft, _FORM)
+        return _message(self._catalog.create_client_type(request.provider_id, draft))
 
     def GetClientType(
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
@@ -94,16 +92,15 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
             lambda: masked_fields(request.update_mask, given, CLIENT_TYPE_FIELDS),
         )
         change = Change(_draft(given), fields, etags_of(given))
-        return self._catalog.update_client_type(given.provider_id, given.id, change, _FORM)
+        return _message(self._catalog.update_client_type(given.provider_id, given.id, change))
 
     def DeleteClientType(
         self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
-        return self._catalog.delete_client_type(
-            request.provider_id, request.id, etags_of(request), DELETED
-        )
+        self._catalog.delete_client_type(request.provider_id, request.id, etags_of(request))
+        return Empty()
 
 
 def _draft(message: pb.ClientType) -> ClientTypeDraft:
@@ -136,6 +133,3 @@ def _message(client_type: ClientType) -> pb.ClientType:
         update_time=timestamp(client_type.update_time),
         etag=client_type.etag,
     )
-
-
-_FORM = MessageForm(pb.ClientType, _message)

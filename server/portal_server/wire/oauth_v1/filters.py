@@ -6,7 +6,7 @@ from typing import Any
 
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.model import Comparison, Condition, Unknown
-from portal_server.domain.rules import MAX_FILTER, quote
+from portal_server.domain.rules import MAX_CONDITIONS, MAX_FILTER, quote
 from portal_server.wire.oauth_v1.words import Vocabulary
 
 _TOKEN = re.compile(
@@ -75,17 +75,19 @@ def parse(text: str, fields: Fields) -> list[Condition]:
     """The conditions of a filter; none for "".
 
     Raises:
-        Invalid: it is too long or is not of the language, or names a field, a
-            comparison or a word that there is not.
+        Invalid: it is too long, has too many conditions or is not of the language,
+            or names a field, a comparison or a word that there is not.
     """
     if len(text) > MAX_FILTER:
         raise _malformed(f"is longer than {MAX_FILTER} characters", Rule.TOO_LONG)
     if "\0" in text:
         raise _malformed("must not contain the NUL character")
-    conditions = []
+    conditions: list[Condition] = []
     tokens = _tokens(text)
     kind, token = next(tokens)
     while kind != "end":
+        if len(conditions) == MAX_CONDITIONS:
+            raise _malformed(f"has more than {MAX_CONDITIONS} conditions", Rule.TOO_LONG)
         conditions.append(_condition(kind, token, tokens, fields))
         kind, token = next(tokens)
         if kind == "end":

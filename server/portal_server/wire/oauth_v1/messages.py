@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Protocol
 from zlib import crc32
 
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +14,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.model import Slice
-from portal_server.wire.forms import MessageForm
 
 _TOKEN = struct.Struct(">qI")
 
@@ -32,9 +30,6 @@ class HasEtag(Protocol):
     """A resource, or a request to delete one."""
 
     etag: str
-
-
-DELETED: MessageForm[None, Empty] = MessageForm(Empty, lambda _: Empty())
 
 
 def together(*checks: Callable[[], Any]) -> list[Any]:

@@ -8,10 +8,8 @@ from portal.oauth.v1 import provider_pb2_grpc
 from portal_server.catalog import Catalog, Change
 from portal_server.domain.model import Provider, ProviderDraft
 from portal_server.domain.rules import PROVIDER_FIELDS
-from portal_server.wire.forms import MessageForm
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
-    DELETED,
     etags_of,
     masked_fields,
     page_token,
@@ -41,7 +39,7 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Create a provider."""
-        return self._catalog.create_provider(_draft(request.provider), _FORM)
+        return _message(self._catalog.create_provider(_draft(request.provider)))
 
     def GetProvider(
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
@@ -76,14 +74,15 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
             # Nobody can read it back: only by its own name is it cleared.
             fields.discard(_TOKEN)
         change = Change(_draft(given), fields, etags_of(given))
-        return self._catalog.update_provider(given.id, change, _FORM)
+        return _message(self._catalog.update_provider(given.id, change))
 
     def DeleteProvider(
         self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a provider with its client types."""
         required_ids(id=request.id)
-        return self._catalog.delete_provider(request.id, etags_of(request), DELETED)
+        self._catalog.delete_provider(request.id, etags_of(request))
+        return Empty()
 
 
 def _draft(message: pb.Provider) -> ProviderDraft:
@@ -109,6 +108,3 @@ def _message(provider: Provider) -> pb.Provider:
         update_time=timestamp(provider.update_time),
         etag=provider.etag,
     )
-
-
-_FORM = MessageForm(pb.Provider, _message)

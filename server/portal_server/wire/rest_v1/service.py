@@ -1,26 +1,21 @@
 """PortalRestService: the portal's REST operations, behind Envoy's transcoder."""
 
-from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterator
 
 import grpc
-from google.protobuf.message import Message
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal.rest.v1 import portal_rest_pb2_grpc
-from portal_server.catalog import Catalog, Change, Whole
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.model import ClientType, ClientTypeDraft, Provider, ProviderDraft, Slice
 from portal_server.domain.rules import (
     CLIENT_TYPE_FIELDS,
     PROVIDER_FIELDS,
     check_numbered_page,
 )
-from portal_server.wire.forms import MessageForm
+from portal_server.wholes import Whole
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
-
-Result = TypeVar("Result")
-Answer = TypeVar("Answer", bound=Message)
 
 NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
 
@@ -43,14 +38,17 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.Provider:
         """Create a provider."""
         draft = _provider_draft(request.provider)
-        return _send(context, self._catalog.create_provider(draft, _PROVIDER))
+        created = self._catalog.create_provider(draft)
+        send_etag(context, created.etag)
+        return _provider(created)
 
     def GetProvider(
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
     ) -> pb.ProviderWithClientTypes:
         """Get a provider with its client types."""
         found = self._catalog.get_provider_with_client_types(request.provider_id)
-        return _send(context, _WHOLE.make(found))
+        send_etag(context, found[0].etag)
+        return _whole(found)
 
     def UpdateProvider(
         self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
@@ -62,16 +60,18 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
             fields.discard("registration_access_token")
         draft = _provider_draft(request.provider)
         updated = self._catalog.update_provider_with_client_types(
-            request.provider_id, Change(draft, fields, if_match(context)), _WHOLE
+            request.provider_id, Change(draft, fields, if_match(context))
         )
-        return _send(context, updated)
+        send_etag(context, updated[0].etag)
+        return _whole(updated)
 
     def DeleteProvider(
         self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
     ) -> pb.Status:
         """Delete a provider with its client types."""
         _check_force(request.force)
-        return self._catalog.delete_provider(request.provider_id, if_match(context), _DELETED)
+        self._catalog.delete_provider(request.provider_id, if_match(context))
+        return pb.Status(status="ok")
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
@@ -86,15 +86,17 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.ClientType:
         """Create a client type."""
         draft = _client_type_draft(request.client_type)
-        created = self._catalog.create_client_type(request.provider_id, draft, _CLIENT_TYPE)
-        return _send(context, created)
+        created = self._catalog.create_client_type(request.provider_id, draft)
+        send_etag(context, created.etag)
+        return _client_type(created)
 
     def GetClientType(
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Get a client type."""
         found = self._catalog.get_client_type(request.provider_id, request.client_type_id)
-        return _send(context, _CLIENT_TYPE.make(found))
+        send_etag(context, found.etag)
+        return _client_type(found)
 
     def UpdateClientType(
         self, request: pb.UpdateClientTypeRequest, context: grpc.ServicerContext
@@ -105,18 +107,19 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
             request.provider_id,
             request.client_type_id,
             Change(draft, CLIENT_TYPE_FIELDS, if_match(context)),
-            _CLIENT_TYPE,
         )
-        return _send(context, updated)
+        send_etag(context, updated.etag)
+        return _client_type(updated)
 
     def DeleteClientType(
         self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.Status:
         """Delete a client type."""
         _check_force(request.force)
-        return self._catalog.delete_client_type(
-            request.provider_id, request.client_type_id, if_match(context), _DELETED
+        self._catalog.delete_client_type(
+            request.provider_id, request.client_type_id, if_match(context)
         )
+        return pb.Status(status="ok")
 
 
 def _check_force(text: str) -> None:
@@ -190,41 +193,3 @@ def _client_type(client_type: ClientType) -> pb.ClientType:
         created_at=dialect.minute(client_type.create_time),
         updated_at=dialect.minute(client_type.update_time),
     )
-
-
-class _Tagged(NamedTuple, Generic[Answer]):
-    """A message and its entity tag, for which the dialect's messages have no place."""
-
-    etag: str
-    message: Answer
-
-
-class _TaggedForm(Generic[Result, Answer]):
-    """Answers with a message and an entity tag."""
-
-    def __init__(
-        self, kind: type[Answer], make: Callable[[Result], Answer], etag: Callable[[Result], str]
-    ) -> None:
-        self._messages = MessageForm(kind, make)
-        self._etag = etag
-
-    def make(self, result: Result) -> _Tagged[Answer]:
-        return _Tagged(self._etag(result), self._messages.make(result))
-
-    def pack(self, answer: _Tagged[Answer]) -> bytes:
-        return answer.etag.encode() + b"\n" + self._messages.pack(answer.message)
-
-    def unpack(self, kept: bytes) -> _Tagged[Answer]:
-        etag, _, message = kept.partition(b"\n")
-        return _Tagged(etag.decode(), self._messages.unpack(message))
-
-
-_PROVIDER = _TaggedForm(pb.Provider, _provider, lambda provider: provider.etag)
-_WHOLE = _TaggedForm(pb.ProviderWithClientTypes, _whole, lambda whole: whole[0].etag)
-_CLIENT_TYPE = _TaggedForm(pb.ClientType, _client_type, lambda client_type: client_type.etag)
-_DELETED: MessageForm[None, pb.Status] = MessageForm(pb.Status, lambda _: pb.Status(status="ok"))
-
-
-def _send(context: grpc.ServicerContext, answer: _Tagged[Answer]) -> Answer:
-    send_etag(context, answer.etag)
-    return answer.message

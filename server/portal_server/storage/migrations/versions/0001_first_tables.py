@@ -2,7 +2,8 @@
 
 Rules of a migration: it runs in one transaction on SQLite and on PostgreSQL;
 it has a downgrade; it never imports portal_server, which goes on changing; the
-version before it must be able to run on its schema.
+version before it must be able to run on its schema, and does. Its number is that
+of the one before and 1, in four digits.
 """
 
 from collections.abc import Sequence
