@@ -6,6 +6,7 @@ another user may read them and runs them as that user.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -62,6 +63,18 @@ class Postgres:
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", mode)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """All its processes are there and do nothing."""
+        processes = [self.pid, *_children(self.pid)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]
         if os.geteuid() == 0:
@@ -70,6 +83,11 @@ class Postgres:
         # A file, not a pipe: the server inherits it and would keep it open.
         with (self._folder / "log").open("ab") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/")
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
 
 
 @contextmanager

@@ -2,19 +2,25 @@
 
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
 from portal_server.catalog import Catalog
+from portal_server.domain.errors import DeadlineExceeded
 from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.storage import schema
 from portal_server.storage.engine import open_engine, parse_url
 from portal_server.storage.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
@@ -108,6 +114,84 @@ def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:
     with pytest.raises(SchemaMismatch, match="schema 9999"):
         require_known(engine)
     assert tables(engine) == before
+
+
+def test_revisions_are_numbered_one_after_the_other() -> None:
+    scripts = ScriptDirectory(str(schema._MIGRATIONS))  # noqa: SLF001
+    numbers = [script.revision for script in scripts.walk_revisions()]
+
+    assert numbers == [f"{number:04}" for number in range(len(numbers), 0, -1)]
+
+
+def test_a_schema_of_the_next_version_is_served_and_left_as_it_is(engine: Engine) -> None:
+    next_ = f"{int(schema._head()) + 1:04}"  # noqa: SLF001
+    before = tables(engine)
+    write_revision(engine, next_)
+
+    require_known(engine)
+    migrate(engine)
+    with pytest.raises(SchemaMismatch, match="newer version"):
+        migrate(engine, "base")
+    assert tables(engine) == before
+
+
+def test_a_schema_two_versions_newer_is_refused(engine: Engine) -> None:
+    write_revision(engine, f"{int(schema._head()) + 2:04}")  # noqa: SLF001
+
+    for refused in (require_known, migrate):
+        with pytest.raises(SchemaMismatch, match="newer version"):
+            refused(engine)
+
+
+def test_an_older_schema_is_refused_with_what_to_do(engine: Engine) -> None:
+    write_revision(engine, f"{int(schema._head()) - 1:04}")  # noqa: SLF001
+
+    with pytest.raises(SchemaMismatch, match=r"schema \d+, not \d+: run `portal migrate`"):
+        require_known(engine)
+
+
+@contextmanager
+def another_migrator(engine: Engine) -> Iterator[None]:
+    """Another process that migrates meanwhile."""
+    if engine.dialect.name == "sqlite":
+        assert engine.url.database
+        with closing(
+            sqlite3.connect(engine.url.database, isolation_level=None, check_same_thread=False)
+        ) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
+    else:
+        dsn = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(dsn) as other:
+            other.execute("SELECT pg_advisory_xact_lock(7236010)")
+            yield
+            other.rollback()
+
+
+def test_a_second_migrator_waits_longer_than_a_statement_of_a_call_may_take(empty: Engine) -> None:
+    with empty.connect():  # the file and its mode are there
+        pass
+    with ThreadPoolExecutor(1) as pool:
+        with another_migrator(empty):
+            second = pool.submit(migrate, empty)
+            time.sleep(10)
+            waits = not second.done()
+        second.result(20)
+    with empty.connect() as connection:
+        limit = {"sqlite": "PRAGMA busy_timeout", "postgresql": "SHOW lock_timeout"}
+        after = connection.exec_driver_sql(limit[empty.dialect.name]).scalar_one()
+
+    assert waits
+    assert after in (5000, "5s")
+    require_known(empty)
+
+
+def test_a_migrator_waits_no_longer_than_it_is_told(empty: Engine) -> None:
+    with empty.connect():
+        pass
+    with another_migrator(empty), pytest.raises(DeadlineExceeded):
+        migrate(empty, timeout_s=1)
 
 
 def test_a_database_without_a_schema_is_refused_with_what_to_do(empty: Engine) -> None:

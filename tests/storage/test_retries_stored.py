@@ -1,14 +1,26 @@
 """Kept answers: forgotten in time, a few at a time, and never in the way."""
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
+from sqlalchemy import Engine, text
 
 from portal_server.catalog import Catalog
 from portal_server.domain.calls import Call, Request, serving
-from portal_server.domain.errors import Unavailable
-from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.domain.errors import Exhausted, Precondition, Unavailable
+from portal_server.domain.model import (
+    ClientTypeDraft,
+    GrantType,
+    ProviderDraft,
+    ProviderType,
+    ResponseType,
+    Slice,
+)
+from portal_server.domain.rules import MAX_DESCRIPTION, MAX_NAME, MAX_TOKEN, MAX_URI
+from portal_server.quota import Quota
 from portal_server.retries import Forgetting, Retries
 from portal_server.storage.store import Store, Transaction
 
@@ -81,3 +93,154 @@ def test_forgetting_goes_on_after_a_failure(store: Store, monkeypatch: pytest.Mo
     while kept(store):
         assert datetime.now(UTC) < deadline
     forgetting.stop()
+
+
+# What is kept
+
+
+def with_id(number: int, key_id: str = "k") -> AbstractContextManager[None]:
+    digest = sha256(str(number).encode()).digest()
+    return serving(Call(request=Request(digest, b"f", key_id)))
+
+
+def set_answer(engine: Engine, column: str, value: object) -> None:
+    with engine.begin() as connection:
+        statement = f"UPDATE answer SET {column} = :value"  # noqa: S608
+        connection.execute(text(statement), {"value": value})
+
+
+# As a release before may have written it: one field more, none that came later.
+KEPT = b"""{"name":"p","type":"okta","well_known_uri":"https://idp.test/x","of_yesterday":1,
+"tls_insecure_skip_verify":false,"registration_access_token":"set","id":7,
+"uid":"0e9ae9b4-7e6c-4ef1-a0ab-5d3d1b0b6b6e","create_time":"2026-11-24T12:00:00.000001Z",
+"update_time":"2026-11-24T12:00:00.000001Z"}"""
+
+
+def test_a_result_that_was_kept_yesterday_can_be_read(store: Store, engine: Engine) -> None:
+    create(store, 1)
+    set_answer(engine, "answer", KEPT)
+    with with_id(1):
+        again = Catalog(store).create_provider(DRAFT)
+
+    assert (again.id, again.type) == (7, ProviderType.OKTA)
+    assert again.create_time == datetime(2026, 11, 24, 12, 0, 0, 1, tzinfo=UTC)
+    assert again.registration_access_token == "set"  # noqa: S105
+
+
+def test_what_is_kept_has_the_etag_but_not_the_secret(store: Store, engine: Engine) -> None:
+    draft = replace(DRAFT, registration_access_token="s3cret-w0rd")  # noqa: S106
+    with with_id(1):
+        first = Catalog(store).create_provider(draft)
+        again = Catalog(store).create_provider(draft)
+    with engine.connect() as connection:
+        [kept_as] = connection.execute(text("SELECT answer FROM answer")).scalars()
+
+    assert again == first.redacted()
+    assert again.etag == first.etag
+    assert b"s3cret" not in bytes(kept_as)
+
+
+def test_a_response_that_the_version_before_has_kept_is_not_done_again(
+    store: Store, engine: Engine
+) -> None:
+    catalog = Catalog(store)
+    with with_id(1):
+        created = catalog.create_provider(DRAFT)
+    set_answer(engine, "key_id", None)
+    set_answer(engine, "answer", b"\x08\x01\x12\x01p")
+    with with_id(1), pytest.raises(Precondition) as refusal:
+        catalog.create_provider(DRAFT)
+
+    assert refusal.value.reason == "RESPONSE_NOT_READABLE"
+    assert [p.id for p in catalog.list_providers((), Slice(limit=5)).items] == [created.id]
+
+
+def test_a_delete_that_the_version_before_has_done_is_confirmed(
+    store: Store, engine: Engine
+) -> None:
+    catalog = Catalog(store)
+    id_ = catalog.create_provider(DRAFT).id
+    with with_id(1):
+        catalog.delete_provider(id_)
+        set_answer(engine, "key_id", None)
+        set_answer(engine, "answer", b"")
+        catalog.delete_provider(id_)
+
+
+def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> None:
+    catalog = Catalog(store)
+    provider = replace(
+        DRAFT,
+        name="\x01" * MAX_NAME,
+        well_known_uri="https://idp.test/".ljust(MAX_URI, "x"),
+        registration_access_token="\x01" * MAX_TOKEN,
+    )
+    client_type = ClientTypeDraft(
+        name="\x01" * MAX_NAME,
+        description="\x01" * MAX_DESCRIPTION,
+        response_types=tuple(ResponseType),
+        grant_types=tuple(GrantType),
+    )
+    with with_id(1):
+        id_ = catalog.create_provider(provider).id
+    with with_id(2):
+        assert catalog.create_client_type(id_, client_type).description == "\x01" * MAX_DESCRIPTION
+
+
+# How much is kept
+
+
+def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -> None:
+    catalog = Catalog(store, Retries(store, quota=Quota(timedelta(days=1), 1500)))
+    for number in range(3):
+        with with_id(number):
+            catalog.create_provider(DRAFT)
+    with with_id(3), pytest.raises(Exhausted) as refusal:
+        catalog.create_provider(DRAFT)
+    made = len(catalog.list_providers((), Slice(limit=9)).items)
+
+    assert refusal.value.reason == "KEPT_RESPONSES_QUOTA"
+    assert made == 3
+    with with_id(0):
+        assert catalog.create_provider(DRAFT).name == "p"
+    with with_id(3, "another"):
+        catalog.create_provider(DRAFT)
+    catalog.create_provider(DRAFT)
+    assert len(catalog.list_providers((), Slice(limit=9)).items) == made + 2
+
+
+def test_what_was_kept_before_the_start_counts(store: Store) -> None:
+    for number in range(4):
+        with with_id(number):
+            Catalog(store).create_provider(DRAFT)
+    quota = Quota(timedelta(days=1), 1500)
+    retries = Retries(store, quota=quota)
+    retries._started += timedelta(minutes=2)  # noqa: SLF001 - what is kept is older than it
+    retries.count_kept()
+    now = datetime.now(UTC)
+
+    assert quota.is_used_up("k", now)
+    assert not quota.is_used_up("another", now)
+    assert not quota.is_used_up("k", now + timedelta(days=1, minutes=2))
+
+
+def test_expired_responses_behind_those_of_the_future_are_forgotten(
+    store: Store, engine: Engine
+) -> None:
+    for number in range(100):
+        create(store, number)
+    set_answer(engine, "create_time", datetime.now(UTC) + timedelta(days=365))
+    for number in range(100, 170):
+        create(store, number)
+    past = datetime.now(UTC) - timedelta(days=2)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE answer SET create_time = :past WHERE create_time < :future"),
+            {"past": past, "future": past + timedelta(days=10)},
+        )
+    create(store, 170)
+    retries = Retries(store)
+
+    assert retries.forget_expired()
+    assert not retries.forget_expired()
+    assert kept(store) == 101

@@ -1,5 +1,6 @@
 """What holds on SQLite alone."""
 
+import os
 import re
 import sqlite3
 import stat
@@ -65,6 +66,61 @@ def test_the_folder_is_made_and_is_for_its_owner_alone(sqlite: Engine, file: Pat
     assert Path(sqlite.url.database or "") == file
     assert file.exists()
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_new_files_are_for_their_owner_alone_in_a_folder_for_all(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    engine = open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db"))
+    migrate(engine)
+    Catalog(Store(engine)).create_provider(PROVIDER)
+    found = modes(tmp_path)
+    engine.dispose()
+
+    assert found == {"portal.db": 0o600, "portal.db-wal": 0o600, "portal.db-shm": 0o600}
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_files_that_others_can_read_are_made_private(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "portal.db"
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("CREATE TABLE another (id INTEGER)")
+        before = modes(tmp_path)
+        engine = open_engine(parse_url(f"sqlite:///{file}"))
+        after = modes(tmp_path)
+        engine.dispose()
+
+    assert len(before) == 3
+    assert set(before.values()) == {0o644}
+    assert set(after.values()) == {0o600}
+    assert caplog.text.count("its mode is 0600 now") == 3
+
+
+def test_a_file_of_somebody_else_that_others_can_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "portal.db"
+    file.touch()
+    file.chmod(0o640)
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+
+    with pytest.raises(PermissionError, match=r"can be read by others.*mode 0600.*portal\.db"):
+        open_engine(parse_url(f"sqlite:///{file}"))
+    assert modes(tmp_path) == {"portal.db": 0o640}
 
 
 def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:

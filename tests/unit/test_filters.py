@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from portal_server.domain.errors import Invalid, Rule
 from portal_server.domain.model import Comparison, Condition, GrantType, OktaAppType, ResponseType
+from portal_server.domain.rules import MAX_CONDITIONS
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.words import GRANT_TYPE, OKTA_APP_TYPE, RESPONSE_TYPE
 
@@ -244,3 +245,10 @@ def test_any_value_can_be_written_in_either_quotes(value: str, quote: str) -> No
     assert filters.parse(f"name = {quote}{escaped}{quote}", FIELDS) == [
         Condition("name", EQUALS, value)
     ]
+
+
+def test_a_filter_has_so_many_conditions_and_no_more() -> None:
+    most = " AND ".join(f"name:n{number}" for number in range(MAX_CONDITIONS))
+
+    assert len(filters.parse(most, FIELDS)) == MAX_CONDITIONS == 16
+    assert refused(f"{most} AND name:q") == (Rule.TOO_LONG, "has more than 16 conditions")

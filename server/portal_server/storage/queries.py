@@ -109,7 +109,7 @@ def _measure(dialect: Dialect) -> Select[*tuple[Any, ...]]:
 def _kept_bytes() -> Select[Any]:
     """How much is kept for each key and minute since a time."""
     # Both databases write a time in UTC as YYYY-MM-DD HH:MM:SS, and go on from there.
-    minute = func.substr(cast(_answer.c.create_time, Text), 1, 16)
+    minute = func.substr(cast(_answer.c.create_time, Text), text("1"), text("16"))
     since = _answer.c.create_time >= bindparam("since", type_=_answer.c.create_time.type)
     return (
         select(

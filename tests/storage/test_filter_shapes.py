@@ -1,0 +1,54 @@
+"""A list with conditions that nobody had before costs no compilation."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from portal_server.catalog import Catalog
+from portal_server.domain.model import Comparison, Condition, ProviderDraft, ProviderType, Slice
+from portal_server.storage import lists
+from portal_server.storage.statements import Statement
+
+PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
+KINDS = [
+    Condition("name", Comparison.HAS, "n"),
+    Condition("name", Comparison.EQUALS, "n"),
+    Condition("name", Comparison.DIFFERS, "m"),
+    Condition("response_types", Comparison.HAS, "code"),
+    Condition("okta_app_type", Comparison.EQUALS, None),
+    Condition("okta_app_type", Comparison.EQUALS, "web"),
+]
+
+
+def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = 0
+
+    class Counted(Statement):
+        def __init__(self, *arguments: object) -> None:
+            nonlocal compiled
+            compiled += 1
+            super().__init__(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lists, "Statement", Counted)
+    provider_id = catalog.create_provider(PROVIDER).id
+    for shape in itertools.permutations(KINDS, 3):
+        assert catalog.list_client_types(provider_id, shape, Slice(limit=5)).items == []
+
+    assert compiled == len(KINDS)
+
+
+def test_conditions_of_one_kind_keep_their_own_values(catalog: Catalog) -> None:
+    for name in ("ab", "bc", "ca", "abc"):
+        catalog.create_provider(replace(PROVIDER, name=name))
+    has = [Condition("name", Comparison.HAS, letter) for letter in "abc"]
+
+    def names(*where: Condition) -> list[str]:
+        return [found.name for found in catalog.list_providers(where, Slice(limit=9)).items]
+
+    assert names(*has) == ["abc"]
+    assert names(*has[:2]) == ["ab", "abc"]
+    assert names(*has, Condition("name", Comparison.DIFFERS, "abc")) == []
+    assert names(has[2], Condition("type", Comparison.EQUALS, "other")) == ["bc", "ca", "abc"]

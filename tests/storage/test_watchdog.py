@@ -1,0 +1,108 @@
+"""Reads end when nobody waits for them, and nothing else is ended with them."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from portal_server.domain.calls import Call, serving
+from portal_server.domain.errors import Abandoned, DeadlineExceeded
+from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.domain.rules import check_provider
+from portal_server.storage import transactions, watchdog
+from portal_server.storage.store import Store, Transaction
+
+SPEC = check_provider(
+    ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
+)
+SLOW = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    " SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep({} / 10000000.0)",
+}
+FOR_EVER, A_WHILE = 3_000_000_000, 6_000_000
+
+
+def slow(engine: Engine, size: int = FOR_EVER) -> Callable[[Transaction], None]:
+    return lambda tx: tx._cursor.execute(SLOW[engine.dialect.name].format(size))  # noqa: SLF001
+
+
+@pytest.mark.parametrize("how", ["look", "read"])
+def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: str) -> None:
+    gone = threading.Event()
+    timer = threading.Timer(0.3, gone.set)
+    timer.start()
+    start = time.monotonic()
+    with serving(Call(lambda: not gone.is_set())), pytest.raises(Abandoned):
+        getattr(store, how)(slow(engine))
+    took = time.monotonic() - start
+
+    assert 0.3 <= took < 3
+    assert store.look(lambda tx: tx.list_keys()) == []
+
+
+@pytest.mark.parametrize("how", ["look", "read"])
+def test_a_read_ends_after_the_maximum(
+    store: Store, engine: Engine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "MAX_READ_S", 0.3)
+    start = time.monotonic()
+    with pytest.raises(DeadlineExceeded) as refusal:
+        getattr(store, how)(slow(engine))
+
+    assert time.monotonic() - start < 3
+    assert refusal.value.reason == "STORAGE_TIMEOUT"
+
+
+def test_the_work_of_others_goes_on_when_the_caller_of_the_first_is_gone(
+    store: Store, engine: Engine
+) -> None:
+    gone = threading.Event()
+
+    def work(tx: Transaction) -> int:
+        gone.set()
+        slow(engine, A_WHILE)(tx)
+        return tx.add_provider(SPEC, "u", datetime.now(UTC)).id
+
+    with serving(Call(lambda: not gone.is_set())):
+        id_ = store.write(work)
+
+    assert store.look(lambda tx: tx.find_provider(id_))
+
+
+def test_what_comes_after_on_the_same_connection_is_never_interrupted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "PERIOD_S", 0.0005)
+    store = Store(engine)
+    id_ = store.write(lambda tx: tx.add_provider(SPEC, "u", datetime.now(UTC)).id)
+    ends = {"wanted": 0, "unwanted": 0, "interrupted": 0}
+
+    def read(number: int) -> None:
+        wanted = bool(number % 2)
+        with serving(Call(lambda: wanted)):
+            try:
+                assert store.look(lambda tx: tx.find_provider(id_))
+                ends["wanted" if wanted else "unwanted"] += 1
+            except Abandoned:
+                assert not wanted
+                ends["interrupted"] += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(read, range(600)))
+    store.close()
+
+    assert ends["wanted"] == 300
+
+
+def test_the_thread_ends_with_the_store(engine: Engine) -> None:
+    store = Store(engine)
+    thread = next(t for t in reversed(threading.enumerate()) if t.name == "watchdog")
+    store.close()
+    thread.join(2)
+
+    assert not thread.is_alive()

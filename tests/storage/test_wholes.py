@@ -1,0 +1,118 @@
+"""Providers with thousands of client types: shown whole up to a bound."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from portal_server import wholes
+from portal_server.catalog import Catalog, Change
+from portal_server.domain.errors import Exhausted, NotFound, Precondition
+from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.storage.tables import ClientTypeRow
+
+PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
+RENAMED = Change(ProviderDraft(name="new"), {"name"})
+
+
+@pytest.fixture(autouse=True)
+def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wholes, "LARGE", 10)
+    monkeypatch.setattr(wholes, "MAX_CLIENT_TYPES", 30)
+    monkeypatch.setattr(wholes, "MAX_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr(wholes, "WAIT_S", 0.2)
+
+
+def provider_with(
+    catalog: Catalog, engine: Engine, client_types: int, description: str = ""
+) -> int:
+    provider = catalog.create_provider(PROVIDER)
+    row = {
+        "provider_id": provider.id,
+        "name": "n",
+        "description": description,
+        "response_types": (),
+        "grant_types": (),
+        "create_time": provider.create_time,
+        "update_time": provider.update_time,
+    }
+    with engine.begin() as connection:
+        connection.execute(
+            insert(ClientTypeRow), [{**row, "uid": str(uuid4())} for _ in range(client_types)]
+        )
+    return provider.id
+
+
+@pytest.mark.parametrize("client_types", [1, 10, 11, 30])
+def test_a_provider_within_the_bounds_is_shown_whole(
+    catalog: Catalog, engine: Engine, client_types: int
+) -> None:
+    id_ = provider_with(catalog, engine, client_types)
+    updated, after = catalog.update_provider_with_client_types(id_, RENAMED)
+    provider, shown = catalog.get_provider_with_client_types(id_)
+
+    assert updated == provider
+    assert after == shown
+    assert len(shown) == client_types
+
+
+@pytest.mark.parametrize(
+    ("client_types", "description", "said"),
+    [(31, "", "more than 30 client types"), (20, "\N{GRINNING FACE}" * 20_000, "1 MiB of text")],
+)
+def test_past_a_bound_a_provider_is_neither_shown_nor_written(
+    catalog: Catalog, engine: Engine, client_types: int, description: str, said: str
+) -> None:
+    id_ = provider_with(catalog, engine, client_types, description)
+    with pytest.raises(Precondition, match=said) as of_get:
+        catalog.get_provider_with_client_types(id_)
+    with pytest.raises(Precondition, match=said) as of_put:
+        catalog.update_provider_with_client_types(id_, RENAMED)
+
+    assert of_get.value.reason == of_put.value.reason == "PROVIDER_TOO_LARGE"
+    assert "by pages" in str(of_get.value)
+    assert catalog.get_provider(id_).name == "p"
+    assert catalog.update_provider(id_, RENAMED).name == "new"
+
+
+@contextmanager
+def large_reads(catalog: Catalog, number: int) -> Iterator[None]:
+    for _ in range(number):
+        assert catalog._wholes._large.acquire(timeout=1)  # noqa: SLF001
+    yield
+    for _ in range(number):
+        catalog._wholes._large.release()  # noqa: SLF001
+
+
+def test_no_more_than_two_large_ones_are_read_at_a_time(catalog: Catalog, engine: Engine) -> None:
+    large, small = (provider_with(catalog, engine, number) for number in (11, 10))
+    with large_reads(catalog, 2):
+        with pytest.raises(Exhausted) as refusal:
+            catalog.get_provider_with_client_types(large)
+        with pytest.raises(Exhausted):
+            catalog.update_provider_with_client_types(large, RENAMED)
+        assert catalog.get_provider(large).name == "p"
+        assert len(catalog.get_provider_with_client_types(small)[1]) == 10
+    with large_reads(catalog, 1):
+        assert len(catalog.get_provider_with_client_types(large)[1]) == 11
+
+    assert refusal.value.reason == "TOO_MANY_LARGE_READS"
+
+
+def test_a_large_read_waits_for_its_turn(catalog: Catalog, engine: Engine) -> None:
+    id_ = provider_with(catalog, engine, 11)
+    with large_reads(catalog, 1):
+        place = catalog._wholes._large  # noqa: SLF001
+        assert place.acquire(timeout=1)
+        threading.Timer(0.05, place.release).start()
+        assert len(catalog.get_provider_with_client_types(id_)[1]) == 11
+
+
+def test_a_provider_that_is_not_there_is_not_found(catalog: Catalog) -> None:
+    with pytest.raises(NotFound):
+        catalog.update_provider_with_client_types(7, RENAMED)
+    with pytest.raises(NotFound):
+        catalog.get_provider_with_client_types(7)
