@@ -191,7 +191,7 @@ def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> Non
 
 
 def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -> None:
-    catalog = Catalog(store, Retries(store, quota=Quota(timedelta(days=1), 1500)))
+    catalog = Catalog(store, Retries(store, quota=Quota(timedelta(days=1), 1400)))
     for number in range(3):
         with with_id(number):
             catalog.create_provider(DRAFT)

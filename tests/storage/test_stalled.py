@@ -13,7 +13,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from portal_server.catalog import Catalog
+from portal_server.catalog import Catalog, Change
 from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import Abandoned, PortalError, Unavailable
 from portal_server.domain.model import ProviderDraft, ProviderType
@@ -183,3 +183,21 @@ def test_writes_end_when_another_process_holds_the_lock_of_sqlite(tmp_path: Path
     assert Counter(type(end.error) for end in ends) == {Unavailable: 20}
     assert slowest < 1
     assert created.id == id_ + 1
+
+
+def test_writes_to_rows_that_another_process_holds_do_not_wait_one_after_the_other(
+    own_postgres: Postgres, store: Store
+) -> None:
+    catalog = Catalog(store)
+    ids = [catalog.create_provider(PROVIDER).id for _ in range(20)]
+    change = Change(PROVIDER, {"name"})
+    dsn = own_postgres.url().replace("+psycopg", "")
+    with psycopg.connect(dsn) as other, ThreadPoolExecutor(20) as pool:
+        other.execute("UPDATE provider SET name = 'other'")
+        ends = list(pool.map(lambda id_: end_of(lambda: catalog.update_provider(id_, change)), ids))
+        other.rollback()
+
+    assert {end.error.reason for end in ends if end.error} <= {"STORAGE_TIMEOUT", *REASONS}
+    assert all(end.error for end in ends)
+    assert max(end.took for end in ends) < 12
+    assert catalog.update_provider(ids[0], change).id == ids[0]

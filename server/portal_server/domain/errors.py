@@ -128,7 +128,7 @@ class Abandoned(PortalError):
 
     def __init__(self) -> None:
         """Take nothing."""
-        super().__init__("CALL_ABANDONED", "the caller was gone before the call was begun")
+        super().__init__("CALL_ABANDONED", "the caller is gone or its deadline has passed")
 
 
 class DeadlineExceeded(PortalError):

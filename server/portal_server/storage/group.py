@@ -46,18 +46,30 @@ Adds = Sequence[Resource | None]
 MAX_WAITING = 1024
 MAX_GROUP = 64
 MAX_TRIES = 3
-# Work of a group that fails is not run again after this: each try may wait for a lock.
+# Work that has waited so long does not run again when its group fails: each try may
+# wait for a lock that another process holds.
 RETRY_WITHIN_S = 6.0
 
 
 class _Job:
     """A piece of work, who waits for it, and what came of it."""
 
-    __slots__ = ("_tries", "_wanted", "_woken", "_work", "adds", "error", "leads", "result")
+    __slots__ = (
+        "_tries",
+        "_wanted",
+        "_woken",
+        "_work",
+        "adds",
+        "error",
+        "leads",
+        "result",
+        "since",
+    )
 
     def __init__(self, work: Callable[[Any], Any], adds: Resource | None) -> None:
         self._work = work
         self.adds = adds
+        self.since = time.monotonic()
         self._wanted = calls.current().still_wanted
         self._tries = 0
         self.result: Any = None
@@ -169,21 +181,15 @@ class GroupCommit:
             job.wake()
 
     def _commit(self, group: Sequence[_Job]) -> None:
-        give_up = time.monotonic() + RETRY_WITHIN_S
         while group:
             culprits = self._try_to_commit(group)
-            if not culprits:
-                return
-            if time.monotonic() > give_up:
-                for job in group:
-                    if job not in culprits:
-                        job.error = stalled()
-                return
             if len(culprits) > 1:
                 for job in culprits:
-                    self._commit([job])
+                    self._commit(_in_time([job]))
                 return
-            group = [job for job in group if job not in culprits or job.may_run_again()]
+            if not culprits:
+                return
+            group = _in_time([job for job in group if job not in culprits or job.may_run_again()])
 
     def _try_to_commit(self, group: Sequence[_Job]) -> Sequence[_Job]:
         """Commit them all or, without a trace, none: then those of which one broke it.
@@ -205,3 +211,12 @@ class GroupCommit:
             for job in suspects or group:
                 job.error = error
         return suspects
+
+
+def _in_time(jobs: Sequence[_Job]) -> Sequence[_Job]:
+    """Those that may run again; the others fail."""
+    late = time.monotonic() - RETRY_WITHIN_S
+    for job in jobs:
+        if job.since < late:
+            job.error = stalled()
+    return [job for job in jobs if job.since >= late]

@@ -64,11 +64,11 @@ class Watched:
         with self._lock:
             self._ended = True
 
-    def overdue(self, failure: PortalError) -> PortalError | None:
+    def overdue(self, failure: Callable[[], PortalError]) -> PortalError | None:
         """Why this must end now, if it must; `failure` is what a write ends with."""
         late = self.age > self._max_s
         if self._wanted is None:
-            return failure if late else None
+            return failure() if late else None
         if late:
             return DeadlineExceeded("STORAGE_TIMEOUT", "the storage did not answer in time")
         return None if self._wanted() else Abandoned()
@@ -137,7 +137,7 @@ class Watchdog:
     def look(self) -> None:
         """Interrupt what must end now."""
         for watched in list(self._watched):
-            cause = watched.overdue(self._failure())
+            cause = watched.overdue(self._failure)
             if cause:
                 watched.interrupt(cause)
         for listener in self._listeners:
