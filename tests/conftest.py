@@ -161,7 +161,7 @@ class serve:  # noqa: N801
         settings = Settings.model_construct(
             database_url=SecretStr(self._url),
             admin_key=SecretStr(ADMIN_KEY),
-            grpc_port=0,
+            direct_grpc_port=0,
             **self._settings,
         )
         self._server = Server(settings)

@@ -59,7 +59,7 @@ def serve(
 @app.command()
 def migrate(
     timeout: Annotated[
-        float, typer.Option(help="Seconds that the migration may take.", min=1)
+        int, typer.Option(help="Seconds that the migration may take.", min=1)
     ] = 3600,
 ) -> None:
     """Bring the database to this version's schema."""

@@ -30,7 +30,7 @@ def serve(socket: Path | None, number: int) -> None:
     run(_settings(), Listen(socket, number))
 
 
-def migrate(timeout_s: float) -> None:
+def migrate(timeout_s: int) -> None:
     """Bring the database to this version's schema; a statement may take so many seconds."""
     schema.migrate(open_engine(_settings().database), timeout_s=timeout_s)
 

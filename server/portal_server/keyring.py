@@ -14,6 +14,18 @@ _NO_KEY = keys.digest("")
 _SETTINGS = "settings"
 
 
+def text_of(authorization: Sequence[str]) -> str | None:
+    """The key's text, in the values of the header; None where there is not exactly one value.
+
+    A value is the bare key, or `Bearer` and the key (RFC 6750, section 2.1).
+    """
+    if len(authorization) != 1:
+        return None
+    text = authorization[0].strip()
+    scheme, _, rest = text.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else text
+
+
 class KeyRing:
     """The keys of one portal."""
 
@@ -27,19 +39,14 @@ class KeyRing:
         self._admin_digest = keys.digest(admin_key) if admin_key else None
 
     def authenticate(self, authorization: Sequence[str]) -> Caller:
-        """The caller behind the values of the `authorization` header.
-
-        A value is the bare key, or `Bearer` and the key (RFC 6750, section 2.1).
+        """The caller behind the values of the `authorization` header (see `text_of`).
 
         Raises:
             Unauthenticated: there is not exactly one value, or it is no good key.
         """
-        if len(authorization) != 1:
+        text = text_of(authorization)
+        if text is None:
             raise Unauthenticated
-        text = authorization[0].strip()
-        scheme, _, rest = text.partition(" ")
-        if scheme.lower() == "bearer":
-            text = rest.strip()
         if self._admin_digest and keys.matches(text, self._admin_digest):
             return Caller(_SETTINGS, Role.ADMIN)
         key_id = keys.key_id_of(text)

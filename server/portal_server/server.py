@@ -3,124 +3,207 @@
 import os
 import signal
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
 from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog import Catalog
+from portal_server.domain import keys
 from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
 from portal_server.process import prepare, settle
+from portal_server.readiness import Readiness
 from portal_server.retries import Forgetting, Retries
 from portal_server.settings import Settings
 from portal_server.storage.engine import open_engine
 from portal_server.storage.schema import require_known
 from portal_server.storage.store import Store
+from portal_server.upkeep import Upkeep
+from portal_server.wire import health
+from portal_server.wire.callers import Callers, read_threads
+from portal_server.wire.events import NoPool
 from portal_server.wire.interceptor import CallInterceptor
 from portal_server.wire.oauth_v1 import client_type_service, provider_service
-from portal_server.wire.pool import CallPool
+from portal_server.wire.pool import Pool
 from portal_server.wire.rest_v1 import dialect, service
+from portal_server.wire.serving import reject
 from portal_server.wire.symbols import symbols
 
-OPTIONS = [
+OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
     # Whatever headers Envoy lets in, 60 KiB, pass.
     ("grpc.max_metadata_size", 64 << 10),
     ("grpc.absolute_max_metadata_size", 96 << 10),
 ]
 
+# The socket has one caller, Envoy, which bounds its own callers and ends its own connections.
+_DIRECT = [
+    *OPTIONS,
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_allowed_incoming_connections", 512),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 5 * 60_000),
+    ("grpc.max_connection_age_ms", 60 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+# What runs beside the calls has connections of its own: deleting answers, and asking for readiness.
+_MORE_CONNECTIONS = 2
+# After the announcement of the end, calls are served until none came for so long, or so long.
+_QUIET_S = 0.1
+_DRAIN_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """One of several servers of a start: its number from 0, and a socket of its own for Envoy."""
+class Listen:
+    """Where a server of a start listens, beside the direct port, and its number from 0."""
 
-    number: int
-    socket: Path
+    socket: Path | None = None
+    number: int = 0
 
 
-class PortTaken(OperatorError):
+class CannotListen(OperatorError):
     """The server cannot listen where it is told to."""
 
 
 class Server:
     """A gRPC server on a database that has this version's schema."""
 
-    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
-        """Bind the port, and the socket of a worker; nothing is served before `start`.
+    def __init__(self, settings: Settings, listen: Listen | None = None) -> None:
+        """Bind the socket and the direct port, if any; nothing is served before `start`.
 
-        `grpc_port` 0 takes any free port; `port` has it.
+        `direct_grpc_port` 0 takes any free port; `port` has it. A caller on the
+        direct port is bounded by the server alone: nothing bounds the memory
+        that unfinished requests take.
 
         Raises:
-            PortTaken: somebody else listens there.
+            CannotListen: somebody else listens there, or there is nowhere to listen.
             SchemaMismatch: the database must be migrated first.
             PortalError: the database does not answer.
         """
-        # A thread has at most one connection at a time; one is for what runs beside the calls.
-        engine = open_engine(settings.database, settings.threads + 1)
+        listen = listen or Listen()
+        connections = settings.threads + read_threads(settings.threads) + _MORE_CONNECTIONS
+        engine = open_engine(settings.database, connections)
         require_known(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
         retries = Retries(self._store, timedelta(seconds=settings.request_id_seconds))
         self._forgetting = Forgetting(retries)
-        catalog = Catalog(self._store, retries)
+        self._catalog = Catalog(self._store, retries)
         keyring = KeyRing(self._store, settings.admin_key_text)
-        surfaces = {
+        self._surfaces = {
             provider_service.NAME: provider_service.SURFACE,
             client_type_service.NAME: client_type_service.SURFACE,
             service.NAME: dialect.SURFACE,
         }
-        pool = CallPool(settings.threads, settings.max_waiting)
-        guard = CallInterceptor(keyring, surfaces, pool, open_reflection=settings.open_reflection)
-        # Workers share the port; else a second server would share it without a word.
-        options = [*OPTIONS, ("grpc.so_reuseport", int(worker is not None))]
-        self._grpc = grpc.server(pool, interceptors=[guard], options=options)
+        self._callers = Callers(settings.threads, settings.max_waiting, reject)
+        if settings.admin_key_text:
+            self._callers.add(keys.digest(settings.admin_key_text))
+        for key in keyring.list():
+            if key.revoke_time is None:
+                self._callers.add(key.digest)
+        self._guard = CallInterceptor(
+            keyring, self._surfaces, self._callers, open_reflection=settings.open_reflection
+        )
+        self._health = health.Health(self._surfaces, reject)
+        self._upkeep = Upkeep(self._pools, (self._health,))
+        self._readiness = Readiness(
+            ask=lambda: self._store.look(lambda tx: tx.find_key("")),
+            commit_age=self._store.commit_age,
+            tell=lambda ready: self._health.set_ready(ready=ready),
+            each_time=self._upkeep.look,
+        )
+        self._servers: list[grpc.Server] = []
+        self.port = 0
+        if listen.socket:
+            self._listen(f"unix:{listen.socket}", OPTIONS)
+        if settings.direct_grpc_port is not None:
+            # Servers of one start share the port; a second start must not, without a word.
+            options = [*_DIRECT, ("grpc.so_reuseport", int(listen.socket is not None))]
+            self.port = self._listen(f"{settings.host}:{settings.direct_grpc_port}", options)
+        if not self._servers:
+            raise CannotListen("nowhere to listen: give --socket, or set PORTAL_DIRECT_GRPC_PORT")
+
+    def _listen(self, address: str, options: Sequence[tuple[str, int]]) -> int:
+        """Serve at this address too; returns the port."""
+        server = grpc.server(NoPool(), interceptors=[self._guard], options=options)
         provider_pb2_grpc.add_ProviderServiceServicer_to_server(
-            provider_service.ProviderService(catalog), self._grpc
+            provider_service.ProviderService(self._catalog), server
         )
         client_type_pb2_grpc.add_ClientTypeServiceServicer_to_server(
-            client_type_service.ClientTypeService(catalog), self._grpc
+            client_type_service.ClientTypeService(self._catalog), server
         )
         portal_rest_pb2_grpc.add_PortalRestServiceServicer_to_server(
-            service.PortalRestService(catalog), self._grpc
+            service.PortalRestService(self._catalog), server
         )
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        for name in ("", *surfaces):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            (*surfaces, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc, symbols()
+            (*self._surfaces, health.NAME, reflection.SERVICE_NAME), server, symbols()
         )
-        address = f"{settings.host}:{settings.grpc_port}"
         try:
-            self.port = self._grpc.add_insecure_port(address)
+            port = server.add_insecure_port(address)
         except RuntimeError:
-            raise PortTaken(f"cannot listen on {address}: is the port taken?") from None
-        if worker:
-            self._grpc.add_insecure_port(f"unix:{worker.socket}")
+            raise CannotListen(f"cannot listen on {address}: is it taken?") from None
+        self._servers.append(server)
+        return port
+
+    @property
+    def _pools(self) -> tuple[Pool, ...]:
+        guard, callers = self._guard, self._callers
+        return callers.reads, callers.writes, guard.reflection, guard.reflection_with_key
 
     def start(self) -> None:
         """Serve."""
-        self._grpc.start()
+        for server in self._servers:
+            server.start()
         self._forgetting.start()
+        self._readiness.start()
 
     def stop(self) -> None:
-        """Take no new calls, wait for those in flight, close the database."""
-        self._health.enter_graceful_shutdown()
-        self._grpc.stop(self._stop_seconds).wait()
+        """Say that this is the end, finish the calls that come and are in flight, close."""
+        self._readiness.stop()
+        self._health.drain()
+        self._serve_until_quiet()
+        self._health.end_watches()
+        self._guard.reflection.cancel()
+        self._guard.reflection_with_key.cancel()
+        stopped = [server.stop(self._stop_seconds) for server in self._servers]
+        self._health.cancel_watches()
+        for event in stopped:
+            event.wait()
+        for pool in self._pools:
+            pool.stop()
         self._forgetting.stop()
         self._store.close()
 
+    def _serve_until_quiet(self) -> None:
+        """Serve on until callers have heard of the end."""
+        end = time.monotonic() + _DRAIN_S
+        quiet_since, offered = time.monotonic(), -1
+        while (now := time.monotonic()) < end and now - quiet_since < _QUIET_S:
+            time.sleep(0.01)
+            calls = self._callers.reads, self._callers.writes
+            so_far = sum(pool.offered for pool in calls)
+            if so_far != offered or any(pool.in_flight for pool in calls):
+                quiet_since, offered = time.monotonic(), so_far
 
-def serve(settings: Settings, worker: Worker | None = None) -> None:
+
+def serve(settings: Settings, listen: Listen) -> None:
     """Serve until SIGTERM or SIGINT. Raises: see Server."""
-    prepare(worker.number if worker else os.getpid(), one_core=settings.one_core)
+    prepare(listen.number if listen.socket else os.getpid(), one_core=settings.one_core)
     stopping = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -128,7 +211,7 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    server = Server(settings, worker)
+    server = Server(settings, listen)
     settle()
     server.start()
     stopping.wait()

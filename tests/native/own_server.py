@@ -18,7 +18,9 @@ def started(url: str, **settings: Any) -> Iterator[Server]:
     engine = open_engine(parse_url(url))
     migrate(engine)
     engine.dispose()
-    server = Server(Settings.model_construct(database_url=SecretStr(url), grpc_port=0, **settings))
+    server = Server(
+        Settings.model_construct(database_url=SecretStr(url), direct_grpc_port=0, **settings)
+    )
     server.start()
     try:
         yield server

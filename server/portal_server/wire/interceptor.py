@@ -1,39 +1,32 @@
-"""What happens around every call: read, authenticate, serve, refuse, log.
+"""Decides for every call who serves it: which threads, in which queue, with or without a key.
 
 Methods of our services need a key; health never does, reflection by a setting.
-A call for which there is no place in the queue is refused at once. Refusing,
-and answering health, has a thread of its own: a full server says so, and that
-it is alive.
 """
 
-import logging
-import secrets
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc.code_pb2 import Code
-from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
 
-from portal_server.domain.calls import Call, Request, serving
-from portal_server.domain.errors import Exhausted, Invalid, PortalError, Rule, Violation
+from portal_server.domain.errors import PortalError
 from portal_server.keyring import KeyRing
-from portal_server.wire.pool import CallPool
-from portal_server.wire.requests import Metadata, identify, values_of
-from portal_server.wire.status import Surface, internal, to_status
+from portal_server.wire import health
+from portal_server.wire.callers import CallerQueues, Callers
+from portal_server.wire.events import Streaming
+from portal_server.wire.pool import Pool, Queue
+from portal_server.wire.requests import AUTHORIZATION, values_of
+from portal_server.wire.serving import PLAIN, Method, refuse, reject
+from portal_server.wire.status import Surface
 
-log = logging.getLogger("portal.calls")
-
-_AUTHORIZATION = "authorization"
 _READS = ("Get", "List")
-_HEALTH = f"/{health.SERVICE_NAME}/"
-_PLAIN = Surface({}, str)
+
+ANONYMOUS_REFLECTION = 8
+"""How many reflection streams without a key are open at the same time."""
+REFLECTION_WITH_KEY = 4
+"""How many reflection streams with a key are open beside them."""
+
+Handler = Callable[[CallerQueues], Any]
 
 
 class CallInterceptor(grpc.ServerInterceptor):
@@ -43,152 +36,106 @@ class CallInterceptor(grpc.ServerInterceptor):
         self,
         keyring: KeyRing,
         surfaces: Mapping[str, Surface],
-        pool: CallPool,
+        callers: Callers,
         *,
         open_reflection: bool,
     ) -> None:
-        """Take who may call, how each service spells its fields, and who serves the calls."""
+        """Take who may call, how each service spells its fields, and who waits where."""
         self._keyring = keyring
         self._surfaces = surfaces
-        self._pool = pool
-        self._reserve = ThreadPoolExecutor(1, "reserve")
-        self._open = {health.SERVICE_NAME}
-        if open_reflection:
-            self._open.add(reflection.SERVICE_NAME)
+        self._callers = callers
+        self._open_reflection = open_reflection
+        self.reflection = Pool("reflection", ANONYMOUS_REFLECTION, 0)
+        self.reflection_with_key = Pool("reflection-key", REFLECTION_WITH_KEY, 0)
         self._handlers: dict[str, Any] = {}
-        self._refuse = self._in_reserve(_refuse)
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The handler of a call; made once a method."""
+        """The handler of a call, made once for each method and caller."""
         method = handler_call_details.method
-        if self._pool.is_full and not method.startswith(_HEALTH):
-            return self._refuse
-        if method not in self._handlers:
+        metadata = handler_call_details.invocation_metadata
+        made = self._handlers.get(method)
+        if made is None:
             handler = continuation(handler_call_details)
             if handler is None:  # no such method: grpc answers UNIMPLEMENTED
                 return None
-            self._handlers[method] = self._handler(method, handler)
-        return self._handlers[method]
+            made = self._handlers[method] = self._made(method, handler)
+        return made(metadata)
 
-    def _handler(self, path: str, handler: Any) -> Any:
+    def _made(self, path: str, handler: Any) -> Callable[[Any], Any]:
+        """What gives the handler of a call by its headers."""
         service, _, method = path.lstrip("/").rpartition("/")
-        if service == health.SERVICE_NAME and not handler.response_streaming:
-            return self._in_reserve(handler.unary_unary, handler)
-        if service in self._open:
-            return handler
-        if handler.request_streaming:  # reflection
-            return grpc.stream_stream_rpc_method_handler(
-                self._authenticated(handler.stream_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        call = _Call(
+        if service == health.NAME:
+            at_once = health.without_thread(handler)
+            return lambda _metadata: at_once
+        if service == reflection.SERVICE_NAME:
+            return self._reflection(handler)
+        return self._of_ours(path, service, method, handler)
+
+    def _of_ours(self, path: str, service: str, name: str, handler: Any) -> Callable[[Any], Any]:
+        writes = not name.startswith(_READS)
+        streams = handler.response_streaming
+        method = Method(
             path=path,
-            writes=not method.startswith(_READS),
+            writes=writes,
             read=handler.request_deserializer,
-            serve=handler.unary_stream if handler.response_streaming else handler.unary_unary,
-            surface=self._surfaces.get(service, _PLAIN),
+            serve=handler.unary_stream if streams else handler.unary_unary,
+            surface=self._surfaces.get(service, PLAIN),
             keyring=self._keyring,
+            callers=self._callers,
         )
-        # No deserializer: grpc would answer INTERNAL to bytes that are no message.
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                call.stream, None, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(call.one, None, handler.response_serializer)
-
-    def _in_reserve(self, serve: Callable[..., Any], handler: Any = None) -> Any:
-        def served(request: Any, context: grpc.ServicerContext) -> Any:
-            return serve(request, context)
-
-        # What grpcio's own health servicer uses for the same end.
-        served.experimental_thread_pool = self._reserve  # type: ignore[attr-defined]
-        return grpc.unary_unary_rpc_method_handler(
-            served,
-            handler and handler.request_deserializer,
-            handler and handler.response_serializer,
+        serve = method.stream if streams else method.one
+        make = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         )
 
-    def _authenticated(self, serve: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(requests: Any, context: grpc.ServicerContext) -> Any:
+        def of_call(metadata: Any) -> Any:
+            queues = self._callers.of(metadata)
+            made = queues.handlers.get(path)
+            if made is None:
+
+                def served(message: bytes, context: grpc.ServicerContext) -> Any:
+                    return serve(message, context, queues)
+
+                # What grpcio's own health servicer uses to run elsewhere than in the default pool.
+                served.experimental_thread_pool = (  # type: ignore[attr-defined]
+                    queues.writes if writes else queues.reads
+                )
+                # No deserializer: grpc would answer INTERNAL to bytes that are no message.
+                made = queues.handlers[path] = make(served, None, handler.response_serializer)
+            return made
+
+        return of_call
+
+    def _reflection(self, handler: Any) -> Callable[[Any], Any]:
+        def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._keyring.authenticate(values_of(context.invocation_metadata(), _AUTHORIZATION))
+                self._keyring.authenticate(values_of(context.invocation_metadata(), AUTHORIZATION))
             except PortalError as error:
-                context.abort_with_status(rpc_status.to_status(to_status(error, _PLAIN)))
-            return serve(requests, context)
+                refuse(error, context)
+            return handler.stream_stream(requests, context)
 
-        return guarded
+        def anonymous(requests: Any, context: grpc.ServicerContext) -> Any:
+            return handler.stream_stream(requests, context)
 
+        for serve, pool, size in (
+            (anonymous, self.reflection, ANONYMOUS_REFLECTION),
+            (with_key, self.reflection_with_key, REFLECTION_WITH_KEY),
+        ):
+            queue = Queue(running=size, running_alone=size, max_waiting=0)
+            serve.experimental_thread_pool = Streaming(pool, queue, reject)  # type: ignore[attr-defined]
+        guarded, open_ = (
+            grpc.stream_stream_rpc_method_handler(
+                serve, handler.request_deserializer, handler.response_serializer
+            )
+            for serve in (with_key, anonymous)
+        )
 
-def _refuse(_message: bytes, context: grpc.ServicerContext) -> NoReturn:
-    full = Exhausted("TOO_MANY_CALLS", "too many calls wait; try again later")
-    context.abort_with_status(rpc_status.to_status(to_status(full, _PLAIN)))
+        def of_call(metadata: Any) -> Any:
+            has_key = any(name == AUTHORIZATION for name, _ in metadata)
+            return guarded if has_key or not self._open_reflection else open_
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """One method of ours; `one` and `stream` are what grpc runs."""
-
-    path: str
-    writes: bool
-    read: Callable[[bytes], Any]
-    serve: Callable[[Any, grpc.ServicerContext], Any]
-    surface: Surface
-    keyring: KeyRing
-
-    def one(self, message: bytes, context: grpc.ServicerContext) -> Any:
-        return self._answer(message, context, lambda answer: answer)
-
-    def stream(self, message: bytes, context: grpc.ServicerContext) -> Any:
-        # Every row is made before the first is sent: an error after that would
-        # reach REST as a short list with status 200.
-        return iter(self._answer(message, context, list))
-
-    def _answer(
-        self,
-        message: bytes,
-        context: grpc.ServicerContext,
-        complete: Callable[[Any], Any],
-    ) -> Any:
-        start = perf_counter()
-        caller = "-"
-        try:
-            metadata = context.invocation_metadata()
-            who = self.keyring.authenticate(values_of(metadata, _AUTHORIZATION))
-            caller = who.key_id
-            who.require(write=self.writes)
-            request = self._read(message)
-            same = self._identify(request, metadata, caller) if self.writes else None
-            with serving(Call(context.is_active, same)):
-                answer = complete(self.serve(request, context))
-        except PortalError as error:
-            status = to_status(error, self.surface)
-            # Not the message: it quotes what the caller sent.
-            code = Code.Name(status.code)
-            log.info("%s %s %s %.1f ms key=%s", self.path, code, error.reason, _ms(start), caller)
-        except Exception:
-            number = secrets.token_hex(4)
-            log.exception("%s key=%s error=%s", self.path, caller, number)
-            status = internal(number)
-        else:
-            log.info("%s OK %.1f ms key=%s", self.path, _ms(start), caller)
-            return answer
-        return context.abort_with_status(rpc_status.to_status(status))
-
-    def _read(self, message: bytes) -> Any:
-        try:
-            return self.read(message)
-        except DecodeError:
-            broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
-            raise Invalid(broken) from None
-
-    def _identify(self, request: Any, metadata: Metadata, caller: str) -> Request | None:
-        return identify(self.path, request, metadata, caller, self.surface.request_id)
-
-
-def _ms(start: float) -> float:
-    return (perf_counter() - start) * 1000
+        return of_call

@@ -1,39 +1,195 @@
-"""The threads that serve calls, and an end to how many calls wait for one."""
+"""Threads that run calls, and the queues in which calls wait for one.
 
+A pool has a queue for each API key. The keys take turns: a key with a thousand
+calls waiting delays another key's call by no more than the calls that run. A
+queue bounds how many of its calls run and how many wait; a pool bounds how many
+wait in all.
+"""
+
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass, field
+from time import monotonic
 
-Result = TypeVar("Result")
-P = ParamSpec("P")
+log = logging.getLogger(__name__)
+
+# A key counts as alone when no other key has called for so long.
+_ALONE_S = 1.0
 
 
-class CallPool(ThreadPoolExecutor):
-    """A pool of threads that knows how much waits for them."""
+@dataclass(slots=True)
+class Job:
+    """A call to run, and what makes grpc give it up."""
 
-    def __init__(self, threads: int, max_waiting: int) -> None:
-        """Take how many calls are served at the same time, and how many may wait."""
-        super().__init__(threads, "call")
+    run: Callable[[], object]
+    cancel: Callable[[], object]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Queue:
+    """The calls of one key in one pool.
+
+    At most `running` run at the same time, `running_alone` while no other key
+    calls, and at most `max_waiting` wait.
+    """
+
+    running: int
+    running_alone: int
+    max_waiting: int
+    waiting: deque[Job] = field(default_factory=deque)
+    active: int = 0
+    has_turn: bool = False
+
+
+class _Thread:
+    """A thread of the pool: the job that it runs, and since when."""
+
+    __slots__ = ("awake", "job", "queue", "since")
+
+    def __init__(self) -> None:
+        self.awake = threading.Lock()
+        self.awake.acquire()
+        self.queue: Queue | None = None
+        self.job: Job | None = None
+        self.since = 0.0
+
+    def take(self, queue: Queue, job: Job) -> None:
+        self.queue, self.job, self.since = queue, job, monotonic()
+
+
+class Pool:
+    """Threads that run the calls of several queues in turn. They start when they are needed."""
+
+    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
+        """Take how many calls run at the same time, and how many may wait in all."""
+        self.rejected = 0
+        """How many calls found no place."""
+        self.offered = 0
+        """How many calls there have been."""
+        self._name = name
+        self._size = threads
         self._max_waiting = max_waiting
         self._waiting = 0
         self._lock = threading.Lock()
+        self._threads: list[_Thread] = []
+        self._idle: list[_Thread] = []
+        # Queues with a call that may run, in the order of their turns.
+        self._turns: deque[Queue] = deque()
+        self._last: Queue | None = None
+        self._shared_until = 0.0
+        self._stopped = False
 
     @property
-    def is_full(self) -> bool:
-        """Whether no further call may wait."""
-        return self._waiting >= self._max_waiting
-
-    def submit(
-        self, fn: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[Result]:
-        """Have a thread serve a call."""
-
-        def begin() -> Result:
-            with self._lock:
-                self._waiting -= 1
-            return fn(*args, **kwargs)
-
+    def in_flight(self) -> int:
+        """How many calls run or wait."""
         with self._lock:
-            self._waiting += 1
-        return super().submit(begin)
+            return self._waiting + len(self._threads) - len(self._idle)
+
+    def offer(self, queue: Queue, job: Job) -> bool:
+        """Run a job of this queue when it is its turn; False when it may not even wait."""
+        with self._lock:
+            self.offered += 1
+            if queue is not self._last:
+                # Not the first of all: one key alone shares with nobody.
+                if self._last is not None:
+                    self._shared_until = monotonic() + _ALONE_S
+                self._last = queue
+            thread = self._free_thread() if queue.active < self._limit(queue) else None
+            if thread is None:
+                full = self._waiting >= self._max_waiting
+                if full or len(queue.waiting) >= queue.max_waiting:
+                    self.rejected += 1
+                    return False
+                queue.waiting.append(job)
+                self._waiting += 1
+                self._give_turn(queue)
+                return True
+            queue.active += 1
+            thread.take(queue, job)
+        thread.awake.release()
+        return True
+
+    def cancel(self, seconds: float = 0) -> None:
+        """Have grpc give up the calls that have run for at least so long."""
+        latest = monotonic() - seconds
+        with self._lock:
+            jobs = [thread.job for thread in self._threads if thread.since <= latest]
+        for job in jobs:
+            if job:
+                job.cancel()
+
+    def stop(self) -> None:
+        """End the threads; each ends after its call."""
+        with self._lock:
+            self._stopped = True
+            idle, self._idle = self._idle, []
+        for thread in idle:
+            thread.awake.release()
+
+    def _limit(self, queue: Queue) -> int:
+        if queue.running == queue.running_alone or monotonic() < self._shared_until:
+            return queue.running
+        return queue.running_alone
+
+    def _give_turn(self, queue: Queue) -> None:
+        if not queue.has_turn and queue.waiting and queue.active < self._limit(queue):
+            queue.has_turn = True
+            self._turns.append(queue)
+
+    def _free_thread(self) -> _Thread | None:
+        """A thread without a job. There is none while a queue waits for its turn."""
+        if self._idle:
+            return self._idle.pop()
+        if len(self._threads) == self._size or self._stopped:
+            return None
+        thread = _Thread()
+        self._threads.append(thread)
+        name = f"{self._name}-{len(self._threads)}"
+        threading.Thread(target=self._work, args=(thread,), name=name, daemon=True).start()
+        return thread
+
+    def _work(self, thread: _Thread) -> None:
+        while True:
+            thread.awake.acquire()
+            while thread.job:
+                try:
+                    thread.job.run()
+                except Exception:
+                    log.exception("a call ended in an error that nobody handled")
+                self._end(thread)
+            if self._stopped:
+                return
+
+    def _end(self, thread: _Thread) -> None:
+        """Note that a thread's job is done, and give out what may run now."""
+        with self._lock:
+            queue = thread.queue
+            if queue:
+                queue.active -= 1
+                self._give_turn(queue)
+            thread.queue = thread.job = None
+            if not self._take_turn(thread):
+                self._idle.append(thread)
+                return
+            # When a key is alone again, more of its calls may run than have ended.
+            others = []
+            while self._turns and (other := self._free_thread()):
+                self._take_turn(other)
+                others.append(other)
+        for other in others:
+            other.awake.release()
+
+    def _take_turn(self, thread: _Thread) -> bool:
+        while self._turns:
+            queue = self._turns.popleft()
+            queue.has_turn = False
+            if queue.active >= self._limit(queue):  # it is not alone any more
+                continue
+            queue.active += 1
+            self._waiting -= 1
+            thread.take(queue, queue.waiting.popleft())
+            self._give_turn(queue)
+            return True
+        return False

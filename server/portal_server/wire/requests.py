@@ -11,7 +11,7 @@ from portal_server.domain.errors import Invalid, Rule, Violation
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
-IDEMPOTENCY_KEY, IF_MATCH = "idempotency-key", "if-match"
+AUTHORIZATION, IDEMPOTENCY_KEY, IF_MATCH = "authorization", "idempotency-key", "if-match"
 
 # Where a surface has the id of a request: None when there is none.
 RequestId = Callable[[Message, Metadata], str | None]

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    ResourceInfo,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status
 
 from portal_server.domain import errors
@@ -41,6 +48,9 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
 }
 
+# What is over soon, so that the same call may succeed: the status says when to try again.
+_RETRIABLE = (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE)
+RETRY_SECONDS = 1
 
 _RESOURCE_TYPES = {
     Resource.PROVIDER: "portal.oauth.v1.Provider",
@@ -104,6 +114,8 @@ def internal(number: str) -> Status:
 
 
 def _status(code: "Code.ValueType", message: str, details: list[Message]) -> Status:
+    if code in _RETRIABLE:
+        details = [*details, RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS))]
     packed = []
     for detail in details:
         any_ = Any()

@@ -1,0 +1,63 @@
+"""What a server does twice a second beside its calls: count, end what takes too long, give back."""
+
+import ctypes
+import logging
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Protocol
+
+from portal_server.wire.pool import Pool
+
+log = logging.getLogger("portal.upkeep")
+
+MAX_THREAD_S = 30.0
+"""How long a call may hold a thread. Calls take 10 s at most, a response that its caller does not
+read longer; a reflection stream holds its thread until it ends."""
+_LOG_PERIOD_S = 1.0
+_TRIM_PERIOD_S = 10.0
+
+
+class _Rejecting(Protocol):
+    @property
+    def rejected(self) -> int:
+        """How many calls found no place."""
+
+
+class Upkeep:
+    """Looks after the pools."""
+
+    def __init__(self, pools: Iterable[Pool], others: Iterable[_Rejecting]) -> None:
+        """Take the pools, and what else rejects calls."""
+        self._pools = tuple(pools)
+        self._rejecting: tuple[_Rejecting, ...] = (*self._pools, *others)
+        self._rejected = 0
+        self._logged = self._trimmed = monotonic()
+        self._trim = _trimmer()
+
+    def look(self) -> None:
+        """Do what is due."""
+        now = monotonic()
+        for pool in self._pools:
+            pool.cancel(MAX_THREAD_S)
+        if now - self._logged >= _LOG_PERIOD_S:
+            self._logged = now
+            self._log_rejected()
+        if now - self._trimmed >= _TRIM_PERIOD_S:
+            self._trimmed = now
+            self._trim()
+
+    def _log_rejected(self) -> None:
+        rejected = sum(one.rejected for one in self._rejecting)
+        if rejected > self._rejected:
+            count = rejected - self._rejected
+            log.warning("rejected %d calls: too many wait or are open", count)
+        self._rejected = rejected
+
+
+def _trimmer() -> Callable[[], object]:
+    """What gives free memory back to the system: glibc keeps it otherwise."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library
+        return lambda: None
+    return lambda: trim(0)

@@ -1,0 +1,113 @@
+"""Which queue a call waits in: that of its API key.
+
+Decided in grpcio's event thread, so without the database: a digest of the key
+is looked up among those that were good the last time. Calls whose key is not
+among them share queues with small bounds. Whether a key is good is decided later, by
+`KeyRing.authenticate`, which asks the database at each call.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from portal_server.domain import keys
+from portal_server.keyring import text_of
+from portal_server.wire.events import Queued
+from portal_server.wire.pool import Pool, Queue
+from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
+
+MAX_KNOWN = 10_000
+"""How many good keys have queues of their own; 10,000 take some 10 MiB once all have called."""
+UNVERIFIED_THREADS = 2
+"""How many calls with unknown keys run at the same time, of reads and of writes."""
+_WAITING_SHARE = 4
+
+Reject = Callable[..., Any]
+
+
+class CallerQueues:
+    """The calls of one key: their queues, and the handlers of methods that grpcio is given."""
+
+    __slots__ = ("handlers", "reads", "verified", "writes")
+
+    def __init__(self, reads: Queued, writes: Queued, *, verified: bool) -> None:
+        """Take what queues the calls that read, and those that write."""
+        self.reads = reads
+        self.writes = writes
+        self.verified = verified
+        self.handlers: dict[str, Any] = {}
+
+
+class Callers:
+    """The pools of a server, and who waits where."""
+
+    def __init__(self, write_threads: int, max_waiting: int, reject: Reject) -> None:
+        """Take PORTAL_THREADS, how many calls may wait in each pool, and what rejects the rest."""
+        self.reads = Pool("read", read_threads(write_threads), max_waiting)
+        self.writes = Pool("write", write_threads, max_waiting)
+        self._write_threads = write_threads
+        self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
+        self._reject = reject
+        self._lock = threading.Lock()
+        self._known: dict[bytes, CallerQueues | None] = {}
+        self.unverified = self._queues(UNVERIFIED_THREADS, UNVERIFIED_THREADS, verified=False)
+
+    def of(self, metadata: Metadata) -> CallerQueues:
+        """The queues of a call with these headers."""
+        text = text_of(values_of(metadata, AUTHORIZATION))
+        if text is None:
+            return self.unverified
+        digest = keys.digest(text)
+        try:
+            return self._known[digest] or self._first(digest)
+        except KeyError:
+            return self.unverified
+
+    def add(self, digest: bytes) -> None:
+        """Note that the key with this digest is good."""
+        with self._lock:
+            if digest in self._known:
+                return
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[digest] = None
+
+    def note(self, metadata: Metadata, *, good: bool) -> None:
+        """Note that the key in these headers was found to be good, or not to be."""
+        text = text_of(values_of(metadata, AUTHORIZATION))
+        if text is None:
+            return
+        if good:
+            self.add(keys.digest(text))
+        else:
+            with self._lock:
+                self._known.pop(keys.digest(text), None)
+
+    def _first(self, digest: bytes) -> CallerQueues:
+        """The queues of a good key that calls for the first time."""
+        half = max(1, read_threads(self._write_threads) // 2)
+        made = self._queues(half, self._write_threads, verified=True)
+        with self._lock:
+            if digest in self._known:
+                self._known[digest] = made
+        return made
+
+    def _queues(self, reads: int, writes: int, *, verified: bool) -> CallerQueues:
+        shared_writes = min(writes, max(1, self._write_threads // 4))
+        return CallerQueues(
+            self._queued(self.reads, reads, reads),
+            self._queued(self.writes, shared_writes, writes),
+            verified=verified,
+        )
+
+    def _queued(self, pool: Pool, running: int, running_alone: int) -> Queued:
+        queue = Queue(running=running, running_alone=running_alone, max_waiting=self._max_waiting)
+        return Queued(pool, queue, self._reject)
+
+
+def read_threads(write_threads: int) -> int:
+    """How many threads serve calls that read, beside so many that write.
+
+    Reads are bound by the interpreter, writes wait for commits.
+    """
+    return max(2, write_threads // 2)

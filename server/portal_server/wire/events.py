@@ -1,0 +1,189 @@
+"""What runs in grpcio's event thread: receives a call's message before the call takes a thread.
+
+grpcio hands a call to a thread as soon as its headers are there, and the thread
+waits for the message. Callers that never send it would hold all threads. What
+is here takes grpcio's place for that step: it starts the receive operation from
+the event thread and passes the call on in the operation's callback. It also
+saves two switches of threads a call.
+
+Only this module uses grpcio's private functions (grpc/_server.py, `_unary_request`,
+`_handle_unary_unary` and `_send_response`); the version of grpcio is pinned.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc import _server as server
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+from portal_server.wire.pool import Job, Pool, Queue
+
+_NO_FLAGS = 0
+
+
+class _Submitted:
+    """Stands in for the Future of a call; grpcio only counts calls by it, for a bound not used."""
+
+    def add_done_callback(self, _done: Callable[[Any], object]) -> None:
+        """Forget it."""
+
+
+_SUBMITTED = _Submitted()
+
+
+class Front(ThreadPoolExecutor):
+    """What grpcio takes for the pool of a method; has no threads itself.
+
+    grpcio wants an instance of ThreadPoolExecutor and uses nothing of it but
+    `submit`.
+    """
+
+    def __init__(self) -> None:
+        """Start nothing."""
+
+    def submit(self, run: Any, /, *args: Any, **_: Any) -> Any:
+        """Pass a call on; grpcio's event thread calls this."""
+        serve, event, state, behavior, receive, deserialize, serialize = args
+
+        def serve_by(behavior: Any, receive: Any = receive) -> None:
+            run(serve, event, state, behavior, receive, deserialize, serialize)
+
+        self._begin(_Call(serve_by, behavior, event, state, deserialize))
+        return _SUBMITTED
+
+    def _begin(self, call: "_Call") -> None:
+        raise NotImplementedError
+
+
+class NoPool(Front):
+    """A server's default pool, where every handler has one of its own."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """What grpcio hands over of a call."""
+
+    serve_by: Callable[..., None]
+    behavior: Any
+    event: Any
+    state: Any
+    deserialize: Any
+
+
+class Streaming(Front):
+    """Has a pool's thread run a call whose messages the handler itself waits for."""
+
+    def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
+        """Take who runs the calls, and the handler of a call for which there is no place."""
+        self._pool = pool
+        self._queue = queue
+        self._reject = reject
+
+    def _begin(self, call: _Call) -> None:
+        job = Job(lambda: call.serve_by(call.behavior), call.event.call.cancel)
+        if not self._pool.offer(self._queue, job):
+            call.serve_by(self._reject)
+
+
+class AfterMessage(Front):
+    """Runs a call in grpcio's event thread once its message is there.
+
+    For what only takes microseconds, such as health checks.
+    """
+
+    def _begin(self, call: _Call) -> None:
+        # grpcio holds state.condition here.
+        state = call.state
+        received = server._receive_message(state, call.event.call, call.deserialize)  # noqa: SLF001
+
+        def message() -> Any:
+            with state.condition:
+                if state.request is None:
+                    if state.client is server._CLOSED and not state.statused:  # noqa: SLF001
+                        text = b"exactly one request message is required"
+                        code = cygrpc.StatusCode.unimplemented
+                        server._abort(state, call.event.call, code, text)  # noqa: SLF001
+                    return None
+                request, state.request = state.request, None
+                return request
+
+        def arrived(batch: Any) -> Any:
+            ended = received(batch)
+            if state.client is not server._CANCELLED:  # noqa: SLF001
+                self._run(call, message)
+            return ended
+
+        operation = cygrpc.ReceiveMessageOperation(_NO_FLAGS)
+        call.event.call.start_server_batch((operation,), arrived)
+        state.due.add(server._RECEIVE_MESSAGE_TOKEN)  # noqa: SLF001
+
+    def _run(self, call: _Call, message: Callable[[], Any]) -> None:
+        call.serve_by(call.behavior, message)
+
+
+class Queued(AfterMessage):
+    """Has a pool's thread run a call once its message is there."""
+
+    def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
+        """Take who runs the calls, and the handler of a call for which there is no place."""
+        self._pool = pool
+        self._queue = queue
+        self._reject = reject
+
+    def _run(self, call: _Call, message: Callable[[], Any]) -> None:
+        job = Job(lambda: call.serve_by(call.behavior, message), call.event.call.cancel)
+        if not self._pool.offer(self._queue, job):
+            call.serve_by(self._reject, message)
+
+
+class Sender:
+    """Sends the newest of the messages that it is given on an open stream, and never waits."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        """Take the context of a call whose handler is non-blocking."""
+        self._call = context._rpc_event.call  # type: ignore[attr-defined]  # noqa: SLF001
+        self._state = context._state  # type: ignore[attr-defined]  # noqa: SLF001
+        self._next: bytes | None = None
+        self._sending = False
+
+    def send(self, message: bytes) -> None:
+        """Send this message, once the one before is on its way."""
+        with self._state.condition:
+            self._next = message
+            if not self._sending:
+                self._send()
+
+    def end(self, details: str) -> None:
+        """End the stream; its caller may try again elsewhere."""
+        with self._state.condition:
+            if server._is_rpc_state_active(self._state):  # noqa: SLF001
+                code = cygrpc.StatusCode.unavailable
+                server._abort(self._state, self._call, code, details.encode())  # noqa: SLF001
+
+    def cancel(self) -> None:
+        """End the stream even if its caller reads nothing."""
+        self._call.cancel()
+
+    def _send(self) -> None:
+        state = self._state
+        message, self._next = self._next, None
+        if message is None or not server._is_rpc_state_active(state):  # noqa: SLF001
+            return
+        operations = [cygrpc.SendMessageOperation(message, _NO_FLAGS)]
+        if state.initial_metadata_allowed:
+            operations.insert(0, server._get_initial_metadata_operation(state, None))  # noqa: SLF001
+            state.initial_metadata_allowed = False
+        self._call.start_server_batch(operations, self._sent)
+        state.due.add(server._SEND_MESSAGE_TOKEN)  # noqa: SLF001
+        self._sending = True
+
+    def _sent(self, _batch: Any) -> Any:
+        with self._state.condition:
+            token = server._SEND_MESSAGE_TOKEN  # noqa: SLF001
+            ended = server._possibly_finish_call(self._state, token)  # noqa: SLF001
+            self._sending = False
+            self._send()
+            return ended

@@ -1,0 +1,126 @@
+"""What happens in each call: authenticate, read, serve, reject, log."""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.code_pb2 import Code
+from grpc_status import rpc_status
+
+from portal_server.domain.calls import Call, Request, serving
+from portal_server.domain.errors import (
+    Exhausted,
+    Invalid,
+    PortalError,
+    Rule,
+    Unauthenticated,
+    Violation,
+)
+from portal_server.keyring import KeyRing
+from portal_server.wire.callers import CallerQueues, Callers
+from portal_server.wire.requests import AUTHORIZATION, Metadata, identify, values_of
+from portal_server.wire.status import Surface, internal, to_status
+
+log = logging.getLogger("portal.calls")
+
+PLAIN = Surface({}, str)
+
+MAX_CALL_S = 10.0
+"""How long a call without a deadline of its own may take; Envoy's calls always have one."""
+# What grpcio tells for a call without a deadline is the distance to the end of time.
+_NO_DEADLINE_S = 1e8
+
+
+def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
+    """Answer a call for which there is no place."""
+    full = Exhausted("TOO_MANY_CALLS", "too many calls wait; try again later")
+    refuse(full, context)
+
+
+def refuse(error: PortalError, context: grpc.ServicerContext) -> NoReturn:
+    """Answer a call with an error that names no field."""
+    context.abort_with_status(rpc_status.to_status(to_status(error, PLAIN)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method of ours; `one` and `stream` are what grpc runs."""
+
+    path: str
+    writes: bool
+    read: Callable[[bytes], Any]
+    serve: Callable[[Any, grpc.ServicerContext], Any]
+    surface: Surface
+    keyring: KeyRing
+    callers: Callers
+
+    def one(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> Any:
+        """Serve a call with one response."""
+        return self._answer(message, context, queues, lambda answer: answer)
+
+    def stream(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> Any:
+        """Serve a call with a list of responses."""
+        # Every row is made before the first is sent: an error after that would
+        # reach REST as a short list with status 200.
+        return iter(self._answer(message, context, queues, list))
+
+    def _answer(
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        queues: CallerQueues,
+        complete: Callable[[Any], Any],
+    ) -> Any:
+        start = perf_counter()
+        caller = "-"
+        try:
+            metadata = context.invocation_metadata()
+            who = self.keyring.authenticate(values_of(metadata, AUTHORIZATION))
+            if not queues.verified:
+                self.callers.note(metadata, good=True)
+            caller = who.key_id
+            who.require(write=self.writes)
+            request = self._read(message)
+            same = self._identify(request, metadata, caller) if self.writes else None
+            with serving(Call(_still_wanted(context, start), same)):
+                answer = complete(self.serve(request, context))
+        except PortalError as error:
+            if queues.verified and isinstance(error, Unauthenticated):
+                self.callers.note(context.invocation_metadata(), good=False)
+            status = to_status(error, self.surface)
+            # Not the message: it quotes what the caller sent.
+            code = Code.Name(status.code)
+            log.info("%s %s %s %.1f ms key=%s", self.path, code, error.reason, _ms(start), caller)
+        except Exception:
+            number = secrets.token_hex(4)
+            log.exception("%s key=%s error=%s", self.path, caller, number)
+            status = internal(number)
+        else:
+            log.info("%s OK %.1f ms key=%s", self.path, _ms(start), caller)
+            return answer
+        return context.abort_with_status(rpc_status.to_status(status))
+
+    def _read(self, message: bytes) -> Any:
+        try:
+            return self.read(message)
+        except DecodeError:
+            broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
+            raise Invalid(broken) from None
+
+    def _identify(self, request: Any, metadata: Metadata, caller: str) -> Request | None:
+        return identify(self.path, request, metadata, caller, self.surface.request_id)
+
+
+def _still_wanted(context: grpc.ServicerContext, start: float) -> Callable[[], bool]:
+    if context.time_remaining() < _NO_DEADLINE_S:
+        return context.is_active
+    return lambda: context.is_active() and perf_counter() - start < MAX_CALL_S
+
+
+def _ms(start: float) -> float:
+    return (perf_counter() - start) * 1000
