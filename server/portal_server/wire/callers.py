@@ -13,13 +13,16 @@ from typing import Any
 from portal_server.domain import keys
 from portal_server.keyring import text_of
 from portal_server.wire.events import Queued
-from portal_server.wire.pool import Pool, Queue
+from portal_server.wire.pool import Pool, Queue, Sharing
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 MAX_KNOWN = 10_000
 """How many good keys have queues of their own; 10,000 take some 10 MiB once all have called."""
 UNVERIFIED_THREADS = 2
 """How many calls with unknown keys run at the same time, of reads and of writes."""
+SHARED_READS = 2
+"""How many reads of one key run at the same time while another key calls. More would only wait for
+the interpreter, and the other key's calls with them. A key alone has half of the threads."""
 _WAITING_SHARE = 4
 
 Reject = Callable[..., Any]
@@ -43,14 +46,20 @@ class Callers:
 
     def __init__(self, write_threads: int, max_waiting: int, reject: Reject) -> None:
         """Take PORTAL_THREADS, how many calls may wait in each pool, and what rejects the rest."""
-        self.reads = Pool("read", read_threads(write_threads), max_waiting)
-        self.writes = Pool("write", write_threads, max_waiting)
+        sharing = Sharing()
+        self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
+        self.writes = Pool("write", write_threads, max_waiting, sharing)
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
         self._reject = reject
         self._lock = threading.Lock()
         self._known: dict[bytes, CallerQueues | None] = {}
-        self.unverified = self._queues(UNVERIFIED_THREADS, UNVERIFIED_THREADS, verified=False)
+        few = UNVERIFIED_THREADS
+        self.unverified = CallerQueues(
+            self._queued(self.reads, self, few, few),
+            self._queued(self.writes, self, few, few),
+            verified=False,
+        )
 
     def of(self, metadata: Metadata) -> CallerQueues:
         """The queues of a call with these headers."""
@@ -86,22 +95,24 @@ class Callers:
     def _first(self, digest: bytes) -> CallerQueues:
         """The queues of a good key that calls for the first time."""
         half = max(1, read_threads(self._write_threads) // 2)
-        made = self._queues(half, self._write_threads, verified=True)
+        quarter = max(1, self._write_threads // 4)
+        made = CallerQueues(
+            self._queued(self.reads, digest, min(SHARED_READS, half), half),
+            self._queued(self.writes, digest, quarter, self._write_threads),
+            verified=True,
+        )
         with self._lock:
             if digest in self._known:
                 self._known[digest] = made
         return made
 
-    def _queues(self, reads: int, writes: int, *, verified: bool) -> CallerQueues:
-        shared_writes = min(writes, max(1, self._write_threads // 4))
-        return CallerQueues(
-            self._queued(self.reads, reads, reads),
-            self._queued(self.writes, shared_writes, writes),
-            verified=verified,
+    def _queued(self, pool: Pool, owner: object, running: int, running_alone: int) -> Queued:
+        queue = Queue(
+            owner=owner,
+            running=running,
+            running_alone=running_alone,
+            max_waiting=self._max_waiting,
         )
-
-    def _queued(self, pool: Pool, running: int, running_alone: int) -> Queued:
-        queue = Queue(running=running, running_alone=running_alone, max_waiting=self._max_waiting)
         return Queued(pool, queue, self._reject)
 
 

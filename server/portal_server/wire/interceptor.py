@@ -125,7 +125,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             (anonymous, self.reflection, ANONYMOUS_REFLECTION),
             (with_key, self.reflection_with_key, REFLECTION_WITH_KEY),
         ):
-            queue = Queue(running=size, running_alone=size, max_waiting=0)
+            queue = Queue(owner=pool, running=size, running_alone=size, max_waiting=0)
             serve.experimental_thread_pool = Streaming(pool, queue, reject)  # type: ignore[attr-defined]
         guarded, open_ = (
             grpc.stream_stream_rpc_method_handler(

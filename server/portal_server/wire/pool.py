@@ -11,12 +11,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, sleep
 
 log = logging.getLogger(__name__)
 
 # A key counts as alone when no other key has called for so long.
 _ALONE_S = 1.0
+# A thread pauses for so long before the next call of a queue, so that grpcio's event thread gets
+# the interpreter. Else it gets it when the queue is empty, and what comes meanwhile waits as long.
+_PAUSE_S = 1e-5
 
 
 @dataclass(slots=True)
@@ -35,12 +38,33 @@ class Queue:
     calls, and at most `max_waiting` wait.
     """
 
+    owner: object
     running: int
     running_alone: int
     max_waiting: int
     waiting: deque[Job] = field(default_factory=deque)
     active: int = 0
     has_turn: bool = False
+
+
+class Sharing:
+    """Whether one key alone calls."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._until = 0.0
+
+    def note(self, owner: object) -> None:
+        """A call of this key."""
+        if owner is not self._last:
+            if self._last is not None:
+                self._until = monotonic() + _ALONE_S
+            self._last = owner
+
+    @property
+    def alone(self) -> bool:
+        """Whether no two keys have called lately."""
+        return monotonic() >= self._until
 
 
 class _Thread:
@@ -62,8 +86,14 @@ class _Thread:
 class Pool:
     """Threads that run the calls of several queues in turn. They start when they are needed."""
 
-    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
-        """Take how many calls run at the same time, and how many may wait in all."""
+    def __init__(
+        self, name: str, threads: int, max_waiting: int, sharing: Sharing | None = None
+    ) -> None:
+        """Take how many calls run at the same time, and how many may wait in all.
+
+        Pools whose keys are to make room for each other have the same `sharing`.
+        """
+        self._sharing = sharing or Sharing()
         self.rejected = 0
         """How many calls found no place."""
         self.offered = 0
@@ -77,8 +107,6 @@ class Pool:
         self._idle: list[_Thread] = []
         # Queues with a call that may run, in the order of their turns.
         self._turns: deque[Queue] = deque()
-        self._last: Queue | None = None
-        self._shared_until = 0.0
         self._stopped = False
 
     @property
@@ -91,11 +119,7 @@ class Pool:
         """Run a job of this queue when it is its turn; False when it may not even wait."""
         with self._lock:
             self.offered += 1
-            if queue is not self._last:
-                # Not the first of all: one key alone shares with nobody.
-                if self._last is not None:
-                    self._shared_until = monotonic() + _ALONE_S
-                self._last = queue
+            self._sharing.note(queue.owner)
             thread = self._free_thread() if queue.active < self._limit(queue) else None
             if thread is None:
                 full = self._waiting >= self._max_waiting
@@ -129,9 +153,7 @@ class Pool:
             thread.awake.release()
 
     def _limit(self, queue: Queue) -> int:
-        if queue.running == queue.running_alone or monotonic() < self._shared_until:
-            return queue.running
-        return queue.running_alone
+        return queue.running_alone if self._sharing.alone else queue.running
 
     def _give_turn(self, queue: Queue) -> None:
         if not queue.has_turn and queue.waiting and queue.active < self._limit(queue):
@@ -159,6 +181,8 @@ class Pool:
                 except Exception:
                     log.exception("a call ended in an error that nobody handled")
                 self._end(thread)
+                if thread.job and not self._sharing.alone:
+                    sleep(_PAUSE_S)
             if self._stopped:
                 return
 
