@@ -1,0 +1,92 @@
+"""Systems to attack: with one server, with two, each shared by its tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hostile import system as settings
+from hostile.system import System, end, start_system
+from hostile.victims import Victims
+
+
+@pytest.fixture(scope="session")
+def victims() -> Iterator[Victims]:
+    """The process of the callers who are to notice nothing."""
+    process = Victims()
+    yield process
+    process.end()
+
+
+class _Kept:
+    """A system that is started again when a test has broken it."""
+
+    def __init__(self, start: Callable[[], System]) -> None:
+        self._start = start
+        self._system: System | None = None
+
+    def get(self) -> System:
+        if self._system and not self._system.is_well():
+            self.end()
+        if self._system is None:
+            self._system = self._start()
+        return self._system
+
+    def end(self) -> None:
+        if self._system:
+            end(self._system.stack)
+        self._system = None
+
+
+def _kept(
+    factory: pytest.TempPathFactory, victims: Victims, name: str, **more: str
+) -> Iterator[_Kept]:
+    def start() -> System:
+        folder: Path = factory.mktemp(name)
+        return start_system(folder, victims, **more)
+
+    kept = _Kept(start)
+    yield kept
+    kept.end()
+
+
+@pytest.fixture(scope="session")
+def _one(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Iterator[_Kept]:
+    yield from _kept(tmp_path_factory, victims, "one", PORTAL_WORKERS="1")
+
+
+@pytest.fixture(scope="session")
+def _two(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Iterator[_Kept]:
+    yield from _kept(tmp_path_factory, victims, "two", PORTAL_WORKERS="2")
+
+
+@pytest.fixture
+def one(_one: _Kept) -> System:
+    """A system with one server."""
+    return _one.get()
+
+
+@pytest.fixture
+def two(_two: _Kept) -> System:
+    """A system with two servers."""
+    return _two.get()
+
+
+@pytest.fixture(params=["one server", "two servers"])
+def each(request: pytest.FixtureRequest) -> System:
+    """A system with one server, and one with two."""
+    kept: _Kept = request.getfixturevalue("_one" if request.param == "one server" else "_two")
+    return kept.get()
+
+
+@pytest.fixture(params=["REST", "gRPC"])
+def port(request: pytest.FixtureRequest) -> str:
+    """The name of each public port."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def seconds() -> float:
+    """How long an attack is held."""
+    return settings.SECONDS

@@ -1,0 +1,305 @@
+"""A client of HTTP/2 (RFC 9113) that may break every rule: frames are bytes on a socket."""
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from hpack import Decoder, Encoder
+from hpack.exceptions import HPACKError
+from hyperframe.exceptions import HyperframeError
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+Header = tuple[str, str | bytes]
+Headers = Sequence[Header]
+
+# Attackers call from addresses that the victims do not share: a bound for each
+# address must not be what protects the others in these tests, nor what harms them.
+ADDRESSES = tuple(f"127.0.0.{last}" for last in range(2, 18))
+
+
+def message(payload: bytes = b"", flag: int = 0, length: int | None = None) -> bytes:
+    """A gRPC message in its frame; `length` is what the frame claims."""
+    claimed = len(payload) if length is None else length
+    return bytes([flag]) + claimed.to_bytes(4) + payload
+
+
+def rpc(
+    path: str, *more: Header, key: str | None = None, kind: str = "application/grpc"
+) -> Headers:
+    """The headers of a gRPC call."""
+    found: list[Header] = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "portal.test"),
+        ("content-type", kind),
+        ("te", "trailers"),
+    ]
+    if key is not None:
+        found.append(("authorization", key))
+    return [*found, *more]
+
+
+def http(method: str, path: str, *more: Header, key: str | None = None) -> Headers:
+    """The headers of a REST call."""
+    found: list[Header] = [
+        (":method", method),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "portal.test"),
+    ]
+    if key is not None:
+        found.append(("authorization", key))
+    return [*found, *more]
+
+
+@dataclass
+class Reply:
+    """What came back on a stream so far. `status` is 0 and `grpc` is None until they are known."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    data: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    reset: int | None = None
+
+    @property
+    def status(self) -> int:
+        return int(self.headers.get(":status", 0))
+
+    @property
+    def grpc(self) -> int | None:
+        text = self.headers.get("grpc-status")
+        return None if text is None else int(text)
+
+    @property
+    def over(self) -> bool:
+        return self.ended or self.reset is not None
+
+
+class Connection:
+    """One connection. What is sent to a closed one is dropped: being cut off is a fair answer."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        source: str = ADDRESSES[0],
+        preface: bool = True,
+        settings: dict[int, int] | None = None,
+        reads_data: bool = True,
+    ) -> None:
+        """Connect. `reads_data=False` never grants the peer more of its window."""
+        self.closed = False
+        self.goaway: int | None = None
+        self.pongs = 0
+        self.replies: dict[int, Reply] = {}
+        self.encoder, self._decoder = Encoder(), Decoder()
+        self._reads_data = reads_data
+        self._buffer = b""
+        self._next = 1
+        self._socket = socket.socket()
+        self._socket.settimeout(5)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self._socket.bind((source, 0))
+            self._socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.close()
+            return
+        if preface:
+            self.send(PREFACE + SettingsFrame(0, settings=settings or {}).serialize())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed = True
+        self._socket.close()
+
+    @property
+    def open_streams(self) -> int:
+        return 0 if self.closed else sum(not reply.over for reply in self.replies.values())
+
+    def send(self, data: bytes) -> None:
+        """Send these bytes, whatever they are."""
+        if self.closed:
+            return
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.close()
+
+    def begin(self, headers: Headers, *, end: bool = False) -> int:
+        """Open a stream with these headers; returns its number."""
+        number, self._next = self._next, self._next + 2
+        self.replies[number] = Reply()
+        self.send(self.headers_frame(number, headers, end=end))
+        return number
+
+    def headers_frame(self, stream: int, headers: Headers, *, end: bool = False) -> bytes:
+        """A HEADERS frame, with CONTINUATION frames when it is longer than one may be."""
+        block = self.encoder.encode([(name, value) for name, value in headers])
+        first, rest = block[:16384], block[16384:]
+        flags = 0x1 * end | 0x4 * (not rest)
+        frames = [raw_frame(0x1, flags, stream, first)]
+        while rest:
+            part, rest = rest[:16384], rest[16384:]
+            frames.append(raw_frame(0x9, 0x4 * (not rest), stream, part))
+        return b"".join(frames)
+
+    def data(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        """Send DATA, in frames that are not too long. Ignores the window of the peer."""
+        parts = [data[at : at + 16384] for at in range(0, len(data), 16384)] or [b""]
+        for part in parts:
+            self.send(raw_frame(0x0, 0x1 * (end and part is parts[-1]), stream, part))
+
+    def call(self, headers: Headers, body: bytes = b"", seconds: float = 5) -> Reply:
+        """A whole request and its reply."""
+        stream = self.begin(headers, end=not body)
+        if body:
+            self.data(stream, body, end=True)
+        return self.wait(stream, seconds)
+
+    def wait(self, stream: int, seconds: float = 5) -> Reply:
+        """The reply on a stream; what there is of it after so long."""
+        until = time.monotonic() + seconds
+        reply = self.replies[stream]
+        while not reply.over and not self.closed and time.monotonic() < until:
+            self.pump(0.05)
+        return reply
+
+    def pump(self, seconds: float = 0) -> None:
+        """Read what has come, wait at most so long for the first of it."""
+        if self.closed:
+            return
+        self._socket.settimeout(seconds or 0.0001)
+        try:
+            data = self._socket.recv(1 << 20)
+            if not data:
+                self.close()
+            self._buffer += data
+        except TimeoutError:
+            pass
+        except OSError:
+            self.close()
+        finally:
+            if not self.closed:
+                self._socket.settimeout(5)
+        self._take_frames()
+
+    def _take_frames(self) -> None:
+        while len(self._buffer) >= 9:
+            length = int.from_bytes(self._buffer[:3])
+            if len(self._buffer) < 9 + length:
+                return
+            head, body = self._buffer[:9], self._buffer[9 : 9 + length]
+            self._buffer = self._buffer[9 + length :]
+            try:
+                frame, _ = Frame.parse_frame_header(memoryview(head))
+                frame.parse_body(memoryview(body))
+                self._on(frame)
+            except (HyperframeError, HPACKError):
+                self.close()
+
+    def _on(self, frame: Frame) -> None:
+        reply = self.replies.setdefault(frame.stream_id, Reply()) if frame.stream_id else None
+        if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+            self.send(SettingsFrame(0, flags=["ACK"]).serialize())
+        elif isinstance(frame, PingFrame):
+            self.pongs += "ACK" in frame.flags
+        elif isinstance(frame, GoAwayFrame):
+            self.goaway = frame.error_code
+        elif reply is None:
+            return
+        elif isinstance(frame, HeadersFrame):
+            for name, value in self._decoder.decode(frame.data, raw=True):
+                reply.headers[name.decode("latin-1")] = value.decode("latin-1")
+        elif isinstance(frame, DataFrame):
+            reply.data += frame.data
+            if self._reads_data and frame.flow_controlled_length:
+                size = frame.flow_controlled_length
+                self.send(WindowUpdateFrame(0, window_increment=size).serialize())
+                if "END_STREAM" not in frame.flags:
+                    self.send(WindowUpdateFrame(frame.stream_id, window_increment=size).serialize())
+        elif isinstance(frame, RstStreamFrame):
+            reply.reset = frame.error_code
+        if reply is not None and "END_STREAM" in frame.flags:
+            reply.ended = True
+
+
+def raw_frame(kind: int, flags: int, stream: int, body: bytes, length: int | None = None) -> bytes:
+    """A frame (RFC 9113, section 4.1); `length` is what it claims."""
+    claimed = len(body) if length is None else length
+    return claimed.to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
+
+
+class Crowd:
+    """Connections that are kept full of open streams, and opened again when they are closed."""
+
+    def __init__(
+        self,
+        port: int,
+        connections: int,
+        streams: int,
+        open_one: Callable[[Connection], object],
+        connect: Callable[[int, str], Connection] | None = None,
+    ) -> None:
+        self.opened = 0
+        self._port, self._streams, self._open_one = port, streams, open_one
+        self._connect = connect or (lambda port, source: Connection(port, source=source))
+        self._slots = [ADDRESSES[at % len(ADDRESSES)] for at in range(connections)]
+        self._connections: list[Connection | None] = [None] * connections
+
+    def hold(self, seconds: float) -> None:
+        """Keep all of them open for so long."""
+        until = time.monotonic() + seconds
+        try:
+            while time.monotonic() < until:
+                self._fill(until)
+                time.sleep(0.1)
+        finally:
+            for connection in self._connections:
+                if connection:
+                    connection.close()
+
+    def _fill(self, until: float) -> None:
+        for at, source in enumerate(self._slots):
+            connection = self._connections[at]
+            if connection is None or connection.closed or connection.goaway is not None:
+                if connection:
+                    connection.close()
+                connection = self._connections[at] = self._connect(self._port, source)
+            connection.pump()
+            # What was refused is asked for again, but not in a loop without end.
+            for _ in range(self._streams - connection.open_streams):
+                if connection.closed or time.monotonic() > until:
+                    break
+                self._open_one(connection)
+                self.opened += 1
+
+
+def random_headers(texts: Iterable[str]) -> list[Header]:
+    """Headers that push everything else out of a peer's table of headers (RFC 7541)."""
+    return [(f"x-{at}", text) for at, text in enumerate(texts)]

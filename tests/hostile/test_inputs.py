@@ -1,0 +1,403 @@
+"""Requests of odd forms and sizes: a plain refusal, at a small price."""
+
+import json
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hostile.http1 import exchange
+from hostile.http2 import Connection, http, message, rpc
+from hostile.system import API, LIST, PROVIDER, System, cpu_seconds
+from portal.oauth.v1 import client_type_pb2, provider_pb2
+
+METHODS = ("GET", "POST", "PUT", "DELETE")
+CPU_SECONDS = 0.05
+
+# What rest.lua and the transcoder look for in a text, again and again.
+_TEXTS: dict[str, Callable[[int], str]] = {
+    "letters": lambda size: "a" * size,
+    "digits": lambda size: "1" * size,
+    "signs": lambda size: "_" * size,
+    "brackets": lambda size: "[" * size,
+    "quotes": lambda size: "%22" * (size // 3),
+    "backslashes": lambda size: "%5C" * (size // 3),
+    "colons": lambda size: "a:" * (size // 2),
+    "invalid value": lambda size: ("a:%20invalid%20value%20" * size)[:size],
+    "for type": lambda size: ("%20for%20type%20TYPE_INT64" * size)[:size],
+    "could not find": lambda size: ("Could%20not%20find%20field%20%5C%22" * size)[:size],
+    "oneof": lambda size: ("oneof%20field%20%27_" * size)[:size],
+    "scalar": lambda size: ("object%20on%20a%20scalar%20field%20for%20type%20" * size)[:size],
+}
+
+PLACES: dict[str, Callable[[str], str]] = {
+    "query name": lambda text: f"{API}?{text}=1",
+    "query name without a value": lambda text: f"{API}?{text}",
+    "query value": lambda text: f"{API}?per_page={text}",
+    "many parameters": lambda text: (
+        f"{API}?" + "&".join(text[at : at + 3] for at in range(0, len(text), 3))
+    ),
+    "path": lambda text: f"/{text}",
+    "id": lambda text: f"{API}/{text}",
+    "second id": lambda text: f"{API}/1/client-types/{text}",
+    "many segments": lambda text: (
+        API + "/" + "/".join(text[at : at + 3] for at in range(0, len(text), 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("text", _TEXTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_long_text_costs_envoy_little(one: System, place: str, text: str) -> None:
+    costs = {}
+    for size in (1000, 10_000, 58_000):
+        path = PLACES[place](_TEXTS[text](size))[:58_500]
+        before = cpu_seconds(one.envoy)
+        with Connection(one.stack.http_port) as connection:
+            found = connection.call(http("GET", path, key=one.viewer), seconds=30)
+        costs[size] = cpu_seconds(one.envoy) - before
+        assert found.status in {200, 400, 404, 414, 431}, found
+    # One tick of the clock is 10 ms.
+    assert max(costs.values()) <= CPU_SECONDS, costs
+
+
+@pytest.mark.parametrize(
+    "name", ["x-long", "cookie", "idempotency-key", "if-match", "content-type", "authorization"]
+)
+@pytest.mark.parametrize(
+    "text", ["a", " ", ";", "charset=", "charset ", '"', "\\", "application/json;"]
+)
+def test_a_long_header_costs_envoy_little(one: System, port: str, name: str, text: str) -> None:
+    before = cpu_seconds(one.envoy)
+    value = (
+        "application/json;" + (text * 57_000)[:57_000]
+        if name == "content-type"
+        else (text * 57_000)[:57_000] + "x"
+    )
+    with Connection(one.ports[port]) as connection:
+        connection.call(http("POST", API, (name, value), key=None), b"{}", seconds=10)
+
+    assert cpu_seconds(one.envoy) - before <= CPU_SECONDS
+
+
+MIB = 1 << 20
+BODIES: dict[str, Callable[[], bytes]] = {
+    "brackets": lambda: b"[" * MIB,
+    "objects": lambda: b'{"a":' * (MIB // 5),
+    "deep": lambda: b'{"a":' * 900 + b"1" + b"}" * 900,
+    "deeper": lambda: b'{"Name":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a number": lambda: b'{"Name":' + b"1" * (MIB - 20) + b"}",
+    "keys": lambda: b"{" + b",".join(b'"k%d":1' % at for at in range(70_000)) + b"}",
+    "the same key": lambda: b"{" + b",".join([b'"Name":"a"'] * 90_000) + b"}",
+    "blanks": lambda: b" " * MIB,
+    "blanks in an object": lambda: b'{"Name"' + b" " * (MIB - 20) + b':"a"}',
+    "quotes": lambda: b'{"Name":"' + b'\\"' * (MIB // 2 - 20) + b'"}',
+    "a key and brackets": lambda: b'{"Name":' + b'"x":[' * (MIB // 5 - 10),
+    "letters before a colon": lambda: b'{"' + b"a" * (MIB - 40) + b'":[]}',
+    "escapes": lambda: b'{"Name":"' + b"\\u0041" * (MIB // 6 - 20) + b'"}',
+    "a text": lambda: b'{"SSLInsecureSkipVerify":"' + b"a" * (MIB - 40) + b'"}',
+    "NULs": lambda: bytes(MIB),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_large_body_costs_envoy_little(one: System, port: str, name: str) -> None:
+    body = BODIES[name]()[:MIB]
+    before = cpu_seconds(one.envoy)
+    found = one.call_rest(
+        one.ports[port], "POST", content=body, headers={"Content-Type": "application/json"}
+    )
+
+    assert found.status_code in {400, 413}
+    assert cpu_seconds(one.envoy) - before <= 3 * CPU_SECONDS
+
+
+def test_callers_notice_nothing_of_long_texts(each: System, seconds: float) -> None:
+    until = time.monotonic() + max(seconds, 3)
+    pick = random.Random(3)  # noqa: S311
+    with each.unharmed():
+        while time.monotonic() < until:
+            path = pick.choice(list(PLACES.values()))(pick.choice(list(_TEXTS.values()))(58_000))
+            for port in each.ports.values():
+                with Connection(port) as connection:
+                    connection.call(http("GET", path[:58_500]), seconds=1)
+
+
+CONTENT_TYPES = (
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc; charset=utf-8",
+    "APPLICATION/GRPC",
+    "application/grpc-web",
+    "application/grpc-web-text",
+    "application/grpc-web+proto",
+    "application/grpc+json",
+)
+
+
+@pytest.mark.parametrize("kind", CONTENT_TYPES)
+@pytest.mark.parametrize("method", METHODS)
+def test_grpc_on_a_rest_path_is_415(one: System, port: str, method: str, kind: str) -> None:
+    item = f"{API}/{one.provider}"
+    path = API if method == "POST" else item
+    with Connection(one.ports[port]) as connection:
+        for key in (one.admin, None):
+            for body in (b"", message()):
+                headers = http(method, path, ("content-type", kind), ("te", "trailers"), key=key)
+                found = connection.call(headers, body)
+                assert found.status == 415, found
+                assert json.loads(bytes(found.data))["errors"]
+                assert found.grpc is None
+    assert one.call_rest(one.ports[port], path=item).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/xml",
+        "application/jsonx",
+        "multipart/form-data; boundary=x",
+        "application/x-protobuf",
+        "x",
+        "*/*",
+        ",",
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_body_that_is_not_said_to_be_json_is_415(
+    one: System, port: str, method: str, kind: str
+) -> None:
+    path = API if method == "POST" else f"{API}/{one.provider}"
+    found = one.call_rest(
+        one.ports[port], method, path, content=json.dumps(PROVIDER), headers={"Content-Type": kind}
+    )
+    assert found.status_code == 415
+    assert one.call_rest(one.ports[port], path=f"{API}/{one.provider}").status_code == 200
+
+
+HOST = b"Host: portal.test\r\n"
+LIST_LINE = b"GET /portal-api/oauth-providers HTTP/1.1\r\n"
+POST_LINE = b"POST /portal-api/oauth-providers HTTP/1.1\r\n"
+
+SMUGGLING: dict[str, bytes] = {
+    "a length and chunks": POST_LINE
+    + HOST
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
+    "two lengths": POST_LINE + HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+    "a negative length": POST_LINE + HOST + b"Content-Length: -1\r\n\r\n",
+    "a length that is no number": POST_LINE + HOST + b"Content-Length: 0x2\r\n\r\n{}",
+    "a coding that nobody knows": POST_LINE
+    + HOST
+    + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": POST_LINE + HOST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "a chunk of bad size": POST_LINE
+    + HOST
+    + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+    "h2c": LIST_LINE
+    + HOST
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    "websocket": LIST_LINE + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "no host": LIST_LINE + b"\r\n",
+    "two hosts": LIST_LINE + HOST + HOST + b"\r\n",
+    "a blank before the colon": LIST_LINE + HOST + b"Authorization : x\r\n\r\n",
+    "a folded line": LIST_LINE + HOST + b"X-Folded: a\r\n b\r\n\r\n",
+    "a NUL": LIST_LINE + HOST + b"X-Nul: a\0b\r\n\r\n",
+    "a bare CR": LIST_LINE + HOST + b"X-Cr: a\rb\r\n\r\n",
+    "HTTP/3.0": b"GET / HTTP/3.0\r\n" + HOST + b"\r\n",
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "no method": b"/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a long line": b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "many headers": LIST_LINE
+    + HOST
+    + b"".join(b"X-%d: y\r\n" % at for at in range(5000))
+    + b"\r\n",
+    "OPTIONS *": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "TRACE": b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CONNECT": b"CONNECT portal.test:443 HTTP/1.1\r\nHost: portal.test:443\r\n\r\n",
+    "Expect": POST_LINE + HOST + b"Expect: nonsense\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLING)
+def test_an_ambiguous_request_is_refused_at_once(one: System, port: str, name: str) -> None:
+    found = exchange(one.ports[port], SMUGGLING[name], seconds=5)
+
+    assert found.closed or b"\r\n\r\n" in found.received, "it waits"
+    assert found.received.count(b"HTTP/1.1 ") <= 1
+    assert found.status == 0 or 400 <= found.status < 500
+    body = found.received.partition(b"\r\n\r\n")[2]
+    if body:
+        assert all(json.loads(body)["errors"]), body
+    one.require_served()
+
+
+def test_ten_thousand_pipelined_requests_take_nothing(each: System, seconds: float) -> None:
+    requests = {
+        "health": b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n",
+        "list": LIST_LINE + HOST + b"\r\n",
+        "post": POST_LINE + HOST + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    }
+    until = time.monotonic() + max(seconds, 3)
+    with each.unharmed():
+        while time.monotonic() < until:
+            for request in requests.values():
+                for port in each.ports.values():
+                    exchange(port, request * 10_000, seconds=0.2)
+
+
+def _list(system: System, port: int, **fields: Any) -> int | None:
+    request = provider_pb2.ListProvidersRequest(**fields).SerializeToString()
+    with Connection(port) as connection:
+        return connection.call(rpc(LIST, key=system.viewer), message(request)).grpc
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ('name = "\' OR 1=1 --"', 0),
+        ('name : "%"', 0),
+        ('name : "_"', 0),
+        ('name = "\\u0000"', None),
+        ('name = "a\0b"', None),
+        ('name : "' + "é" * 500 + '"', 0),
+        ("(" * 1000, 3),
+        ("name", 3),
+        ("name = ", 3),
+        ('name = "a" OR name = "b"', 3),
+        ('NOT name = "a"', 3),
+        ('name = "' + "a" * 2048 + '"', 3),
+        ('name : "a" AND ' * 15 + 'name : "a"', 0),
+        ('name : "a" AND ' * 16 + 'name : "a"', 3),
+        ("name:n AND " * 180 + "name:q", 3),
+        ('id = "1"', 3),
+        ("name = '; DROP TABLE provider; --'", None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_filter_is_read_literally_or_refused(
+    one: System, port: str, text: str, status: int | None
+) -> None:
+    found = _list(one, one.ports[port], filter=text)
+
+    assert found in ({0, 3} if status is None else {status})
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "a" * 100_000,
+        "LTkyMjMzNzIwMzY4NTQ3NzU4MDg",
+        "OTIyMzM3MjAzNjg1NDc3NTgwNw==",
+        "\u00e9",
+        "\0",
+        "====",
+        "AAAA",
+        " ",
+    ],
+    ids=lambda token: repr(token)[:20],
+)
+def test_a_forged_page_token_is_refused(one: System, port: str, token: str) -> None:
+    assert _list(one, one.ports[port], page_token=token) == 3
+
+
+@pytest.mark.parametrize("size", [-1, -(2**31), 2**31 - 1])
+def test_a_page_size_is_bounded(one: System, port: str, size: int) -> None:
+    assert _list(one, one.ports[port], page_size=size) in {0, 3}
+
+
+@pytest.mark.parametrize(
+    ("id_", "status"),
+    [
+        *[(text, 400) for text in ("-1", "1.0", "1e0", "0x1", "a", "%20", "+1", "9" * 400, "%00", "1%2F2", "NaN")],
+        *[(text, 404) for text in ("2147483647", "999999999")],
+        *[(text, None) for text in ("0", "2147483648", "4294967297", "9223372036854775807", "9223372036854775808", "01")],
+    ],
+)  # fmt: skip
+def test_an_id_is_an_integer_that_there_is(
+    one: System, port: str, id_: str, status: int | None
+) -> None:
+    found = one.call_rest(one.ports[port], path=f"{API}/{id_}").status_code
+
+    assert found in ({200, 400, 404} if status is None else {status})
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["0", "-1", "1.5", "a", "", "2147483648", "99999999999999999999", "1&page=2", "%31", "1%00"],
+)
+def test_a_page_is_a_number(one: System, port: str, page: str) -> None:
+    assert one.call_rest(one.ports[port], path=f"{API}?page={page}&per_page=2").status_code in {
+        200,
+        400,
+    }
+
+
+@pytest.mark.parametrize(
+    "etag",
+    ["x", '"' + "a" * 50_000 + '"', "*", '"a", "b"', 'W/"a"', "\u00ff"],
+    ids=lambda e: repr(e)[:12],
+)
+def test_a_forged_etag_changes_nothing(one: System, port: str, etag: str) -> None:
+    made = one.call_rest(one.ports[port], "POST", json=PROVIDER).json()["ID"]
+    headers = {"If-Match": etag.encode("latin-1")}
+    start = time.monotonic()
+    found = one.call_rest(
+        one.ports[port], "PUT", f"{API}/{made}", json=PROVIDER | {"Name": "new"}, headers=headers
+    )
+
+    assert found.status_code in {400, 412} or (etag == "*" and found.status_code == 200)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://" + "a." * 1000 + "test/",
+        "https://" + "-" * 2000,
+        "https://" + "[" * 1000,
+        "https://[" + ":" * 1000 + "]",
+        "https://" + "%" * 2000,
+        "https://" + "@" * 1000,
+        "https://a" + ":" * 1000,
+        "https://a/" + "/../" * 500,
+        "https://" + "xn--" * 500,
+        "https://" + "1." * 1000,
+    ],
+    ids=lambda url: url[:16],
+)
+def test_a_hostile_url_is_judged_quickly(one: System, port: str, url: str) -> None:
+    start = time.monotonic()
+    found = one.call_rest(one.ports[port], "POST", json=PROVIDER | {"WellKnownURL": url})
+
+    assert found.status_code in {200, 400}
+    assert time.monotonic() - start < 0.5
+
+
+def test_no_address_that_a_caller_names_is_asked(one: System, port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/x"
+        assert (
+            one.call_rest(
+                one.ports[port], "POST", json=PROVIDER | {"WellKnownURL": url}
+            ).status_code
+            == 200
+        )
+        trap.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            trap.accept()
+
+
+def test_a_native_text_with_a_nul_is_refused(one: System, port: str) -> None:
+    request = client_type_pb2.CreateClientTypeRequest(
+        provider_id=one.provider, client_type=client_type_pb2.ClientType(name="a\0b")
+    )
+    path = "/portal.oauth.v1.ClientTypeService/CreateClientType"
+    with Connection(one.ports[port]) as connection:
+        found = connection.call(rpc(path, key=one.admin), message(request.SerializeToString()))
+
+    assert found.grpc == 3
