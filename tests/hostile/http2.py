@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -224,80 +224,41 @@ class Connection:
                 self.close()
 
     def _on(self, frame: Frame) -> None:
-        reply = self.replies.setdefault(frame.stream_id, Reply()) if frame.stream_id else None
-        if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+        if frame.stream_id:
+            self._on_stream(frame, self.replies.setdefault(frame.stream_id, Reply()))
+        elif isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
             self.send(SettingsFrame(0, flags=["ACK"]).serialize())
         elif isinstance(frame, PingFrame):
             self.pongs += "ACK" in frame.flags
         elif isinstance(frame, GoAwayFrame):
             self.goaway = frame.error_code
-        elif reply is None:
-            return
-        elif isinstance(frame, HeadersFrame):
+
+    def _on_stream(self, frame: Frame, reply: Reply) -> None:
+        if isinstance(frame, HeadersFrame):
             for name, value in self._decoder.decode(frame.data, raw=True):
                 reply.headers[name.decode("latin-1")] = value.decode("latin-1")
         elif isinstance(frame, DataFrame):
             reply.data += frame.data
-            if self._reads_data and frame.flow_controlled_length:
-                size = frame.flow_controlled_length
-                self.send(WindowUpdateFrame(0, window_increment=size).serialize())
-                if "END_STREAM" not in frame.flags:
-                    self.send(WindowUpdateFrame(frame.stream_id, window_increment=size).serialize())
+            self._grant(frame)
         elif isinstance(frame, RstStreamFrame):
             reply.reset = frame.error_code
-        if reply is not None and "END_STREAM" in frame.flags:
+        if "END_STREAM" in frame.flags:
             reply.ended = True
+
+    def _grant(self, frame: DataFrame) -> None:
+        """Give the peer back the window that a frame took."""
+        size = frame.flow_controlled_length
+        if not self._reads_data or not size:
+            return
+        self.send(WindowUpdateFrame(0, window_increment=size).serialize())
+        if "END_STREAM" not in frame.flags:
+            self.send(WindowUpdateFrame(frame.stream_id, window_increment=size).serialize())
 
 
 def raw_frame(kind: int, flags: int, stream: int, body: bytes, length: int | None = None) -> bytes:
     """A frame (RFC 9113, section 4.1); `length` is what it claims."""
     claimed = len(body) if length is None else length
     return claimed.to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
-
-
-class Crowd:
-    """Connections that are kept full of open streams, and opened again when they are closed."""
-
-    def __init__(
-        self,
-        port: int,
-        connections: int,
-        streams: int,
-        open_one: Callable[[Connection], object],
-        connect: Callable[[int, str], Connection] | None = None,
-    ) -> None:
-        self.opened = 0
-        self._port, self._streams, self._open_one = port, streams, open_one
-        self._connect = connect or (lambda port, source: Connection(port, source=source))
-        self._slots = [ADDRESSES[at % len(ADDRESSES)] for at in range(connections)]
-        self._connections: list[Connection | None] = [None] * connections
-
-    def hold(self, seconds: float) -> None:
-        """Keep all of them open for so long."""
-        until = time.monotonic() + seconds
-        try:
-            while time.monotonic() < until:
-                self._fill(until)
-                time.sleep(0.1)
-        finally:
-            for connection in self._connections:
-                if connection:
-                    connection.close()
-
-    def _fill(self, until: float) -> None:
-        for at, source in enumerate(self._slots):
-            connection = self._connections[at]
-            if connection is None or connection.closed or connection.goaway is not None:
-                if connection:
-                    connection.close()
-                connection = self._connections[at] = self._connect(self._port, source)
-            connection.pump()
-            # What was refused is asked for again, but not in a loop without end.
-            for _ in range(self._streams - connection.open_streams):
-                if connection.closed or time.monotonic() > until:
-                    break
-                self._open_one(connection)
-                self.opened += 1
 
 
 def random_headers(texts: Iterable[str]) -> list[Header]:

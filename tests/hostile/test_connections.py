@@ -59,7 +59,8 @@ def crowd(system: System, opening: bytes, number: int, seconds: float) -> None:
             while time.monotonic() < until:
                 for at, (port, source, connection) in enumerate(held):
                     if connection.closed:
-                        held[at] = port, source, again = port, source, Tcp(port, source)
+                        again = Tcp(port, source)
+                        held[at] = port, source, again
                         again.send(opening)
                     elif not at % 10:
                         connection.read(0.0001)
@@ -144,8 +145,8 @@ def test_unfinished_bodies_take_little_memory_and_time_from_others(
     grown = 0.0
     with one.unharmed():
         for at in range(300):
-            for port in one.ports.values():
-                held.append(_unfinished(kind, port, ADDRESSES[at % len(ADDRESSES)]))
+            source = ADDRESSES[at % len(ADDRESSES)]
+            held.extend(_unfinished(kind, port, source) for port in one.ports.values())
             grown = max(grown, rss_mib(one.envoy) - before)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -174,8 +175,8 @@ def test_headers_that_drip_are_given_up(each: System, seconds: float) -> None:
     held: list[Tcp] = []
     with each.unharmed():
         for at in range(300):
-            for port in each.ports.values():
-                held.append(Tcp(port, ADDRESSES[at % len(ADDRESSES)]))
+            source = ADDRESSES[at % len(ADDRESSES)]
+            held.extend(Tcp(port, source) for port in each.ports.values())
         until = time.monotonic() + seconds
         line = iter(b"GET /portal-api/oauth-providers HTTP/1.1\r\nX-Long: " + b"x" * 10_000)
         while time.monotonic() < until:

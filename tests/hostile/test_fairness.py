@@ -66,7 +66,9 @@ def _filter(text: str) -> bytes:
 FLOODS: dict[str, Callable[[System], list[Shot]]] = {
     "no key, REST": lambda _: [(http("GET", API), b"")],
     "no key, native": lambda _: [(rpc(LIST), message())],
-    "a wrong key": lambda _: [(rpc(LIST, key=f"oap_{at:08}_{'x' * 32}"), message()) for at in range(50)],
+    "a wrong key": lambda _: [
+        (rpc(LIST, key=f"oap_{at:08}_{'x' * 32}"), message()) for at in range(50)
+    ],
     "a key with a good name": lambda it: [(rpc(LIST, key=it.viewer[:-1] + "!"), message())],
     "health": lambda _: [(rpc(CHECK), message())],
     "healthz": lambda _: [(http("GET", "/healthz"), b""), (http("GET", "/readyz"), b"")],
@@ -80,16 +82,27 @@ FLOODS: dict[str, Callable[[System], list[Shot]]] = {
     "a greedy native reader": lambda it: [(rpc(LIST, key=it.greedy_viewer), message())],
     "a greedy writer": lambda it: [
         (
-            http("POST", f"{API}/999999/client-types", ("content-type", "application/json"), key=it.greedy_admin),
+            http(
+                "POST",
+                f"{API}/999999/client-types",
+                ("content-type", "application/json"),
+                key=it.greedy_admin,
+            ),
             b'{"Name":"x","ResponseTypes":"code","GrantType":"pkce"}',
         )
     ],
     "filters of ever new shapes": lambda it: [
         (rpc(LIST, key=it.greedy_viewer), _filter(" AND ".join(shape)))
-        for shape in itertools.islice(itertools.product(("name:n", 'name!="x"', "type!=PROVIDER_TYPE_OKTA"), repeat=8), 0, 6000, 20)
+        for shape in itertools.islice(
+            itertools.product(("name:n", 'name!="x"', "type!=PROVIDER_TYPE_OKTA"), repeat=8),
+            0,
+            6000,
+            20,
+        )
     ],
     "filters of 180 conditions": lambda it: [
-        (rpc(LIST, key=it.greedy_viewer), _filter("name:n AND " * 180 + f"name:q{at}")) for at in range(50)
+        (rpc(LIST, key=it.greedy_viewer), _filter("name:n AND " * 180 + f"name:q{at}"))
+        for at in range(50)
     ],
 }
 
@@ -109,17 +122,16 @@ def test_two_servers_serve_the_others_in_a_flood_of_all_kinds(two: System, secon
 @pytest.fixture
 def many_rows(one: System) -> Iterator[None]:
     """As many providers that a filter takes seconds to read them."""
-    with closing(sqlite3.connect(one.stack.folder / "portal.db")) as database:
+    with closing(sqlite3.connect(one.stack.folder / "portal.db", timeout=20)) as database:
+        [last] = database.execute("SELECT max(id) FROM provider").fetchone()
         columns = [row[1] for row in database.execute("PRAGMA table_info(provider)")]
-        kept = [name for name in columns if name not in {"id", "uid"}]
-        names = ", ".join(kept)
-        values = ", ".join("'nnnnnnnnnn'" if name == "name" else name for name in kept)
-        last = database.execute("SELECT max(id) FROM provider").fetchone()[0]
+        values = {"id": f"{last} + i", "uid": "hex(randomblob(16))", "name": "'nnnnnnnnnn'"}
+        rows = ", ".join(values.get(name, name) for name in columns)
         with database:
             database.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)"
-                f" INSERT INTO provider (id, uid, {names})"  # noqa: S608
-                f" SELECT {last} + i, {_UID}, {values} FROM n, provider WHERE provider.id = {one.provider}"
+                f" INSERT INTO provider ({', '.join(columns)})"
+                f" SELECT {rows} FROM n, provider WHERE provider.id = {one.provider}"  # noqa: S608
             )
         yield
         with database:
@@ -127,15 +139,15 @@ def many_rows(one: System) -> Iterator[None]:
             database.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'provider'", (last,))
 
 
-_UID = "hex(randomblob(16))"
-
-
 @pytest.mark.usefixtures("many_rows")
 def test_reads_that_find_nothing_in_many_rows_end_with_their_callers(
     one: System, seconds: float
 ) -> None:
     slow = [
-        (rpc(LIST, ("grpc-timeout", "1S"), key=one.greedy_viewer), _filter("name:n AND " * 14 + f"name:q{at}"))
+        (
+            rpc(LIST, ("grpc-timeout", "1S"), key=one.greedy_viewer),
+            _filter("name:n AND " * 14 + f"name:q{at}"),
+        )
         for at in range(16)
     ]
     with flood(one, slow, seconds + 2), one.unharmed():

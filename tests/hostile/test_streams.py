@@ -1,4 +1,4 @@
-"""Streams that are opened and not finished, or whose reply nobody reads, take nothing from others."""
+"""Streams that are not finished, or whose reply nobody reads, take nothing from others."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hostile.http2 import Connection, Crowd, Headers, http, message, rpc
+from hostile.crowd import Crowd
+from hostile.http2 import Connection, Headers, http, message, rpc
 from hostile.system import (
     API,
     CHECK,

@@ -62,13 +62,18 @@ class Notes:
         try:
             return call()
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            self.errors[f"{what}: {error.code().name} {error.details()}"[:200]] += 1
+            self.errors[f"{what}: {_told(error)}"[:200]] += 1
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             self.errors[f"{what}: {error!r}"[:200]] += 1
         finally:
             self.seconds.append(time.perf_counter() - start)
         return None
+
+
+def _told(error: grpc.RpcError) -> str:
+    if isinstance(error, grpc.Call):
+        return f"{error.code().name} {error.details()}"
+    return repr(error)
 
 
 def rest(target: Target, port: int, notes: Notes, stop: threading.Event) -> None:

@@ -1,0 +1,51 @@
+"""Many connections full of open streams, held for a while."""
+
+import time
+from collections.abc import Callable
+
+from hostile.http2 import ADDRESSES, Connection
+
+
+class Crowd:
+    """Connections that are kept full of open streams, and opened again when they are closed."""
+
+    def __init__(
+        self,
+        port: int,
+        connections: int,
+        streams: int,
+        open_one: Callable[[Connection], object],
+        connect: Callable[[int, str], Connection] | None = None,
+    ) -> None:
+        self.opened = 0
+        self._port, self._streams, self._open_one = port, streams, open_one
+        self._connect = connect or (lambda port, source: Connection(port, source=source))
+        self._slots = [ADDRESSES[at % len(ADDRESSES)] for at in range(connections)]
+        self._connections: list[Connection | None] = [None] * connections
+
+    def hold(self, seconds: float) -> None:
+        """Keep all of them open for so long."""
+        until = time.monotonic() + seconds
+        try:
+            while time.monotonic() < until:
+                self._fill(until)
+                time.sleep(0.1)
+        finally:
+            for connection in self._connections:
+                if connection:
+                    connection.close()
+
+    def _fill(self, until: float) -> None:
+        for at, source in enumerate(self._slots):
+            connection = self._connections[at]
+            if connection is None or connection.closed or connection.goaway is not None:
+                if connection:
+                    connection.close()
+                connection = self._connections[at] = self._connect(self._port, source)
+            connection.pump()
+            # What was refused is asked for again, but not in a loop without end.
+            for _ in range(self._streams - connection.open_streams):
+                if connection.closed or time.monotonic() > until:
+                    break
+                self._open_one(connection)
+                self.opened += 1
