@@ -167,7 +167,7 @@ class System:
     def is_well(self) -> bool:
         """Whether it serves on each port at all."""
         try:
-            self.require_served(4)
+            self.require_served()
         except AssertionError:
             return False
         return True

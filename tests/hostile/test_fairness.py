@@ -129,9 +129,9 @@ def many_rows(one: System) -> Iterator[None]:
         rows = ", ".join(values.get(name, name) for name in columns)
         with database:
             database.execute(
-                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)"
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)"  # noqa: S608
                 f" INSERT INTO provider ({', '.join(columns)})"
-                f" SELECT {rows} FROM n, provider WHERE provider.id = {one.provider}"  # noqa: S608
+                f" SELECT {rows} FROM n, provider WHERE provider.id = {one.provider}"
             )
         yield
         with database:
