@@ -17,7 +17,7 @@ PACKAGES = --extra cli --no-emit-package oauth-portal pyproject.toml server/pypr
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-crash fuzz bench check format protos protos-export baseline lock clean
+.PHONY: help run test test-crash test-hostile fuzz bench check format protos protos-export baseline lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ test: .venv/dev build/portal.binpb ## Run every test
 
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load, compare what was told and stored
 	@$(BIN)/python -m pytest -m crash -s tests/crash
+
+test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, each attack for HOSTILE_SECONDS (30)
+	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'not crash' --timeout 600 tests/hostile
 
 fuzz: .venv/dev build/portal.binpb ## Send ever new malformed calls for ten minutes; FUZZ='--seconds 60' is shorter
 	@PYTHONPATH=tests $(BIN)/python -m hostile.fuzz $(FUZZ)

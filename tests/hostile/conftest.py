@@ -24,10 +24,13 @@ class _Kept:
     def __init__(self, start: Callable[[], System]) -> None:
         self._start = start
         self._system: System | None = None
+        self._failures = 0
 
-    def get(self) -> System:
-        if self._system and not self._system.is_well():
-            self.end()
+    def get(self, session: pytest.Session) -> System:
+        if self._system and session.testsfailed != self._failures:
+            self._failures = session.testsfailed
+            if not self._system.is_well():
+                self.end()
         if self._system is None:
             self._system = self._start()
         return self._system
@@ -61,22 +64,22 @@ def _two(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Iterator
 
 
 @pytest.fixture
-def one(_one: _Kept) -> System:
+def one(_one: _Kept, request: pytest.FixtureRequest) -> System:
     """A system with one server."""
-    return _one.get()
+    return _one.get(request.session)
 
 
 @pytest.fixture
-def two(_two: _Kept) -> System:
+def two(_two: _Kept, request: pytest.FixtureRequest) -> System:
     """A system with two servers."""
-    return _two.get()
+    return _two.get(request.session)
 
 
 @pytest.fixture(params=["one server", "two servers"])
 def each(request: pytest.FixtureRequest) -> System:
     """A system with one server, and one with two."""
     kept: _Kept = request.getfixturevalue("_one" if request.param == "one server" else "_two")
-    return kept.get()
+    return kept.get(request.session)
 
 
 @pytest.fixture(params=["REST", "gRPC"])

@@ -108,6 +108,9 @@ class Connection:
         self.replies: dict[int, Reply] = {}
         self.encoder, self._decoder = Encoder(), Decoder()
         self._reads_data = reads_data
+        # What the peer lets us send (RFC 9113, section 5.2): in all, and on a new stream.
+        self._window, self._initial_window = 65_535, 65_535
+        self._windows: dict[int, int] = {}
         self._buffer = b""
         self._next = 1
         self._socket = socket.socket()
@@ -169,11 +172,21 @@ class Connection:
             frames.append(raw_frame(0x9, 0x4 * (not rest), stream, part))
         return b"".join(frames)
 
-    def data(self, stream: int, data: bytes, *, end: bool = False) -> None:
-        """Send DATA, in frames that are not too long. Ignores the window of the peer."""
+    def data(self, stream: int, data: bytes, *, end: bool = False, seconds: float = 5) -> None:
+        """Send DATA; waits so long for the peer's window, then drops what is left."""
         parts = [data[at : at + 16384] for at in range(0, len(data), 16384)] or [b""]
+        until = time.monotonic() + seconds
         for part in parts:
+            while len(part) > min(self._window, self._window_of(stream)):
+                if self.closed or self.replies[stream].over or time.monotonic() > until:
+                    return
+                self.pump(0.05)
+            self._window -= len(part)
+            self._windows[stream] = self._window_of(stream) - len(part)
             self.send(raw_frame(0x0, 0x1 * (end and part is parts[-1]), stream, part))
+
+    def _window_of(self, stream: int) -> int:
+        return self._windows.get(stream, self._initial_window)
 
     def call(self, headers: Headers, body: bytes = b"", seconds: float = 5) -> Reply:
         """A whole request and its reply."""
@@ -226,7 +239,13 @@ class Connection:
     def _on(self, frame: Frame) -> None:
         if frame.stream_id:
             self._on_stream(frame, self.replies.setdefault(frame.stream_id, Reply()))
+        elif isinstance(frame, WindowUpdateFrame):
+            self._window += frame.window_increment
         elif isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+            new = frame.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, self._initial_window)
+            for stream, left in self._windows.items():
+                self._windows[stream] = left + new - self._initial_window
+            self._initial_window = new
             self.send(SettingsFrame(0, flags=["ACK"]).serialize())
         elif isinstance(frame, PingFrame):
             self.pongs += "ACK" in frame.flags
@@ -240,6 +259,9 @@ class Connection:
         elif isinstance(frame, DataFrame):
             reply.data += frame.data
             self._grant(frame)
+        elif isinstance(frame, WindowUpdateFrame):
+            left = self._window_of(frame.stream_id)
+            self._windows[frame.stream_id] = left + frame.window_increment
         elif isinstance(frame, RstStreamFrame):
             reply.reset = frame.error_code
         if "END_STREAM" in frame.flags:

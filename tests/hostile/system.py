@@ -25,7 +25,7 @@ from portal_server.storage.store import Store
 from stack import ADMIN_KEY, Stack
 
 # How long an attack is held, unless its effect needs longer to show.
-SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1.5"))
+SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1"))
 # After two failed health checks Envoy takes a server away: an attack on them lasts longer.
 SECONDS_OF_HEALTH = 9.0
 
@@ -164,10 +164,21 @@ class System:
                     found = connection.call(timed, message(b"\x08\x01"))
                     assert found.grpc == 0, f"native on the {name} port: {found}"
 
+    def make_provider(self) -> int:
+        """A provider of a test's own."""
+        made = self.call_rest(self.stack.http_port, "POST", json=PROVIDER)
+        assert made.status_code == 200, made.text
+        number: int = made.json()["ID"]
+        return number
+
     def is_well(self) -> bool:
-        """Whether it serves on each port at all."""
+        """Whether it serves on each port at all, and the victims' provider is there."""
         try:
             self.require_served()
+            path = f"{API}/{self.provider}"
+            with Connection(self.stack.http_port, source="127.0.0.1") as connection:
+                found = connection.call(http("GET", path, key=self.viewer))
+                assert found.status == 200
         except AssertionError:
             return False
         return True
@@ -177,7 +188,7 @@ def start_system(folder: Path, victims: Victims, **settings: str) -> System:
     """Start a system, make its keys and the victims' provider."""
     stack = Stack(folder, **settings).start()
     try:
-        keys = _keys(stack)
+        keys = make_keys(stack)
         with stack.client() as client:
             made = client.post("/oauth-providers", json=PROVIDER)
             assert made.status_code == 200, made.text
@@ -187,7 +198,7 @@ def start_system(folder: Path, victims: Victims, **settings: str) -> System:
         raise
 
 
-def _keys(stack: Stack) -> tuple[str, str, str, str]:
+def make_keys(stack: Stack) -> tuple[str, str, str, str]:
     """Two keys of an admin and two of a viewer: admin, viewer, admin, viewer."""
     engine = open_engine(parse_url(stack.settings["PORTAL_DATABASE_URL"]))
     try:

@@ -174,7 +174,7 @@ WRITES = REST_WRITES | WEB_WRITES
 @pytest.mark.parametrize("way", WRITES)
 def test_a_viewer_writes_in_no_way(one: System, port: str, way: str) -> None:
     method, path, more, body = WRITES[way]
-    item = f"{API}/{one.provider}"
+    item = f"{API}/{one.make_provider()}"
     before = one.call_rest(one.ports[port], path=item).json()
     headers = http(method, path.format(item), *more, key=one.viewer)
     found = ask(one, port, headers, body)

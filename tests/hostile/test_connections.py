@@ -3,7 +3,7 @@
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pytest
@@ -45,7 +45,7 @@ def allowed(wanted: int) -> int:
     return min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
 
 
-def crowd(system: System, opening: bytes, number: int, seconds: float) -> None:
+def crowd(system: System, openings: Sequence[bytes], number: int, seconds: float) -> None:
     """Hold so many connections on each port, from many addresses; open again what is closed."""
     held: list[tuple[int, str, Tcp]] = []
     until = time.monotonic() + seconds
@@ -55,13 +55,13 @@ def crowd(system: System, opening: bytes, number: int, seconds: float) -> None:
                 for port in system.ports.values():
                     source = ADDRESSES[at % len(ADDRESSES)]
                     held.append((port, source, connection := Tcp(port, source)))
-                    connection.send(opening)
+                    connection.send(openings[at % len(openings)])
             while time.monotonic() < until:
                 for at, (port, source, connection) in enumerate(held):
                     if connection.closed:
                         again = Tcp(port, source)
                         held[at] = port, source, again
-                        again.send(opening)
+                        again.send(openings[at // 2 % len(openings)])
                     elif not at % 10:
                         connection.read(0.0001)
             for _, _, connection in held:
@@ -71,13 +71,18 @@ def crowd(system: System, opening: bytes, number: int, seconds: float) -> None:
             connection.close()
 
 
+def test_idle_connections_of_all_kinds_keep_nobody_out(each: System, seconds: float) -> None:
+    crowd(each, list(OPENINGS.values()), allowed(3000) // 2, max(seconds, 2))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("opening", OPENINGS)
 def test_many_idle_connections_keep_nobody_out(one: System, seconds: float, opening: str) -> None:
-    crowd(one, OPENINGS[opening], allowed(2000) // 2, seconds)
+    crowd(one, [OPENINGS[opening]], allowed(2000) // 2, seconds)
 
 
 def test_five_thousand_silent_connections_keep_nobody_out(one: System, seconds: float) -> None:
-    crowd(one, OPENINGS["silent"], allowed(10_000) // 2, seconds)
+    crowd(one, [OPENINGS["silent"]], allowed(10_000) // 2, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Itera
 def test_where_few_files_may_be_open_idle_connections_keep_nobody_out(
     cramped: System, seconds: float, opening: str
 ) -> None:
-    crowd(cramped, OPENINGS[opening], allowed(2200) // 2, max(seconds, 3))
+    crowd(cramped, [OPENINGS[opening]], allowed(2200) // 2, max(seconds, 3))
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])

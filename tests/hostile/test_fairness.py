@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from hostile.http2 import ADDRESSES, Connection, Headers, http, message, rpc
-from hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System
+from hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System, make_keys
 from portal.oauth.v1 import provider_pb2
 
 Shot = tuple[Headers, bytes]
@@ -107,10 +107,45 @@ FLOODS: dict[str, Callable[[System], list[Shot]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_of_calls_leaves_the_others_served(one: System, seconds: float, name: str) -> None:
     with flood(one, FLOODS[name](one), seconds + 1), one.unharmed():
         time.sleep(seconds + 1)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("no key, REST", "no key, native", "a wrong key", "a key with a good name"),
+        ("health", "healthz", "reflection", "unknown health names"),
+        ("a greedy reader", "a greedy native reader", "a greedy writer"),
+        ("filters of ever new shapes", "filters of 180 conditions"),
+    ],
+    ids=lambda names: names[0],
+)
+def test_floods_of_a_family_leave_the_others_served(
+    one: System, seconds: float, names: tuple[str, ...]
+) -> None:
+    families = [FLOODS[name](one) for name in names]
+    shots = [family[at % len(family)] for at in range(300) for family in families]
+    with flood(one, shots, seconds + 1), one.unharmed():
+        time.sleep(seconds + 1)
+
+
+def test_a_new_key_is_served_in_a_flood_of_calls_without_one(one: System, seconds: float) -> None:
+    """No server has seen it yet: its first call must not wait with those of strangers."""
+    shots = [shot for name in ("no key, native", "a wrong key") for shot in FLOODS[name](one)]
+    with flood(one, shots, seconds + 2):
+        time.sleep(1)
+        for _ in range(3):
+            [_, viewer, *_] = make_keys(one.stack)
+            for name, port in one.ports.items():
+                with Connection(port, source="127.0.0.1") as connection:
+                    start = time.monotonic()
+                    found = connection.call(rpc(LIST, key=viewer), message(b"\x08\x01"))
+                    assert found.grpc == 0, f"on the {name} port: {found}"
+                    assert time.monotonic() - start < 1
 
 
 def test_two_servers_serve_the_others_in_a_flood_of_all_kinds(two: System, seconds: float) -> None:
@@ -140,15 +175,19 @@ def many_rows(one: System) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_rows")
-def test_reads_that_find_nothing_in_many_rows_end_with_their_callers(
-    one: System, seconds: float
+@pytest.mark.parametrize("keys", ["one key", "two keys"])
+@pytest.mark.parametrize("deadline", ["1S", "9S"])
+def test_reads_that_find_nothing_in_many_rows_leave_the_others_served(
+    one: System, seconds: float, keys: str, deadline: str
 ) -> None:
-    slow = [
+    callers = [one.greedy_viewer, one.greedy_admin][: 1 if keys == "one key" else 2]
+    slow: list[Shot] = [
         (
-            rpc(LIST, ("grpc-timeout", "1S"), key=one.greedy_viewer),
+            rpc(LIST, ("grpc-timeout", deadline), key=key),
             _filter("name:n AND " * 14 + f"name:q{at}"),
         )
         for at in range(16)
+        for key in callers
     ]
     with flood(one, slow, seconds + 2), one.unharmed():
         time.sleep(seconds + 2)

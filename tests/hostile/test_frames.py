@@ -18,12 +18,12 @@ GET = http("GET", API)
 UNARY = rpc(LIST)
 
 
-def _rapid_reset(headers: Headers) -> Callable[[Connection], Iterator[bytes]]:
+def _rapid_reset(headers: Headers, body: bytes = b"") -> Callable[[Connection], Iterator[bytes]]:
     def frames(connection: Connection) -> Iterator[bytes]:
         for stream in itertools.count(1, 2):
-            yield connection.headers_frame(stream, headers, end=True) + raw_frame(
-                RST, 0, stream, (8).to_bytes(4)
-            )
+            yield connection.headers_frame(stream, headers, end=not body)
+            yield raw_frame(DATA, END_STREAM, stream, body) * bool(body)
+            yield raw_frame(RST, 0, stream, (8).to_bytes(4))
 
     return frames
 
@@ -109,12 +109,30 @@ FLOODS: dict[str, Callable[[Connection], Iterator[bytes]]] = {
 def test_a_flood_of_frames_takes_nothing_from_others(
     one: System, seconds: float, name: str
 ) -> None:
+    _flood(one, seconds, FLOODS[name])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        LIST,
+        "/portal.oauth.v1.ProviderService/CreateProvider",
+        "/portal.rest.v1.PortalRestService/ListProviders",
+    ],
+)
+def test_rapid_resets_of_calls_with_a_key_take_nothing_from_other_keys(
+    one: System, seconds: float, method: str
+) -> None:
+    _flood(one, seconds, _rapid_reset(rpc(method, key=one.greedy_admin), message()))
+
+
+def _flood(one: System, seconds: float, make: Callable[[Connection], Iterator[bytes]]) -> None:
     until = time.monotonic() + seconds
     with one.unharmed():
         while time.monotonic() < until:
             for port in one.ports.values():
                 with Connection(port) as connection:
-                    frames = FLOODS[name](connection)
+                    frames = make(connection)
                     for _ in range(10):
                         if connection.closed or time.monotonic() > until:
                             break
@@ -199,8 +217,8 @@ GZIP_BOMB = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03"
 MESSAGES: dict[str, tuple[bytes, set[int]]] = {
     "none": (b"", {3, 8, 12, 13}),
     "larger than is allowed": (message(bytes(5 << 20)), {8}),
-    "of 4 GiB, it says": (message(b"abc", length=0xFFFFFFFF), {3, 8, 13}),
-    "shorter than it says": (message(b"abc", length=10), {3, 8, 13}),
+    "of 4 GiB, it says": (message(b"abc", length=0xFFFFFFFF), {3, 8, 12, 13}),
+    "shorter than it says": (message(b"abc", length=10), {3, 8, 12, 13}),
     "with a flag of 7": (message(b"", flag=7), {0, 3, 12, 13}),
     "compressed, but how?": (message(GZIP_BOMB, flag=1), {3, 12, 13}),
     "two": (message() * 2, {0, 3, 12, 13}),
@@ -208,7 +226,7 @@ MESSAGES: dict[str, tuple[bytes, set[int]]] = {
     "no protobuf": (message(b"\xff\xff\xff"), {3}),
     "nested deeply": (message(b"\x0b" * 5000), {3}),
     "a text that is no UTF-8": (message(b"\x1a\x02\xff\xfe"), {3}),
-    "half a frame": (b"\0\0\0", {3, 8, 13}),
+    "half a frame": (b"\0\0\0", {3, 8, 12, 13}),
 }
 
 

@@ -102,12 +102,12 @@ def test_a_malformed_reserved_header_harms_no_later_call(one: System, name: str)
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_malformed_reserved_header_is_refused_with_a_status_of_the_callers_fault(
-    one: System, name: str, port: str
+    one: System, name: str
 ) -> None:
-    [status] = attack(one.ports[port], REFUSED[name], one.greedy_viewer, 1)
-
-    # INVALID_ARGUMENT, or UNIMPLEMENTED for an encoding that nobody knows.
-    assert status in {3, 12}
+    for port, number in one.ports.items():
+        [status] = attack(number, REFUSED[name], one.greedy_viewer, 1)
+        # INVALID_ARGUMENT, or UNIMPLEMENTED for an encoding that nobody knows.
+        assert status in {3, 12}, port
 
 
 def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: float) -> None:
@@ -124,7 +124,7 @@ def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: floa
     ("timeout", "statuses"),
     [
         ("0S", {4}),
-        ("1n", {4}),
+        ("1n", {0, 4}),
         ("1H", {0}),
         ("99999999H", {0}),
         ("99999999S", {0}),
@@ -155,7 +155,7 @@ def test_much_metadata_is_served_or_refused_and_kept_by_nobody(
 ) -> None:
     with each.unharmed():
         for number in each.ports.values():
-            for _ in range(10):
+            for _ in range(2):
                 with Connection(number) as connection:
                     reply = connection.call(rpc(LIST, *headers, key=each.greedy_viewer), message())
                     assert reply.grpc in {None, 0, 3, 8, 13}

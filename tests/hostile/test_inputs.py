@@ -28,7 +28,7 @@ CONTENT_TYPES = (
 @pytest.mark.parametrize("kind", CONTENT_TYPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_grpc_on_a_rest_path_is_415(one: System, port: str, method: str, kind: str) -> None:
-    item = f"{API}/{one.provider}"
+    item = f"{API}/{one.make_provider()}"
     path = API if method == "POST" else item
     with Connection(one.ports[port]) as connection:
         for key in (one.admin, None):
@@ -58,12 +58,13 @@ def test_grpc_on_a_rest_path_is_415(one: System, port: str, method: str, kind: s
 def test_a_body_that_is_not_said_to_be_json_is_415(
     one: System, port: str, method: str, kind: str
 ) -> None:
-    path = API if method == "POST" else f"{API}/{one.provider}"
+    item = f"{API}/{one.make_provider()}"
+    path = API if method == "POST" else item
     found = one.call_rest(
         one.ports[port], method, path, content=json.dumps(PROVIDER), headers={"Content-Type": kind}
     )
     assert found.status_code == 415
-    assert one.call_rest(one.ports[port], path=f"{API}/{one.provider}").status_code == 200
+    assert one.call_rest(one.ports[port], path=item).status_code == 200
 
 
 HOST = b"Host: portal.test\r\n"
@@ -115,7 +116,7 @@ def test_an_ambiguous_request_is_refused_at_once(one: System, port: str, name: s
 
     assert found.closed or b"\r\n\r\n" in found.received, "it waits"
     assert found.received.count(b"HTTP/1.1 ") <= 1
-    assert found.status == 0 or 400 <= found.status < 500
+    assert found.status in {0, 501} or 400 <= found.status < 500
     body = found.received.partition(b"\r\n\r\n")[2]
     if body:
         assert all(json.loads(body)["errors"]), body
@@ -200,13 +201,13 @@ def test_a_page_size_is_bounded(one: System, port: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("id_", "status"),
     [
-        *[
-            (text, 400)
-            for text in ["-1", "1.0", "1e0", "0x1", "a", "%20", "+1", "%00", "1%2F2", "NaN"]
-        ],
+        *[(text, 400) for text in ["1.0", "1e0", "0x1", "a", "%20", "+1", "%00", "1%2F2", "NaN"]],
         ("9" * 400, 400),
         *[(text, 404) for text in ("2147483647", "999999999")],
-        *[(text, None) for text in ("0", "01", *map(str, (2**31, 2**32 + 1, 2**63 - 1, 2**63)))],
+        *[
+            (text, None)
+            for text in ("-1", "0", "01", *map(str, (2**31, 2**32 + 1, 2**63 - 1, 2**63)))
+        ],
     ],
 )
 def test_an_id_is_an_integer_that_there_is(

@@ -118,6 +118,7 @@ def test_a_database_that_is_away_is_told_by_readiness_and_not_by_liveness(
     assert system.call_rest(system.stack.http_port).status_code == 200
 
 
+@pytest.mark.long
 def test_a_restart_of_the_database_under_load_loses_no_write(
     system: System, cluster: Postgres
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_restart_of_the_database_under_load_loses_no_write(
     assert set(made) <= stored
 
 
+@pytest.mark.long
 def test_a_hung_database_costs_no_caller_more_than_its_deadline(
     system: System, cluster: Postgres
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_hung_database_costs_no_caller_more_than_its_deadline(
     assert taken < 13
 
 
+@pytest.mark.long
 def test_a_database_that_takes_no_writes_is_read(system: System, cluster: Postgres) -> None:
     port = system.stack.http_port
     sql(cluster, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")

@@ -53,7 +53,8 @@ def test_a_long_text_costs_envoy_little(one: System, place: str, text: str) -> N
         with Connection(one.stack.http_port) as connection:
             found = connection.call(http("GET", path, key=one.viewer), seconds=30)
         costs[size] = cpu_seconds(one.envoy) - before
-        assert found.status in {200, 400, 404, 414, 431}, found
+        # What no path may hold closes the connection.
+        assert found.status in {200, 400, 404, 414, 431} or connection.closed or found.over
     # One tick of the clock is 10 ms.
     assert max(costs.values()) <= CPU_SECONDS, costs
 

@@ -1,10 +1,12 @@
 """Streams that are not finished, or whose reply nobody reads, take nothing from others."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from grpc_health.v1 import health_pb2
 
 from hostile.crowd import Crowd
 from hostile.http2 import Connection, Headers, http, message, rpc
@@ -16,6 +18,7 @@ from hostile.system import (
     SECONDS_OF_HEALTH,
     WATCH,
     System,
+    rss_mib,
 )
 
 LONG = ("grpc-timeout", "99999999S")
@@ -52,6 +55,7 @@ def hold(system: System, seconds: float, make: Callable[[int], Crowd]) -> None:
     assert all(crowd.opened for crowd in crowds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_streams_without_a_message_take_nothing(
     one: System, seconds: float, kind: str
@@ -59,12 +63,14 @@ def test_a_thousand_streams_without_a_message_take_nothing(
     hold(one, seconds, lambda port: Crowd(port, 10, 100, lambda c: c.begin(KINDS[kind])))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_streams_of_half_a_message_take_nothing(one: System, seconds: float, kind: str) -> None:
-    def open_half(connection: Connection) -> None:
-        connection.data(connection.begin(KINDS[kind]), message(b"\x0a\x03abc", length=100))
+def test_streams_of_half_a_message_take_nothing(one: System, seconds: float) -> None:
+    kinds = list(KINDS.values())
 
-    hold(one, min(seconds, 5), lambda port: Crowd(port, 4, 50, open_half))
+    def open_half(connection: Connection) -> None:
+        stream = connection.begin(kinds[len(connection.replies) % len(kinds)])
+        connection.data(stream, message(b"\x0a\x03abc", length=100))
+
+    hold(one, max(seconds, 3), lambda port: Crowd(port, 4, 50, open_half))
 
 
 def test_streams_without_a_message_of_all_kinds_take_nothing_for_long(
@@ -78,6 +84,7 @@ def test_streams_without_a_message_of_all_kinds_take_nothing_for_long(
     hold(each, max(seconds, SECONDS_OF_HEALTH), lambda port: Crowd(port, 10, 100, open_next))
 
 
+@pytest.mark.long
 def test_one_health_check_without_a_message_does_not_take_a_server_away(
     each: System, seconds: float
 ) -> None:
@@ -108,7 +115,16 @@ def test_bodies_that_drip_take_nothing(one: System, seconds: float) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["health Watch", "reflection v1", "reflection v1alpha", "both"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "both",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("health Watch", "reflection v1", "reflection v1alpha")
+        ),
+    ],
+)
 def test_six_thousand_lasting_streams_take_nothing(each: System, seconds: float, kind: str) -> None:
     """Streams that are whole and well formed, and are to last."""
     reflection = message(b"\x3a\x00")  # list_services
@@ -123,6 +139,54 @@ def test_six_thousand_lasting_streams_take_nothing(each: System, seconds: float,
             connection.data(connection.begin(rpc(path)), reflection)
 
     hold(each, max(seconds, 3), lambda port: Crowd(port, 30, 100, open_one))
+
+
+def test_watches_of_ever_new_names_leave_nothing_behind(one: System) -> None:
+    """What is kept for each name of a service that somebody watches ends with the stream."""
+    with one.unharmed():
+        for number in range(60):
+            for port in one.ports.values():
+                with Connection(port) as connection:
+                    name = f"{number:06}{port:06}".encode() + b"n" * 600_000
+                    request = health_pb2.HealthCheckRequest(service=name.decode())
+                    stream = connection.begin(rpc(WATCH))
+                    connection.data(stream, message(request.SerializeToString()), end=True)
+                    until = time.monotonic() + 0.3
+                    reply = connection.replies[stream]
+                    while not reply.headers and not reply.over and time.monotonic() < until:
+                        connection.pump(0.02)
+
+
+@pytest.mark.parametrize("path", ["/docs/swagger-ui-bundle.js", "/openapi.json"])
+def test_readers_of_the_documentation_who_never_read_take_little_memory(
+    one: System, seconds: float, path: str
+) -> None:
+    """It is public, and a file of 1.4 MB for each stream."""
+
+    def connect(port: int, source: str) -> Connection:
+        return Connection(port, source=source, settings={4: 0}, reads_data=False)
+
+    before = rss_mib(one.envoy)
+    grown = 0.0
+
+    def watch() -> None:
+        nonlocal grown
+        until = time.monotonic() + seconds + 1
+        while time.monotonic() < until:
+            grown = max(grown, rss_mib(one.envoy) - before)
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    get = http("GET", path)
+    hold(
+        one,
+        seconds + 1,
+        lambda port: Crowd(port, 3, 100, lambda c: c.begin(get, end=True), connect),
+    )
+    watcher.join()
+
+    assert grown < 100, f"Envoy grew by {grown:.0f} MiB"
 
 
 @pytest.fixture
@@ -142,7 +206,14 @@ def big(one: System) -> Iterator[int]:
         client.delete(f"{path}?force=true")
 
 
-@pytest.mark.parametrize("kind", ["REST", "REST list", "native", "native stream"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "REST",
+        "native stream",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("REST list", "native")),
+    ],
+)
 def test_readers_that_never_read_take_nothing(
     one: System, big: int, seconds: float, kind: str
 ) -> None:
