@@ -3,8 +3,8 @@
 import json
 import socket
 from collections.abc import Collection
-from http.client import HTTPConnection, HTTPException
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ _TIMEOUT = 1.0  # seconds
 
 
 class Admin:
-    """Envoy's admin interface. While it does not answer, everything is unknown: nothing is raised."""
+    """Envoy's admin interface. While it does not respond, everything is unknown; nothing is raised."""
 
     def __init__(self, socket: Path) -> None:
         """`socket` is where Envoy listens, see edge.prepare."""
@@ -61,9 +61,7 @@ class Admin:
 
 def _is_healthy(status: Any) -> bool:
     # Before its first check an endpoint counts as failed, and is not EDS's to judge.
-    return not (
-        status.get("failed_active_health_check") or status.get("pending_active_hc")
-    )
+    return not (status.get("failed_active_health_check") or status.get("pending_active_hc"))
 
 
 class _Connection(HTTPConnection):
