@@ -17,7 +17,6 @@ from grpc_reflection.v1alpha import reflection
 from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
 from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog import Catalog
-from portal_server.domain import keys
 from portal_server.domain.errors import OperatorError
 from portal_server.keyring import KeyRing
 from portal_server.process import prepare, settle
@@ -110,11 +109,8 @@ class Server:
             service.NAME: dialect.SURFACE,
         }
         self._callers = Callers(settings.threads, settings.max_waiting, reject)
-        if settings.admin_key_text:
-            self._callers.add(keys.digest(settings.admin_key_text))
-        for key in keyring.list():
-            if key.revoke_time is None:
-                self._callers.add(key.digest)
+        for digest in keyring.known_digests():
+            self._callers.add(digest)
         self._guard = CallInterceptor(
             keyring, self._surfaces, self._callers, open_reflection=settings.open_reflection
         )
@@ -133,7 +129,7 @@ class Server:
         if settings.direct_grpc_port is not None:
             # Servers of one start share the port; a second start must not, without a word.
             options = [*_DIRECT, ("grpc.so_reuseport", int(listen.socket is not None))]
-            self.port = self._listen(f"{settings.host}:{settings.direct_grpc_port}", options)
+            self.port = self._listen(settings.address(settings.direct_grpc_port), options)
         if not self._servers:
             raise CannotListen("nowhere to listen: give --socket, or set PORTAL_DIRECT_GRPC_PORT")
 

@@ -95,11 +95,11 @@ class OwnServer:
     def __init__(self, database_url: str) -> None:
         self._settings = {
             "PORTAL_DATABASE_URL": database_url,
-            "PORTAL_GRPC_PORT": str(free_port()),
+            "PORTAL_DIRECT_GRPC_PORT": str(free_port()),
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
             "PORTAL_LOG_LEVEL": "ERROR",
         }
-        self.target = f"127.0.0.1:{self._settings['PORTAL_GRPC_PORT']}"
+        self.target = f"127.0.0.1:{self._settings['PORTAL_DIRECT_GRPC_PORT']}"
         self._process: subprocess.Popen[bytes] | None = None
         assert portal("migrate", **self._settings).returncode == 0
 

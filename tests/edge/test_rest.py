@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stack import Stack
+from stack import ADMIN_KEY, Stack
 
 PROVIDER = {
     "Name": "Idp",
@@ -237,7 +237,7 @@ def test_a_provider_comes_with_all_its_client_types(rest: httpx.Client, provider
 
 
 def test_a_key_may_come_after_the_word_bearer(stack: Stack) -> None:
-    with stack.client("Bearer the-tests-admin-key") as client:
+    with stack.client(f"Bearer {ADMIN_KEY}") as client:
         assert client.get("/oauth-providers").status_code == 200
 
 

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from stack import Stack, portal
+from stack import ADMIN_KEY, Stack, portal
 
 PROVIDERS = "/oauth-providers"
 PROVIDER = {"Name": "Idp", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}
@@ -471,9 +471,7 @@ def test_head_is_not_allowed(rest: httpx.Client) -> None:
         pytest.param([("Authorization", "Bearer nope")], id="a wrong bearer"),
         pytest.param([("Authorization", "Basic dXNlcjpwYXNz")], id="another scheme"),
         pytest.param([("Authorization", "oap_" + "a" * 8 + "_" + "b" * 32)], id="well formed"),
-        pytest.param(
-            [("Authorization", "the-tests-admin-key"), ("Authorization", "nope")], id="two keys"
-        ),
+        pytest.param([("Authorization", ADMIN_KEY), ("Authorization", "nope")], id="two keys"),
     ],
 )
 def test_a_call_without_a_good_key_is_refused(stack: Stack, headers: list[tuple[str, str]]) -> None:
