@@ -12,7 +12,7 @@ _TIMEOUT = 1.0  # seconds
 
 
 class Admin:
-    """Envoy's admin interface. While it does not respond, nothing is known and nothing raised."""
+    """Envoy's admin interface. It raises nothing: what is not answered is unknown."""
 
     def __init__(self, socket: Path) -> None:
         """`socket` is where Envoy listens, see edge.prepare."""
