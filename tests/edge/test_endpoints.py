@@ -1,0 +1,156 @@
+"""Which servers get calls, and that calls do not notice when servers come and go."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from own_envoy import ECHO, Door, Small, door, until
+from portal_server import edge
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Door]:
+    with door(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[list[Small]]:
+    """Two servers."""
+    servers = [Small(tmp_path / f"{number}-0.sock") for number in range(2)]
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+def call(channel: grpc.Channel, timeout: float = 9) -> bytes:
+    answer: bytes = channel.unary_unary(ECHO)(b"", timeout=timeout)  # type: ignore[arg-type]
+    return answer
+
+
+def ready(own: Door, path: str = "/readyz") -> int:
+    return httpx.get(f"http://127.0.0.1:{own.http_port}{path}").status_code
+
+
+def test_calls_go_to_the_servers_of_the_file(own: Door, small: list[Small]) -> None:
+    own.send_calls_to(small)
+    with own.channel() as channel:
+        both = {call(channel) for _ in range(40)}
+        own.send_calls_to(small[:1])
+        one = {call(channel) for _ in range(40)}
+
+    assert both == {b"0-0.sock", b"1-0.sock"}
+    assert one == {b"0-0.sock"}
+
+
+def test_a_server_that_is_taken_out_finishes_its_call(own: Door, tmp_path: Path) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(9)
+
+    old, new = Small(tmp_path / "0-0.sock", work=work), Small(tmp_path / "0-1.sock")
+    own.send_calls_to([old])
+    with ThreadPoolExecutor(1) as pool, own.channel() as channel:
+        slow = pool.submit(call, channel)
+        begun.wait(5)
+        own.send_calls_to([new])
+        fast = call(channel)
+        go.set()
+        answer = slow.result()
+    old.stop()
+    new.stop()
+
+    assert fast == b"0-1.sock"
+    assert answer == b"0-0.sock"
+
+
+def test_no_call_fails_when_a_server_ends_without_a_word(own: Door, tmp_path: Path) -> None:
+    ends, stays = Small(tmp_path / "0-0.sock"), Small(tmp_path / "1-0.sock")
+    own.send_calls_to([ends, stays])
+    url = f"http://127.0.0.1:{own.http_port}/portal-api/oauth-providers/1"
+    with own.channel() as channel, httpx.Client() as rest:
+        call(channel)
+        ends.stop()
+        native = {call(channel) for _ in range(200)}
+        # The servers know no REST: that they were asked is enough.
+        by_rest = {rest.get(url).status_code for _ in range(100)}
+    stays.stop()
+
+    assert native == {b"1-0.sock"}
+    assert 503 not in by_rest
+
+
+def test_an_endpoint_is_known_as_healthy_or_not(own: Door, small: list[Small]) -> None:
+    own.send_calls_to(small)
+    small[1].say(routing=False, ready=True)
+    until(lambda: own.admin.endpoints("portal")[small[1].socket] is False, 3)
+    edge.set_endpoints(own.folder, [small[0].socket, Path("/nobody.sock")])
+    until(lambda: Path("/nobody.sock") in own.admin.endpoints("portal"), 3)
+
+    assert own.admin.endpoints("portal") == {small[0].socket: True, Path("/nobody.sock"): False}
+
+
+def test_ready_is_what_a_server_says_of_itself(own: Door, small: list[Small]) -> None:
+    own.send_calls_to(small)
+    before = ready(own), ready(own, "/healthz")
+    for server in small:
+        server.say(routing=True, ready=False)
+    away = until(lambda: ready(own) == 503, 5)
+    with own.channel() as channel:
+        served = call(channel)
+        small[0].say(routing=True, ready=True)
+        back = until(lambda: ready(own) == 200, 5)
+
+    assert before == (200, 200)
+    assert away < 5
+    assert back < 1.5
+    assert served
+
+
+def test_live_needs_no_server(own: Door) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{own.http_port}/livez")
+    away = httpx.get(f"http://127.0.0.1:{own.http_port}/readyz")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert away.status_code == 503
+    assert away.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_health_is_for_get_and_head(own: Door, path: str) -> None:
+    for port in (own.http_port, own.grpc_port):
+        url = f"http://127.0.0.1:{port}{path}"
+        post = httpx.post(url)
+
+        assert httpx.head(url).status_code == httpx.get(url).status_code
+        assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_a_server_never_sees_more_than_its_longest_time(own: Door, small: list[Small]) -> None:
+    own.send_calls_to(small[:1])
+    with own.channel() as channel:
+        for timeout in (None, 500_000, 2):
+            channel.unary_unary(ECHO)(b"", timeout=timeout)  # type: ignore[arg-type]
+    no_own, longer, shorter = small[0].remaining
+
+    assert 9 < no_own < 10.1
+    assert 9 < longer < 10.1
+    assert 1 < shorter < 2.1
+
+
+def test_a_deadline_of_the_callers_own_is_said_as_such(own: Door, tmp_path: Path) -> None:
+    slow = Small(tmp_path / "0-0.sock", work=lambda: time.sleep(1))
+    own.send_calls_to([slow])
+    with own.channel() as channel, pytest.raises(grpc.RpcError) as error:
+        call(channel, timeout=0.2)
+    slow.stop()
+
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED

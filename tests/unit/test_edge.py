@@ -1,0 +1,171 @@
+"""Envoy's configuration as `portal up` writes it."""
+
+import base64
+import json
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from portal_server import edge
+from portal_server.settings import Settings
+
+CLUSTERS = {"portal", "streams", "ready"}
+
+
+def prepared(folder: Path, **settings: Any) -> Any:
+    """What is written for these settings."""
+    edge.prepare(Settings.model_construct(**settings), folder, 1234)
+    return json.loads((folder / "envoy.json").read_text())
+
+
+def listeners(config: Any) -> dict[str, Any]:
+    return {part["name"]: part for part in config["static_resources"]["listeners"]}
+
+
+def mappers(config: Any) -> list[Any]:
+    [manager] = listeners(config)["http"]["filter_chains"][0]["filters"]
+    found: list[Any] = manager["typed_config"]["local_reply_config"]["mappers"]
+    return found
+
+
+def test_envoy_takes_the_configuration(tmp_path: Path) -> None:
+    command = edge.prepare(Settings.model_construct(), tmp_path, 100)
+    edge.set_endpoints(tmp_path, [tmp_path / "0-0.sock"])
+    found = subprocess.run(
+        [*command, "--mode", "validate"], env=edge.ENVIRONMENT, capture_output=True, check=False
+    )
+
+    assert found.returncode == 0, found.stderr[-500:]
+
+
+def test_envoy_takes_the_file_that_is_started_by_hand() -> None:
+    command = ["--config-path", "envoy.yaml", "--mode", "validate", "--disable-hot-restart"]
+    program = edge.prepare.__globals__["_program"]()
+    found = subprocess.run(
+        [program, *command], env=edge.ENVIRONMENT, capture_output=True, check=False
+    )
+
+    assert found.returncode == 0, found.stderr[-500:]
+
+
+def test_nobody_else_reads_what_is_written(tmp_path: Path) -> None:
+    prepared(tmp_path)
+    edge.set_endpoints(tmp_path, [tmp_path / "0-0.sock"])
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+
+    assert modes == {"envoy.json": 0o600, "endpoints.json": 0o600}
+
+
+def test_the_settings_are_not_on_the_command_line(tmp_path: Path) -> None:
+    command = edge.prepare(Settings.model_construct(cors_origins=("https://a.test",)), tmp_path, 9)
+
+    assert str(tmp_path / "envoy.json") in command
+    assert "a.test" not in " ".join(command)
+    assert not edge.ENVIRONMENT
+
+
+def test_both_ports_have_the_same_rules(tmp_path: Path) -> None:
+    both = listeners(prepared(tmp_path, host="192.0.2.1", http_port=1, grpc_port=2))
+    addresses = {name: part.pop("address")["socket_address"] for name, part in both.items()}
+    names = {part.pop("name") for part in both.values()}
+
+    assert addresses == {
+        "http": {"address": "192.0.2.1", "port_value": 1},
+        "grpc": {"address": "192.0.2.1", "port_value": 2},
+    }
+    assert names == {"http", "grpc"}
+    assert both["http"] == both["grpc"]
+
+
+def test_an_origin_may_call_on_both_ports(tmp_path: Path) -> None:
+    config = json.dumps(prepared(tmp_path, cors_origins=("https://a.test",)))
+
+    assert config.count("https://a.test") == 2
+
+
+def test_connections_and_the_admin_interface_are_as_asked_for(tmp_path: Path) -> None:
+    config = prepared(tmp_path)
+    monitors = config["overload_manager"]["resource_monitors"]
+    bounds = [part["typed_config"].get("max_active_downstream_connections") for part in monitors]
+
+    assert 1234 in bounds
+    assert config["admin"]["address"] == {
+        "pipe": {"path": str(tmp_path / "admin.sock"), "mode": 0o600}
+    }
+
+
+def test_every_cluster_has_the_servers_of_the_folder(tmp_path: Path) -> None:
+    clusters = {part["name"]: part for part in prepared(tmp_path)["static_resources"]["clusters"]}
+    paths = {
+        part["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
+        for part in clusters.values()
+    }
+
+    assert set(clusters) == CLUSTERS
+    assert paths == {str(tmp_path / "endpoints.json")}
+
+
+def test_the_endpoints_are_replaced_by_another_file(tmp_path: Path) -> None:
+    edge.set_endpoints(tmp_path, [Path("/run/0-0.sock")])
+    with (tmp_path / "endpoints.json").open() as old:
+        edge.set_endpoints(tmp_path, [Path("/run/0-1.sock"), Path("/run/1-0.sock")])
+        before = old.read()
+    after = (tmp_path / "endpoints.json").read_text()
+
+    assert "0-0.sock" in before
+    assert "0-0.sock" not in after
+    assert "0-1.sock" in after
+    assert "1-0.sock" in after
+    assert [file.name for file in tmp_path.iterdir()] == ["endpoints.json"]
+
+
+def test_no_endpoint_at_all_is_no_error(tmp_path: Path) -> None:
+    edge.set_endpoints(tmp_path, [])
+
+    [assignment] = json.loads((tmp_path / "endpoints.json").read_text())["resources"]
+    assert assignment["endpoints"] == [{"lb_endpoints": []}]
+
+
+def test_a_rejection_for_want_of_servers_says_when_to_try_again(tmp_path: Path) -> None:
+    added = {
+        mapper["body"]["inline_string"]: {
+            part["header"]["key"]: part["header"]["value"] for part in mapper["headers_to_add"]
+        }
+        for mapper in mappers(prepared(tmp_path))
+        if "grpc-status-details-bin" in json.dumps(mapper.get("headers_to_add"))
+    }
+    [(text, headers)] = added.items()
+    encoded = headers["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
+    info = error_details_pb2.RetryInfo()
+
+    assert (status.code, status.message) == (code_pb2.UNAVAILABLE, text)
+    assert status.details[0].Unpack(info)
+    assert info.retry_delay.seconds == 1
+
+
+def test_a_folder_without_the_file_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(edge.EdgeError, match=r"no envoy\.yaml in this folder"):
+        edge.prepare(Settings.model_construct(), tmp_path, 1)
+
+
+@pytest.mark.parametrize("part", ["admin", "static_resources", "overload_manager"])
+def test_a_file_that_lacks_a_part_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    config = yaml.safe_load(Path("envoy.yaml").read_text())
+    del config[part]
+    monkeypatch.chdir(tmp_path)
+    Path("envoy.yaml").write_text(json.dumps(config))
+
+    with pytest.raises(edge.EdgeError, match=part):
+        edge.prepare(Settings.model_construct(), tmp_path, 1)
