@@ -18,7 +18,9 @@ from conftest import Portal, serve
 from details import Refusal
 from portal.oauth.v1 import provider_pb2 as pb
 
+# A key has at most a quarter of the places to wait.
 THREADS, WAITING = 2, 3
+ALL_WAITING = 4 * WAITING
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(database: Path) -> Iterator[Portal]:
     """A portal with few threads and little room before them."""
-    with serve(f"sqlite:///{database}", threads=THREADS, max_waiting=WAITING) as portal:
+    with serve(f"sqlite:///{database}", threads=THREADS, max_waiting=ALL_WAITING) as portal:
         yield portal
 
 

@@ -15,6 +15,7 @@ from google.rpc.error_details_pb2 import (
     ErrorInfo,
     PreconditionFailure,
     ResourceInfo,
+    RetryInfo,
 )
 from google.rpc.status_pb2 import Status
 
@@ -93,6 +94,7 @@ def details(status: Status) -> list[Message]:
             "google.rpc.ErrorInfo": ErrorInfo,
             "google.rpc.PreconditionFailure": PreconditionFailure,
             "google.rpc.ResourceInfo": ResourceInfo,
+            "google.rpc.RetryInfo": RetryInfo,
         }[packed.TypeName()]()
         assert packed.Unpack(detail)
         found.append(detail)
@@ -108,6 +110,17 @@ def size_in_trailers(status: Status) -> int:
     """Of `grpc-message`, which is in percents, and of `grpc-status-details-bin`."""
     message = quote(status.message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~")
     return len(message) + len(b64encode(status.SerializeToString()))
+
+
+@pytest.mark.parametrize(
+    "class_", sorted(subclasses(PortalError), key=str), ids=lambda c: c.__name__
+)
+def test_a_call_that_may_be_tried_again_at_once_says_when(class_: type[PortalError]) -> None:
+    status = to_status(an_error(class_), PLAIN)
+    delays = [d.retry_delay.ToSeconds() for d in details(status) if isinstance(d, RetryInfo)]
+
+    retriable = Code.Name(status.code) in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
+    assert delays == ([1] if retriable else [])
 
 
 @pytest.mark.parametrize(
