@@ -64,6 +64,8 @@ _MORE_CONNECTIONS = 2
 # After the announcement of the end, calls are served until none came for so long, or so long.
 _QUIET_S = 0.1
 _DRAIN_S = 0.5
+# How long a response may be on its way when its call is done and the server ends.
+_FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +180,21 @@ class Server:
         self._guard.reflection_with_key.cancel()
         stopped = [server.stop(self._stop_seconds) for server in self._servers]
         self._health.cancel_watches()
-        for event in stopped:
-            event.wait()
+        # A connection whose caller does not acknowledge the end stays open: not waited for.
+        flushed = self._await_calls(stopped)
+        for server, event in zip(self._servers, stopped, strict=True):
+            if not event.wait(max(0, flushed - time.monotonic())):
+                server.stop(None)
         for pool in self._pools:
             pool.stop()
         self._forgetting.stop()
         self._store.close()
+
+    def _await_calls(self, stopped: Sequence[threading.Event]) -> float:
+        """Wait for the calls in flight; returns until when their responses may take."""
+        while any(p.in_flight for p in self._pools) and not all(e.is_set() for e in stopped):
+            time.sleep(0.01)
+        return time.monotonic() + _FLUSH_S
 
     def _serve_until_quiet(self) -> None:
         """Serve on until callers have heard of the end."""

@@ -51,10 +51,11 @@ class Connection:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def open(self, path: str, message: bytes | None = None, **more: str) -> int:
+    def open(self, path: str, message: bytes | None = None, key: str | None = None) -> int:
         """Open a stream; without a message it is left waiting for one."""
         self._stream += 2
-        self._socket.sendall(frame(HEADERS, END_HEADERS, self._stream, headers(path, **more)))
+        block = headers(path) if key is None else headers(path, authorization=key)
+        self._socket.sendall(frame(HEADERS, END_HEADERS, self._stream, block))
         if message is not None:
             prefixed = b"\0" + struct.pack("!I", len(message)) + message
             self._socket.sendall(frame(DATA, END_STREAM, self._stream, prefixed))

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
@@ -27,6 +27,7 @@ from portal_server.server import Server
 from portal_server.wire import health
 from portal_server.wire.interceptor import ANONYMOUS_REFLECTION
 from stack import ADMIN_KEY
+from test_reflection_and_health import health_of
 
 GET = "/portal.oauth.v1.ProviderService/GetProvider"
 LISTS = "/portal.rest.v1.PortalRestService/ListProviders"
@@ -70,7 +71,7 @@ def lists(channel: grpc.Channel) -> float:
 def checks(channel: grpc.Channel) -> float:
     """Seconds that a health check takes."""
     begin = time.monotonic()
-    health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    health_of(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     return time.monotonic() - begin
 
 
@@ -78,11 +79,12 @@ def checks(channel: grpc.Channel) -> float:
 def test_streams_without_a_message_hold_no_thread(
     server: Server, channel: grpc.Channel, kind: str
 ) -> None:
+    key = NAMED[kind].get("authorization")
     with ExitStack() as stack:
         for _ in range(10):
             connection = stack.enter_context(Connection(server.port))
             for _ in range(50):
-                connection.open(**NAMED[kind])
+                connection.open(NAMED[kind]["path"], None, key)
         time.sleep(0.3)
 
         assert max(checks(channel) for _ in range(5)) < 1
@@ -100,7 +102,7 @@ def test_responses_that_nobody_reads_hold_half_of_the_reading_threads_at_most(
     other = with_key(channel, server_key(server))
     with Connection(server.port, window=0) as connection:
         for _ in range(50):
-            connection.open(LISTS, b"", authorization=ADMIN_KEY)
+            connection.open(LISTS, b"", key=ADMIN_KEY)
         time.sleep(0.3)
         begin = time.monotonic()
         others: Any = ProviderServiceStub(other)
@@ -115,7 +117,7 @@ def test_a_watcher_that_reads_nothing_delays_nobody(server: Server, channel: grp
     with Connection(server.port, window=0) as connection:
         for _ in range(20):
             connection.open(WATCH, b"")
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        watch = health_of(channel).Watch(health_pb2.HealthCheckRequest())
         first = next(watch).status
         begin = time.monotonic()
         server._health.set_ready(ready=False)  # noqa: SLF001
@@ -140,7 +142,7 @@ def test_past_their_bound_watch_streams_are_rejected_at_once(
                 connection.open(WATCH, b"")
         time.sleep(0.5)
         begin = time.monotonic()
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        watch = health_of(channel).Watch(health_pb2.HealthCheckRequest())
         with pytest.raises(grpc.RpcError) as error:
             next(watch)
         took = time.monotonic() - begin
@@ -156,7 +158,7 @@ def test_past_their_bound_watch_streams_are_rejected_at_once(
     assert "rejected 1 calls" in caplog.text
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        watch = health_of(channel).Watch(health_pb2.HealthCheckRequest())
         try:
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         except grpc.RpcError:

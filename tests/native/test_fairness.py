@@ -1,0 +1,87 @@
+"""A key that calls as fast as it can, and another key's calls meanwhile."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from calling import _PROVIDER
+from portal.oauth.v1 import provider_pb2
+from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from postgres import free_port
+from stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
+from test_reflection_and_health import health_of
+
+# Of a call alone; and what a machine with other work may add, whoever calls.
+TIMES, NOISE_MS = 3, 15
+SECONDS, ROUNDS = 2, 3
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[int, str]]:
+    """The port of a server in a process of its own, and another key than the admin key."""
+    port = free_port()
+    settings = {
+        "PORTAL_DATABASE_URL": f"sqlite:///{tmp_path}/portal.db",
+        "PORTAL_ADMIN_KEY": ADMIN_KEY,
+        "PORTAL_DIRECT_GRPC_PORT": str(port),
+    }
+    assert portal("migrate", **settings).returncode == 0
+    key = portal("keys", "create", **settings).stdout.strip()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "portal_server", "serve"],
+            env=ENVIRONMENT | settings,
+            cwd=ROOT,
+            stderr=log,
+        )
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            health_of(channel).Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+            ProviderServiceStub(channel).CreateProvider(
+                provider_pb2.CreateProviderRequest(provider=_PROVIDER),
+                metadata=(("authorization", ADMIN_KEY),),
+            )
+        yield port, key
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def calling(
+    port: int, key: str, callers: int, seconds: float, kind: str
+) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(Path(__file__).parent / "calling.py")]
+    arguments = [str(port), key, str(callers), str(seconds), kind]
+    return subprocess.Popen(
+        [*command, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def p99(process: "subprocess.Popen[str]") -> float:
+    out, _ = process.communicate(timeout=60)
+    return float(out.split()[1])
+
+
+@pytest.mark.parametrize("mine", ["get", "create"])
+@pytest.mark.parametrize("others", ["get", "create"])
+def test_a_key_that_calls_as_fast_as_it_can_slows_another_key_down_threefold_at_most(
+    served: tuple[int, str], mine: str, others: str
+) -> None:
+    port, key = served
+    alone, beside = [], []
+    for _ in range(ROUNDS):
+        alone.append(p99(calling(port, key, 1, SECONDS, mine)))
+        flood = calling(port, ADMIN_KEY, 32, SECONDS + 2, others)
+        time.sleep(1.2)
+        beside.append(p99(calling(port, key, 1, SECONDS, mine)))
+        p99(flood)
+    before, meanwhile = statistics.median(alone), statistics.median(beside)
+
+    assert meanwhile < TIMES * before + NOISE_MS, (alone, beside)
