@@ -99,13 +99,14 @@ def write(case: Sequence[Step], why: str) -> Path:
 
 def fuzz(system: System, seconds: float, start: int) -> int:
     """Run cases for so long; returns how many there were. Raises Found, after the shrinking."""
-    until = time.monotonic() + seconds
+    until: float | None = None  # Hypothesis takes its time before the first case.
     count = 0
     smallest: tuple[list[Step], str] | None = None
     oracle = Oracle(system)
 
     def once(case: list[Step]) -> None:
-        nonlocal count, smallest
+        nonlocal count, smallest, until
+        until = until or time.monotonic() + seconds
         if time.monotonic() > until and smallest is None:
             return
         count += 1
@@ -117,7 +118,7 @@ def fuzz(system: System, seconds: float, start: int) -> int:
             raise
 
     batch = start
-    while time.monotonic() < until and smallest is None:
+    while (until is None or time.monotonic() < until) and smallest is None:
         batch += 1
         tried = settings(
             max_examples=200,

@@ -137,12 +137,12 @@ class System:
         assert not trouble, text[max(0, trouble.start() - 200) : trouble.end() + 1500]
 
     def call_rest(
-        self, port: int, method: str = "GET", path: str = API, **more: Any
+        self, port: int, method: str = "GET", path: str = API, *, seconds: float = 5, **more: Any
     ) -> httpx.Response:
-        """A REST call with the admin key."""
+        """A REST call with the admin key, which must be answered within so long."""
         headers = {"Authorization": self.admin} | more.pop("headers", {})
         url = f"http://127.0.0.1:{port}{path}"
-        return httpx.request(method, url, headers=headers, timeout=5, **more)
+        return httpx.request(method, url, headers=headers, timeout=seconds, **more)
 
     def call_native(self, port: int) -> provider_pb2.ListProvidersResponse:
         """A native call with the viewer's key, on a connection of its own."""
