@@ -199,7 +199,8 @@ class Connection:
         """The reply on a stream; what there is of it after so long."""
         until = time.monotonic() + seconds
         reply = self.replies[stream]
-        while not reply.over and not self.closed and time.monotonic() < until:
+        # After a GOAWAY with an error nothing comes, but Envoy closes a second later.
+        while not (reply.over or self.closed or self.goaway) and time.monotonic() < until:
             self.pump(0.05)
         return reply
 

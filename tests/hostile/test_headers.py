@@ -96,7 +96,7 @@ def test_a_malformed_reserved_header_harms_no_later_call(one: System, name: str)
         attack(number, (REFUSED | HARMLESS)[name], None, 4)
         attack(number, (REFUSED | HARMLESS)[name], one.greedy_viewer, 2)
 
-    one.require_served(10)
+    one.require_served(5)
     one.require_quiet_log(logged)
 
 
