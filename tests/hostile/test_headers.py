@@ -75,17 +75,21 @@ def noise() -> list[Header]:
     return random_headers("".join(_random.choices(letters, k=100)) for _ in range(60))
 
 
-def attack(port: int, bad: list[Header], key: str | None, times: int) -> list[int | None]:
-    """Call with these headers; returns the gRPC statuses, None where there was no reply."""
+def attack(
+    port: int, bad: list[Header], key: str | None, times: int, seconds: float = 2
+) -> list[int | None]:
+    """Call with these headers; returns the gRPC statuses, None and no more after no reply."""
     found: list[int | None] = []
     for _ in range(times):
         # A connection each: some of these end it.
         with Connection(port) as connection:
-            reply = connection.call(rpc(LIST, *noise(), *bad, key=key), message(), seconds=2)
+            reply = connection.call(rpc(LIST, *noise(), *bad, key=key), message(), seconds)
             if reply.grpc is not None:
                 found.append(reply.grpc)
             else:
                 found.append(3 if 400 <= reply.status < 500 else None)
+        if found[-1] is None:
+            break
     return found
 
 
@@ -93,8 +97,9 @@ def attack(port: int, bad: list[Header], key: str | None, times: int) -> list[in
 def test_a_malformed_reserved_header_harms_no_later_call(one: System, name: str) -> None:
     logged = one.stack.err.stat().st_size
     for number in one.ports.values():
-        attack(number, (REFUSED | HARMLESS)[name], None, 4)
-        attack(number, (REFUSED | HARMLESS)[name], one.greedy_viewer, 2)
+        # Of some Envoy says nothing and closes the connection a second later.
+        attack(number, (REFUSED | HARMLESS)[name], None, 4, 0.2)
+        attack(number, (REFUSED | HARMLESS)[name], one.greedy_viewer, 2, 0.2)
 
     one.require_served(5)
     one.require_quiet_log(logged)
@@ -116,7 +121,7 @@ def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: floa
     with each.unharmed():
         while time.monotonic() < until:
             for number in each.ports.values():
-                attack(number, _random.choice(bad), None, 1)
+                attack(number, _random.choice(bad), None, 1, 0.1)
     each.require_served(50)
 
 
