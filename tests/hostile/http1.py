@@ -13,6 +13,7 @@ class Tcp:
 
     def __init__(self, port: int, source: str = ADDRESSES[0]) -> None:
         self.closed = False
+        self.ended = False  # by the peer
         self.received = b""
         self._socket = socket.socket()
         self._socket.settimeout(2)
@@ -67,6 +68,7 @@ class Tcp:
             except OSError:
                 data = b""
             if not data:
+                self.ended = True
                 self.close()
             self.received += data
         return self.received
