@@ -117,7 +117,8 @@ def _listen(config: Any, settings: Settings) -> None:
 
 def _set_origins(config: Any, origins: Sequence[str]) -> None:
     for listener in _listeners(config).values():
-        http = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        # The chains of a listener are one and the same object.
+        http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
         host = http["route_config"]["virtual_hosts"][0]
         # Envoy takes the one word * for every origin.
         host["typed_per_filter_config"]["cors"]["allow_origin_string_match"] = [
@@ -133,6 +134,9 @@ def _bound_connections(config: Any, max_connections: int) -> None:
     name = "envoy.resource_monitors.global_downstream_max_connections"
     monitor = next(part for part in monitors if part["name"] == name)
     monitor["typed_config"]["max_active_downstream_connections"] = max_connections
+    for listener in _listeners(config).values():
+        limit = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        limit["max_connections"] = max(1, max_connections // 4)
 
 
 def _find_endpoints(config: Any, folder: Path) -> None:
