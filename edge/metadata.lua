@@ -86,6 +86,9 @@ function envoy_on_request(handle)
     if name:find("[^0-9a-z_.-]", 2) then
       return fail(handle, INVALID_ARGUMENT, "a header's name has characters besides 0-9 a-z _ . -")
     end
+    if value:find("[^ -~]") then
+      return fail(handle, INVALID_ARGUMENT, name:sub(1, 64) .. ": must be printable ASCII")
+    end
     local rule = rule_of(name)
     if rule and not rule[1](value) then
       return fail(handle, INVALID_ARGUMENT, name:sub(1, 64) .. ": " .. rule[2])

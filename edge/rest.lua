@@ -64,8 +64,26 @@ local function bad_body(handle)
   end
 end
 
+-- gRPC has no place for a value that is not ASCII. Those of ours the server rejects
+-- by their names; the others mean nothing to it.
+local OURS = {["idempotency-key"] = true, ["if-match"] = true}
+
+local function clean(headers)
+  local unfit
+  for name, value in pairs(headers) do
+    if value:find("[^\t -~]") and name:sub(1, 1) ~= ":" then
+      unfit = unfit or {}
+      unfit[#unfit + 1] = name
+    end
+  end
+  for _, name in ipairs(unfit or {}) do
+    if OURS[name] then headers:replace(name, "") else headers:remove(name) end
+  end
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
+  clean(headers)
   local path, method = headers:get(":path"), headers:get(":method")
   if path:sub(1, #REST) ~= REST then return end
   local content_type = headers:get("content-type")

@@ -28,6 +28,19 @@ CONFIG = Path("envoy.yaml")
 # Envoy needs nothing of ours, least of all the admin key and the database's URL.
 ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
+# What Envoy counts of what it rejects, in words for the log.
+REJECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "listener.http.downstream_global_cx_overflow": "connections over the limit of all",
+        "listener.grpc.downstream_global_cx_overflow": "connections over the limit of all",
+        "connection_limit.portal.limited_connections": "connections over the limit of an address",
+        "http.portal.downstream_rq_timeout": "requests that were not complete in time",
+        "http.portal.downstream_rq_overload_close": "requests for lack of memory",
+        "cluster.portal.upstream_rq_pending_overflow": "calls over the limit of all",
+        "cluster.streams.upstream_rq_pending_overflow": "streams over the limit",
+    }
+)
+
 _CLUSTERS = frozenset({"portal", "streams", "ready"})
 
 

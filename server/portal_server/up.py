@@ -84,8 +84,7 @@ def up(settings: Settings) -> None:
             partial(edge.set_endpoints, folder),
             settings.stop_seconds,
         )
-        rejections = getattr(edge, "REJECTIONS", {})
-        envoy = Edge(command, edge.ENVIRONMENT, _cores_of_envoy(settings), rejections)
+        envoy = Edge(command, edge.ENVIRONMENT, _cores_of_envoy(settings), edge.REJECTIONS)
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
         supervisor.run(lambda: print(banner(settings, key, provider_id), flush=True))
 

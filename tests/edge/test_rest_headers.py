@@ -282,3 +282,24 @@ def test_words_of_a_caller_make_no_412(rest: httpx.Client, provider: str) -> Non
 )
 def test_a_header_that_grpc_cannot_take_is_ignored(rest: httpx.Client, name: str) -> None:
     assert rest.get("/oauth-providers", headers={name: "?"}).status_code == 200
+
+
+@pytest.mark.parametrize("value", [b"\x80\xff", "é".encode(), b"a\x01b"])
+def test_a_value_that_grpc_cannot_take_is_ignored_and_not_logged(
+    stack: Stack, value: bytes
+) -> None:
+    logged = stack.err.stat().st_size
+    with stack.client() as client:
+        answer = client.get("/oauth-providers", headers={b"User-Agent": value, b"X-Any": value})
+    log = stack.err.read_bytes()[logged:]
+
+    assert answer.status_code in {200, 400}  # HTTP itself has no control characters
+    assert b"Traceback" not in log
+
+
+def test_an_idempotency_key_that_is_not_ascii_is_rejected(stack: Stack) -> None:
+    with stack.client() as client:
+        answer = client.post("/oauth-providers", json={}, headers={b"Idempotency-Key": b"\x80\xff"})
+
+    assert answer.status_code == 400
+    assert errors(answer) == ["Idempotency-Key: must be 1 to 255 printable ASCII characters"]
