@@ -78,6 +78,8 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
+        # Those that were used last, whose caches are warm; the others stay small.
+        pool_use_lifo=True,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
@@ -115,6 +117,8 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
+        # Those that were used last, whose caches are warm; the others stay small.
+        pool_use_lifo=True,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         hide_parameters=True,

@@ -80,14 +80,16 @@ class Method:
         caller = "-"
         try:
             metadata = context.invocation_metadata()
-            who = self.keyring.authenticate(values_of(metadata, AUTHORIZATION))
+            wanted = _still_wanted(context, start)
+            with serving(Call(wanted)):
+                who = self.keyring.authenticate(values_of(metadata, AUTHORIZATION))
             if not queues.verified:
                 self.callers.note(metadata, good=True)
             caller = who.key_id
             who.require(write=self.writes)
             request = self._read(message)
             same = self._identify(request, metadata, caller) if self.writes else None
-            with serving(Call(_still_wanted(context, start), same)):
+            with serving(Call(wanted, same)):
                 answer = complete(self.serve(request, context))
         except PortalError as error:
             if queues.verified and isinstance(error, Unauthenticated):
