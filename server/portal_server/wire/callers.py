@@ -95,10 +95,10 @@ class Callers:
     def _first(self, digest: bytes) -> CallerQueues:
         """The queues of a good key that calls for the first time."""
         half = max(1, read_threads(self._write_threads) // 2)
-        quarter = max(1, self._write_threads // 4)
+        eighth = max(1, self._write_threads // 8)
         made = CallerQueues(
             self._queued(self.reads, digest, min(SHARED_READS, half), half),
-            self._queued(self.writes, digest, quarter, self._write_threads),
+            self._queued(self.writes, digest, eighth, self._write_threads),
             verified=True,
         )
         with self._lock:
@@ -119,6 +119,7 @@ class Callers:
 def read_threads(write_threads: int) -> int:
     """How many threads serve calls that read, beside so many that write.
 
-    Reads are bound by the interpreter, writes wait for commits.
+    A key alone has half of them: six wait for PostgreSQL at the same time, which keeps the
+    interpreter busy; on SQLite fewer would do. Each has a connection.
     """
-    return max(2, write_threads // 2)
+    return max(2, write_threads * 3 // 4)
