@@ -19,10 +19,11 @@ from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 MAX_KNOWN = 10_000
 """How many good keys have queues of their own; 10,000 take some 10 MiB once all have called."""
 UNVERIFIED_THREADS = 2
-"""How many calls with unknown keys run at the same time, of reads and of writes."""
-SHARED_READS = 2
-"""How many reads of one key run at the same time while another key calls. More would only wait for
-the interpreter, and the other key's calls with them. A key alone has half of the threads."""
+"""How many calls with unknown keys run at the same time, of reads and of writes; one of each while
+a key calls."""
+SHARED_READS = 1
+"""How many reads of one key run at the same time while another key calls: with two, the other
+key's calls take twice as long. A key alone has half of the threads."""
 _WAITING_SHARE = 4
 
 Reject = Callable[..., Any]
@@ -56,8 +57,8 @@ class Callers:
         self._known: dict[bytes, CallerQueues | None] = {}
         few = UNVERIFIED_THREADS
         self.unverified = CallerQueues(
-            self._queued(self.reads, self, few, few),
-            self._queued(self.writes, self, few, few),
+            self._queued(self.reads, self, 1, few),
+            self._queued(self.writes, self, 1, few),
             verified=False,
         )
 

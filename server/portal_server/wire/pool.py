@@ -131,6 +131,9 @@ class Pool:
                 self._give_turn(queue)
                 return True
             queue.active += 1
+            if queue.waiting:  # the key is alone again, and may run more
+                queue.waiting.append(job)
+                job = queue.waiting.popleft()
             thread.take(queue, job)
         thread.awake.release()
         return True
