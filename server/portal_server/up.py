@@ -49,7 +49,7 @@ _LONGEST_SOCKET_NAME = len("63-9999999999.sock")
 
 # What Envoy may have open: a connection of a caller is one file.
 _OPEN_FILES = 65_536
-_MAX_CONNECTIONS = 10_000
+_MAX_CONNECTIONS = 16_384
 # Beside the connections of callers: Envoy's own files, and its connections to a server.
 _RESERVED_FILES = 256
 _RESERVED_FILES_FOR_A_SERVER = 100

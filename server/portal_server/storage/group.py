@@ -15,8 +15,9 @@ a commit that fails, fail them all: whether a commit that failed was done nobody
 knows, so nothing runs again.
 
 Nothing waits without an end. While a transaction does not get to its end, new
-work is refused at once, and when it fails, what waits behind it fails with it:
-else each piece in turn would wait as long as the one before it.
+work is rejected at once, and when it fails, what waits behind it fails with it:
+else each piece in turn would wait as long as the one before it. After a write
+that was not confirmed one piece at a time tries again, and nothing waits for it.
 """
 
 import threading
@@ -24,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from portal_server.domain import calls
 from portal_server.domain.errors import (
@@ -103,21 +104,41 @@ class _Job:
         return isinstance(self.error, Aborted) and self._tries < MAX_TRIES
 
 
+class Stalls(Protocol):
+    """Whether transactions get to their end; see Transactions."""
+
+    @property
+    def stall(self) -> float:
+        """For how long one has tried to begin or to commit, in seconds; 0.0: none."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last one ended unconfirmed a short time ago."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether none may try at present."""
+
+
+class _Never:
+    stall = 0.0
+    in_doubt = paused = False
+
+
 class GroupCommit:
     """Runs work in transactions that it shares with other work."""
 
     def __init__(
         self,
         transaction: Callable[[Adds], AbstractContextManager[Any]],
-        stall: Callable[[], float] = lambda: 0.0,
+        stalls: "Stalls | None" = None,
     ) -> None:
         """Take what begins a transaction, and commits it when it ends without an error.
 
-        It is told what each piece of work will add. `stall` tells for how many
-        seconds one has tried to begin or to commit.
+        It is told what each piece of work will add.
         """
         self._transaction = transaction
-        self._stall = stall
+        self._stalls = stalls or _Never()
         self._lock = threading.Lock()
         self._waiting: deque[_Job] = deque()
         self._led = False
@@ -133,11 +154,13 @@ class GroupCommit:
         """
         job = _Job(work, adds)
         with self._lock:
+            if self._stalls.paused:
+                raise stalled()
             if not self._led:
                 self._led = job.leads = True
             elif len(self._waiting) >= MAX_WAITING:
                 raise Exhausted("TOO_MANY_WRITES", "too many writes wait; try again later")
-            elif self._stall() > STALLED_S:
+            elif self._stalls.stall > STALLED_S or self._stalls.in_doubt:
                 raise stalled()
             else:
                 self._waiting.append(job)
@@ -170,7 +193,7 @@ class GroupCommit:
 
     def end_stall(self) -> None:
         """Fail what waits behind a transaction that should have ended by now."""
-        if self._waiting and self._stall() > COMMIT_TIMEOUT_S:
+        if self._waiting and self._stalls.stall > COMMIT_TIMEOUT_S:
             self._fail_waiting()
 
     def _fail_waiting(self) -> None:

@@ -32,7 +32,7 @@ class Store:
         self._queries = Queries(engine.dialect)
         self._watchdog = Watchdog(unconfirmed)
         self._transactions = Transactions(engine, self._watchdog)
-        self._group = GroupCommit(self._writing, lambda: self._transactions.stall)
+        self._group = GroupCommit(self._writing, self._transactions)
         self._watchdog.each_time(self._group.end_stall)
 
     def read(self, work: Callable[[Transaction], Result]) -> Result:

@@ -46,6 +46,9 @@ STALLED_S = 2.0
 # So long after a write that was not confirmed the next one must come, or `unconfirmed` forgets.
 # Longer than a commit may take: while none is confirmed, it never falls back to 0.
 STALL_MEMORY_S = 8.0
+# After a write that was not confirmed, the next one to try comes so much later. In between, and
+# while it tries, all others fail at once: else they would wait for one try after the other.
+RETRY_PAUSE_S = 1.0
 
 _READ = {
     "sqlite": "BEGIN",
@@ -101,6 +104,16 @@ class Transactions:
         since, ended = self._unconfirmed
         now = time.monotonic()
         return max(self.stall, now - since if now - ended < STALL_MEMORY_S else 0.0)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last write to end was not confirmed, a short time ago."""
+        return time.monotonic() - self._unconfirmed[1] < STALL_MEMORY_S
+
+    @property
+    def paused(self) -> bool:
+        """Whether a write that was not confirmed ended so short a time ago that none may try."""
+        return time.monotonic() - self._unconfirmed[1] < RETRY_PAUSE_S
 
     def look(self, work: Callable[[Any], Result]) -> Result:
         """Run work that only reads with a cursor; each statement sees a moment of its own.
