@@ -28,7 +28,7 @@ def listeners(config: Any) -> dict[str, Any]:
 
 
 def mappers(config: Any) -> list[Any]:
-    [manager] = listeners(config)["http"]["filter_chains"][0]["filters"]
+    manager = listeners(config)["http"]["filter_chains"][0]["filters"][-1]
     found: list[Any] = manager["typed_config"]["local_reply_config"]["mappers"]
     return found
 
@@ -73,6 +73,7 @@ def test_both_ports_have_the_same_rules(tmp_path: Path) -> None:
     both = listeners(prepared(tmp_path, host="192.0.2.1", http_port=1, grpc_port=2))
     addresses = {name: part.pop("address")["socket_address"] for name, part in both.items()}
     names = {part.pop("name") for part in both.values()}
+    assert names == {part.pop("stat_prefix") for part in both.values()}
 
     assert addresses == {
         "http": {"address": "192.0.2.1", "port_value": 1},
@@ -83,9 +84,11 @@ def test_both_ports_have_the_same_rules(tmp_path: Path) -> None:
 
 
 def test_an_origin_may_call_on_both_ports(tmp_path: Path) -> None:
-    config = json.dumps(prepared(tmp_path, cors_origins=("https://a.test",)))
+    config = prepared(tmp_path, cors_origins=("https://a.test",))
+    chains = [chain for part in listeners(config).values() for chain in part["filter_chains"]]
 
-    assert config.count("https://a.test") == 2
+    assert len(chains) == 4
+    assert all("https://a.test" in json.dumps(chain) for chain in chains)
 
 
 def test_connections_and_the_admin_interface_are_as_asked_for(tmp_path: Path) -> None:
@@ -93,7 +96,14 @@ def test_connections_and_the_admin_interface_are_as_asked_for(tmp_path: Path) ->
     monitors = config["overload_manager"]["resource_monitors"]
     bounds = [part["typed_config"].get("max_active_downstream_connections") for part in monitors]
 
+    limits = {
+        chain["filters"][0]["typed_config"]["max_connections"]
+        for part in listeners(config).values()
+        for chain in part["filter_chains"]
+    }
+
     assert 1234 in bounds
+    assert limits == {1234 // 4}
     assert config["admin"]["address"] == {
         "pipe": {"path": str(tmp_path / "admin.sock"), "mode": 0o600}
     }

@@ -135,7 +135,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         )
 
         def of_call(metadata: Any) -> Any:
-            has_key = any(name == AUTHORIZATION for name, _ in metadata)
-            return guarded if has_key or not self._open_reflection else open_
+            verified = self._callers.of(metadata).verified
+            return guarded if verified or not self._open_reflection else open_
 
         return of_call
