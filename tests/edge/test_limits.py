@@ -182,13 +182,6 @@ def test_a_body_that_does_not_end_is_given_up(stack: Stack) -> None:
     assert 14 < seconds < 17
 
 
-def test_a_connection_that_says_nothing_is_closed(stack: Stack) -> None:
-    start = time.monotonic()
-    with socket.create_connection(("127.0.0.1", stack.grpc_port), 30) as connection:
-        assert connection.recv(1) == b""
-    assert 4 < time.monotonic() - start < 8
-
-
 def test_a_message_over_a_mebibyte_is_rejected_as_too_large(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.grpc_port}{LIST}"
     answer = httpx.post(url, headers=GRPC, content=b"\0\0\x10\0\0" + b"\0" * MIB)
