@@ -5,6 +5,10 @@ from collections.abc import Callable
 
 from hostile.http2 import ADDRESSES, Connection
 
+# What was rejected is asked for again as a client with RetryInfo does. A flood of requests is
+# another attack.
+_AGAIN_SECONDS = 1.0
+
 
 class Crowd:
     """Connections that are kept full of open streams, and opened again when they are closed."""
@@ -29,7 +33,7 @@ class Crowd:
         try:
             while time.monotonic() < until:
                 self._fill(until)
-                time.sleep(0.1)
+                time.sleep(max(0.0, min(_AGAIN_SECONDS, until - time.monotonic())))
         finally:
             for connection in self._connections:
                 if connection:
