@@ -20,6 +20,7 @@ from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.storage.engine import open_engine, parse_url
 from portal_server.storage.schema import migrate
 from portal_server.storage.store import Store
+from portal_server.storage.transactions import RETRY_PAUSE_S
 from postgres import Postgres, running_postgres
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -122,7 +123,7 @@ def test_writes_end_when_a_commit_waits_for_a_standby_that_is_gone(
             "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         )
         [(backends,)] = execute(own_postgres, waiting)
-    time.sleep(0.3)
+    time.sleep(RETRY_PAUSE_S)
 
     assert_unknown(ends, within=10)
     assert_unknown([late], within=0.5)
@@ -175,6 +176,7 @@ def test_writes_end_when_another_process_holds_the_lock_of_sqlite(tmp_path: Path
             late = end_of(lambda: catalog.create_provider(PROVIDER))
         ends = [write.result() for write in writes]
         other.execute("ROLLBACK")
+    time.sleep(RETRY_PAUSE_S)
     created = catalog.create_provider(PROVIDER)
     store.close()
 

@@ -53,7 +53,7 @@ def test_a_start_that_may_set_no_limit_and_no_core_serves_with_what_it_has(own: 
     assert status == 200
     assert max_connections(own) == 1024 - 256 - 100
     assert [open_files(n) for n in own.children()["envoy"]] == [1024]
-    assert "at most 668 connections, not 10000: a process may open 1024 files" in said
+    assert "at most 668 connections, not 16384: a process may open 1024 files" in said
     assert own.stop() == 0
     assert "Traceback" not in own.err.read_text()
 
@@ -76,7 +76,7 @@ def test_a_start_raises_the_limit_of_files_as_far_as_it_may(own: Stack) -> None:
     [envoy] = own.children()["envoy"]
 
     assert open_files(envoy) >= allowed
-    assert max_connections(own) == min(10_000, open_files(envoy) - 356)
+    assert max_connections(own) == min(16_384, open_files(envoy) - 356)
 
 
 def test_a_folder_whose_path_is_too_long_for_a_socket_is_one_clear_line(own: Stack) -> None:

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from postgres import Postgres, free_port
@@ -311,7 +312,10 @@ def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None
 
 
 def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    url = postgres.url().replace("+psycopg", "").replace("postgres@", "postgres:s3cr3t@")
+    with psycopg.connect(postgres.url().replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE whole_system")
+    url = postgres.url("whole_system").replace("+psycopg", "")
+    url = url.replace("postgres@", "postgres:s3cr3t@")
     stack = Stack(tmp_path, PORTAL_DATABASE_URL=url).start()
     try:
         with stack.client() as rest:
