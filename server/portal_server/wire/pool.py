@@ -178,19 +178,22 @@ class Pool:
     def _work(self, thread: _Thread) -> None:
         while True:
             thread.awake.acquire()
-            while thread.job:
+            job = thread.job
+            while job:
                 try:
-                    thread.job.run()
+                    job.run()
                 except Exception:
                     log.exception("a call ended in an error that nobody handled")
-                self._end(thread)
-                if thread.job and not self._sharing.alone:
+                # Not thread.job: once idle, the thread may be given a job and be woken at any
+                # time, and each wake must meet its own acquire.
+                job = self._end(thread)
+                if job and not self._sharing.alone:
                     sleep(_PAUSE_S)
             if self._stopped:
                 return
 
-    def _end(self, thread: _Thread) -> None:
-        """Note that a thread's job is done, and give out what may run now."""
+    def _end(self, thread: _Thread) -> Job | None:
+        """Note that a thread's job is done, and give out what may run now; its next job."""
         with self._lock:
             queue = thread.queue
             if queue:
@@ -199,7 +202,8 @@ class Pool:
             thread.queue = thread.job = None
             if not self._take_turn(thread):
                 self._idle.append(thread)
-                return
+                return None
+            job = thread.job
             # When a key is alone again, more of its calls may run than have ended.
             others = []
             while self._turns and (other := self._free_thread()):
@@ -207,6 +211,7 @@ class Pool:
                 others.append(other)
         for other in others:
             other.awake.release()
+        return job
 
     def _take_turn(self, thread: _Thread) -> bool:
         while self._turns:
