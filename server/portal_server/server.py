@@ -47,7 +47,6 @@ OPTIONS: list[tuple[str, int]] = [
 # The socket has one caller, Envoy, which bounds its own callers and ends its own connections.
 _DIRECT = [
     *OPTIONS,
-    ("grpc.max_concurrent_streams", 100),
     ("grpc.max_allowed_incoming_connections", 512),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 5 * 60_000),
