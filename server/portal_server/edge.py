@@ -25,8 +25,11 @@ from portal_server.settings import Settings
 
 CONFIG = Path("envoy.yaml")
 
-# Envoy needs nothing of ours, least of all the admin key and the database's URL.
-ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
+# Envoy inherits nothing, in particular not the admin key and the database URL. The one
+# variable lets its allocator use per-CPU caches instead of per-thread ones, which keep
+# up to 90 MiB after an attack (glibc 2.35 and later register rseq for themselves; see
+# https://github.com/google/tcmalloc/blob/master/docs/rseq.md).
+ENVIRONMENT: Mapping[str, str] = MappingProxyType({"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
 
 # What Envoy counts of what it rejects, in words for the log.
 REJECTIONS: Mapping[str, str] = MappingProxyType(

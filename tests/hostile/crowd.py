@@ -7,7 +7,7 @@ from hostile.http2 import ADDRESSES, Connection
 
 # What was rejected is asked for again as a client with RetryInfo does. A flood of requests is
 # another attack.
-_AGAIN_SECONDS = 1.0
+_AGAIN_SECONDS = 0.1
 
 
 class Crowd:

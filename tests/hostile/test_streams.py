@@ -249,7 +249,7 @@ def test_readers_that_never_read_take_nothing(
 
     # A key that may read asks for whole providers of megabytes: each takes Envoy's core and
     # a server's for a good part of a second, and two are made at a time.
-    bound = 2 * P99_SECONDS if kind == "REST" else P99_SECONDS
+    bound = P99_SECONDS
     hold(one, max(seconds, 3), lambda port: Crowd(port, 4, 8, open_one, connect), bound)
 
 
