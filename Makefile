@@ -35,10 +35,10 @@ test-hostile: .venv/dev build/portal.binpb ## Attack the system while others cal
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'not crash' --timeout 600 tests/hostile
 
 fuzz: .venv/dev build/portal.binpb ## Send ever new malformed calls for ten minutes; FUZZ='--seconds 60' is shorter
-	@PYTHONPATH=tests $(BIN)/python -m hostile.fuzz $(FUZZ)
+	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)
 
 bench: .venv/bench build/portal.binpb ## Compare with peers on both databases; BENCH='--quick' takes three minutes
-	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
+	@$(BIN)/python -m bench $(BENCH)
 
 check: .venv/dev .venv/bench build/portal.binpb ## Formatting, lint, types, architecture, protos, generated files
 	$(BIN)/ruff format --check

@@ -9,7 +9,7 @@ from typing import Protocol
 import psycopg
 
 from bench.processes import tree
-from postgres import Postgres
+from tests.support.postgres import Postgres
 
 OWNERS = ("portal", "tutorial", "tuned", "bare")
 _COUNT = "SELECT count(*) FROM client_type"

@@ -12,9 +12,9 @@ import grpc
 
 from bench.workloads import EMPTY_METHOD
 from portal.oauth.v1 import client_type_pb2 as pb
-from portal_server.process import prepare, settle
-from portal_server.server import OPTIONS
-from portal_server.settings import Settings
+from portal_server.run.process import prepare, settle
+from portal_server.run.server import OPTIONS
+from portal_server.run.settings import Settings
 
 _PLAIN_THREADS = 10
 

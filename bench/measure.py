@@ -12,7 +12,7 @@ from bench.databases import Database
 from bench.load import Job, Result
 from bench.processes import cpu_seconds, peak_mib, reset_peak
 from bench.systems import System
-from stack import ENVIRONMENT, ROOT
+from tests.support.stack import ENVIRONMENT, ROOT
 
 # A system is at rest when it takes less than this share of a core.
 _REST_SHARE = 0.05

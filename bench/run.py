@@ -22,7 +22,7 @@ from bench.plot import plot
 from bench.report import errors, put_between_markers, report
 from bench.systems import EMPTY_RPCS, System
 from bench.workloads import EMPTY, WORKLOADS
-from stack import ROOT
+from tests.support.stack import ROOT
 
 _DATABASES = ("sqlite", "postgresql")
 # Workloads, callers, rounds, seconds.

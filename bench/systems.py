@@ -16,8 +16,8 @@ from bench.databases import Database
 from bench.peers.tables import create_db_and_tables, open_engine
 from bench.processes import tree
 from bench.workloads import EMPTY, WORKLOADS
-from postgres import free_port
-from stack import ENVIRONMENT, ROOT, Stack
+from tests.support.postgres import free_port
+from tests.support.stack import ENVIRONMENT, ROOT, Stack
 
 KEY = "the-benchmarks-own-admin-key"
 _START_SECONDS = 30.0

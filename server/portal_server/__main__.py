@@ -1,5 +1,5 @@
 """`python -m portal_server` is `portal`."""
 
-from portal_server.cli import app
+from portal_server.run.cli import app
 
 app()

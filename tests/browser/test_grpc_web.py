@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import programs
-from postgres import free_port
-from stack import ADMIN_KEY, Stack
+from tests.clients import programs
+from tests.support.postgres import free_port
+from tests.support.stack import ADMIN_KEY, Stack
 
 FOLDER = programs.CLIENTS / "web"
 

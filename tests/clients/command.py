@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from stack import ENVIRONMENT, ROOT
+from tests.support.stack import ENVIRONMENT, ROOT
 
 KEY = "the-commands-key"
 

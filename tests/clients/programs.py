@@ -18,7 +18,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
-from stack import ADMIN_KEY, ROOT
+from tests.support.stack import ADMIN_KEY, ROOT
 
 CLIENTS = ROOT / "clients"
 PAGE_SIZE = 2

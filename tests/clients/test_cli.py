@@ -9,12 +9,12 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from command import KEY, Command
-from own_server import started
 from portal_cli.errors import Exit
 from portal_client import Portal
-from postgres import free_port
-from stack import ROOT
+from tests.clients.command import KEY, Command
+from tests.support.own_server import started
+from tests.support.postgres import free_port
+from tests.support.stack import ROOT
 
 PROVIDER = (
     "providers",

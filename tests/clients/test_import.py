@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from command import KEY, Command
-from own_server import started
 from portal_cli.errors import Exit
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
-from stack import portal as run_portal
+from tests.clients.command import KEY, Command
+from tests.support.own_server import started
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+from tests.support.stack import portal as run_portal
 
 OLD_KEY = "the-old-portals-key"
 

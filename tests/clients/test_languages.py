@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import programs
-from postgres import free_port
-from stack import Stack
+from tests.clients import programs
+from tests.support.postgres import free_port
+from tests.support.stack import Stack
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import programs
-from stack import ROOT
+from tests.clients import programs
+from tests.support.stack import ROOT
 
 
 @pytest.mark.parametrize(

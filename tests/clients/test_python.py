@@ -16,7 +16,6 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from own_server import started
 from portal_client import (
     GRANT_TYPE_PKCE,
     PROVIDER_TYPE_OTHER,
@@ -33,7 +32,8 @@ from portal_client import (
     Unauthenticated,
     Unavailable,
 )
-from postgres import free_port
+from tests.support.own_server import started
+from tests.support.postgres import free_port
 
 KEY = "the-clients-key"
 PROVIDER = Provider(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
 
 EXAMPLE = ROOT / "clients" / "python" / "create_client_type.py"
 

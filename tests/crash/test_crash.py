@@ -19,13 +19,13 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from conftest import with_key
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from postgres import Postgres, free_port, running_postgres
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
+from tests.conftest import with_key
+from tests.support.postgres import Postgres, free_port, running_postgres
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 

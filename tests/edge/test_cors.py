@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2 as pb
-from stack import ADMIN_KEY, Stack, portal
+from tests.support.stack import ADMIN_KEY, Stack, portal
 
 ORIGIN = "https://app.example.com"
 OTHER = "http://localhost:8080"

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import ROOT, Stack
+from tests.support.stack import ROOT, Stack
 
 FILES = {
     "/openapi.json": ("edge/openapi.json", "application/json"),

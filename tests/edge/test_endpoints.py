@@ -10,8 +10,8 @@ import grpc
 import httpx
 import pytest
 
-from own_envoy import ECHO, Door, Small, door, until
-from portal_server import edge
+from portal_server.run import edge
+from tests.support.own_envoy import ECHO, Door, Small, door, until
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, Stack
 
 PROVIDERS = "/portal-api/oauth-providers"
 LIST = "/portal.oauth.v1.ProviderService/ListProviders"

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, Stack
 
 LIST = "/portal.oauth.v1.ProviderService/ListProviders"
 PATHS = [

@@ -11,11 +11,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from conftest import with_key
-from details import Refusal
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from stack import ADMIN_KEY, Stack
+from tests.conftest import with_key
+from tests.support.details import Refusal
+from tests.support.stack import ADMIN_KEY, Stack
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, Stack
 
 PROVIDER = {
     "Name": "Idp",

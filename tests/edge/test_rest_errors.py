@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from stack import ADMIN_KEY, Stack, portal
+from tests.support.stack import ADMIN_KEY, Stack, portal
 
 PROVIDERS = "/oauth-providers"
 PROVIDER = {"Name": "Idp", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}

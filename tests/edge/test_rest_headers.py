@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stack import Stack
+from tests.support.stack import Stack
 
 PROVIDER = {"Name": "Idp", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import with_key
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal_server.wire.oauth_v1 import words
-from stack import ADMIN_KEY, Stack
+from tests.conftest import with_key
+from tests.support.stack import ADMIN_KEY, Stack
 
 SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=SHARED)

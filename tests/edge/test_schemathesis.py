@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import ADMIN_KEY, ENVIRONMENT, Stack
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, Stack
 
 HERE = Path(__file__).parent
 

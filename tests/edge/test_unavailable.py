@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import Stack
+from tests.support.stack import Stack
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 AWAY = {"errors": ["the service is not available; try again"]}

@@ -14,9 +14,9 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2  # noqa: F401  # so that details can be written as JSON
 from grpc_status import rpc_status
 
-from cases import NATIVE, REST, Key, Native, Rest
 from portal.oauth.v1 import client_type_pb2, provider_pb2
-from stack import ADMIN_KEY, Stack, portal
+from tests.golden.cases import NATIVE, REST, Key, Native, Rest
+from tests.support.stack import ADMIN_KEY, Stack, portal
 
 METHODS: dict[str, MethodDescriptor] = {
     name: method

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import conversation
-from stack import Stack
+from tests.golden import conversation
+from tests.support.stack import Stack
 
 ANSWERS = Path(__file__).parent / "answers"
 

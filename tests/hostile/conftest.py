@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostile import system as settings
-from hostile.system import System, end, start_system
-from hostile.victims import Victims
+from tests.hostile import system as settings
+from tests.hostile.system import System, end, start_system
+from tests.hostile.victims import Victims
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from hostile.http2 import ADDRESSES, Connection
+from tests.hostile.http2 import ADDRESSES, Connection
 
 # What was rejected is asked for again as a client with RetryInfo does. A flood of requests is
 # another attack.

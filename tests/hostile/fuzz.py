@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from hostile.grammar import CASE, Step, bytes_of
-from hostile.http2 import Connection, Header, Reply, http, rpc
-from hostile.system import System, end, start_system
-from hostile.victims import Victims
+from tests.hostile.grammar import CASE, Step, bytes_of
+from tests.hostile.http2 import Connection, Header, Reply, http, rpc
+from tests.hostile.system import System, end, start_system
+from tests.hostile.victims import Victims
 
 CASES = Path(__file__).parent / "cases"
 

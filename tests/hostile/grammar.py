@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hostile.http2 import message, raw_frame
-from hostile.system import API, CHECK, LIST, REFLECTION, WATCH
 from portal.oauth.v1 import client_type_pb2, provider_pb2
+from tests.hostile.http2 import message, raw_frame
+from tests.hostile.system import API, CHECK, LIST, REFLECTION, WATCH
 
 Step = dict[str, Any]
 

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from hostile.http2 import ADDRESSES
+from tests.hostile.http2 import ADDRESSES
 
 
 class Tcp:

@@ -14,15 +14,15 @@ from typing import Any
 import grpc
 import httpx
 
-from hostile.http2 import Connection, http, message, rpc
-from hostile.victims import P99_SECONDS, Target, Victims
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.keys import Role
-from portal_server.keyring import KeyRing
-from portal_server.storage.engine import open_engine, parse_url
+from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
-from stack import ADMIN_KEY, Stack
+from tests.hostile.http2 import Connection, http, message, rpc
+from tests.hostile.victims import P99_SECONDS, Target, Victims
+from tests.support.stack import ADMIN_KEY, Stack
 
 # How long an attack is held, unless its effect needs longer to show.
 SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1"))

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from hostile.http2 import Connection, Header, Headers, Reply, http, message, rpc
-from hostile.system import API, CHECK, LIST, PROVIDER, System
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
+from tests.hostile.http2 import Connection, Header, Headers, Reply, http, message, rpc
+from tests.hostile.system import API, CHECK, LIST, PROVIDER, System
 
 SERVICES = [
     *provider_pb2.DESCRIPTOR.services_by_name.values(),

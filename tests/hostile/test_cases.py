@@ -5,9 +5,9 @@ import secrets
 
 import pytest
 
-from hostile.fuzz import CASES, Found, Oracle, fuzz, run
-from hostile.http2 import Reply
-from hostile.system import System
+from tests.hostile.fuzz import CASES, Found, Oracle, fuzz, run
+from tests.hostile.http2 import Reply
+from tests.hostile.system import System
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CASES.glob("*.json")))

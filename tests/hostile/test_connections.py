@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from hostile.http1 import Tcp
-from hostile.http2 import ADDRESSES, PREFACE, Connection, http, message, raw_frame, rpc
-from hostile.system import API, LIST, System, end, rss_mib, start_system
-from hostile.victims import Victims
+from tests.hostile.http1 import Tcp
+from tests.hostile.http2 import ADDRESSES, PREFACE, Connection, http, message, raw_frame, rpc
+from tests.hostile.system import API, LIST, System, end, rss_mib, start_system
+from tests.hostile.victims import Victims
 
 HOST = b"Host: portal.test\r\n"
 BODY = 1 << 20

@@ -12,9 +12,9 @@ from multiprocessing import get_context
 import httpx
 import pytest
 
-from hostile.http2 import ADDRESSES, Connection, Headers, http, message, rpc
-from hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System, make_keys
 from portal.oauth.v1 import provider_pb2
+from tests.hostile.http2 import ADDRESSES, Connection, Headers, http, message, rpc
+from tests.hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System, make_keys
 
 Shot = tuple[Headers, bytes]
 

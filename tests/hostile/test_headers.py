@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hostile.http2 import Connection, Header, message, random_headers, rpc
-from hostile.system import LIST, System
+from tests.hostile.http2 import Connection, Header, message, random_headers, rpc
+from tests.hostile.system import LIST, System
 
 TIMEOUTS: tuple[str | bytes, ...] = (
     "abc", "", "-1S", "+1S", "1", "S", "1.5S", "1 S", "0x1S", "1s", "1SS", "1S,1S",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hostile.http1 import exchange
-from hostile.http2 import Connection, http, message, rpc
-from hostile.system import API, LIST, PROVIDER, System
 from portal.oauth.v1 import client_type_pb2, provider_pb2
+from tests.hostile.http1 import exchange
+from tests.hostile.http2 import Connection, http, message, rpc
+from tests.hostile.system import API, LIST, PROVIDER, System
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 CONTENT_TYPES = (

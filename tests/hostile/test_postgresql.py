@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from hostile.system import API, PROVIDER, System, end, start_system
-from hostile.victims import Victims
-from postgres import Postgres, running_postgres
+from tests.hostile.system import API, PROVIDER, System, end, start_system
+from tests.hostile.victims import Victims
+from tests.support.postgres import Postgres, running_postgres
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from hostile.http2 import Connection, http, message, rpc
-from hostile.system import API, PROVIDER, WATCH, System, end, start_system
-from hostile.victims import Victims
-from stack import ADMIN_KEY
+from tests.hostile.http2 import Connection, http, message, rpc
+from tests.hostile.system import API, PROVIDER, WATCH, System, end, start_system
+from tests.hostile.victims import Victims
+from tests.support.stack import ADMIN_KEY
 
 
 @pytest.fixture

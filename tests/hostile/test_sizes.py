@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hostile.http2 import Connection, http
-from hostile.system import API, System, cpu_seconds
+from tests.hostile.http2 import Connection, http
+from tests.hostile.system import API, System, cpu_seconds
 
 CPU_SECONDS = 0.05
 

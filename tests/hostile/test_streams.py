@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from grpc_health.v1 import health_pb2
 
-from hostile.crowd import Crowd
-from hostile.http2 import Connection, Headers, http, message, rpc
-from hostile.system import (
+from tests.hostile.crowd import Crowd
+from tests.hostile.http2 import Connection, Headers, http, message, rpc
+from tests.hostile.system import (
     API,
     CHECK,
     LIST,
@@ -20,7 +20,7 @@ from hostile.system import (
     System,
     rss_mib,
 )
-from hostile.victims import P99_SECONDS
+from tests.hostile.victims import P99_SECONDS
 
 LONG = ("grpc-timeout", "99999999S")
 REST_LIST = "/portal.rest.v1.PortalRestService/ListProviders"

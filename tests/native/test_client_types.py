@@ -9,10 +9,10 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from conftest import Portal
-from details import Refusal
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
+from tests.conftest import Portal
+from tests.support.details import Refusal
 
 FULL: dict[str, Any] = {
     "name": "web",

@@ -16,14 +16,14 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_status import rpc_status
 
-from conftest import Portal, serve, with_key
-from details import Refusal
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.keys import Role
-from postgres import running_postgres
-from walk import each_method, send
+from tests.conftest import Portal, serve, with_key
+from tests.support.details import Refusal
+from tests.support.postgres import running_postgres
+from tests.support.walk import each_method, send
 
 CREATE = "/portal.oauth.v1.ProviderService/CreateProvider"
 
@@ -97,7 +97,7 @@ def test_an_exception_is_internal_under_a_number_that_the_log_has(
     def broken(_self: object, _id: int) -> None:
         raise RuntimeError("s3cr3t detail")
 
-    monkeypatch.setattr("portal_server.catalog.Catalog.get_provider", broken)
+    monkeypatch.setattr("portal_server.catalog.catalog.Catalog.get_provider", broken)
     with caplog.at_level(logging.INFO), pytest.raises(grpc.RpcError) as error:
         portal.providers.GetProvider(provider_pb2.GetProviderRequest(id=1))
     refusal = Refusal(error.value)
@@ -381,7 +381,7 @@ def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.Mo
     def broken(_self: object, _id: int) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("portal_server.catalog.Catalog.get_provider", broken)
+    monkeypatch.setattr("portal_server.catalog.catalog.Catalog.get_provider", broken)
     request = provider_pb2.GetProviderRequest(id=1)
     numbers = {
         Refusal(error_of(lambda: portal.providers.GetProvider(request))).metadata["error"]

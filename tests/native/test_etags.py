@@ -10,10 +10,10 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from conftest import Portal
-from details import Refusal
 from portal.oauth.v1 import client_type_pb2 as ct
 from portal.oauth.v1 import provider_pb2 as pb
+from tests.conftest import Portal
+from tests.support.details import Refusal
 
 STALE = '"0000"'
 

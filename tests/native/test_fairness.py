@@ -11,12 +11,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from calling import _PROVIDER
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from postgres import free_port
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
-from test_reflection_and_health import health_of
+from tests.native.test_reflection_and_health import health_of
+from tests.support.calling import _PROVIDER
+from tests.support.postgres import free_port
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
 # Of a call alone; and what a machine with other work may add, whoever calls.
 TIMES, NOISE_MS = 3, 15
@@ -57,10 +57,10 @@ def served(tmp_path: Path) -> Iterator[tuple[int, str]]:
 def calling(
     port: int, key: str, callers: int, seconds: float, kind: str
 ) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(Path(__file__).parent / "calling.py")]
+    command = [sys.executable, "-m", "tests.support.calling"]
     arguments = [str(port), key, str(callers), str(seconds), kind]
     return subprocess.Popen(
-        [*command, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+        [*command, *arguments], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
     )
 
 

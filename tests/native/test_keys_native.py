@@ -13,14 +13,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from conftest import Portal, serve, with_key
-from details import Refusal
-from own_server import started
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_server.domain.keys import Role
-from stack import ADMIN_KEY
-from walk import METHODS, NAMES, each_method, method_id, send, status_of
+from tests.conftest import Portal, serve, with_key
+from tests.support.details import Refusal
+from tests.support.own_server import started
+from tests.support.stack import ADMIN_KEY
+from tests.support.walk import METHODS, NAMES, each_method, method_id, send, status_of
 
 LIST = provider_pb2.ListProvidersRequest()
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Portal
-from details import Refusal
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
+from tests.conftest import Portal
+from tests.support.details import Refusal
 
 
 def provider_of(portal: Portal, name: str = "p") -> int:

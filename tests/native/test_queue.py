@@ -14,9 +14,9 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from conftest import Portal, serve
-from details import Refusal
 from portal.oauth.v1 import provider_pb2 as pb
+from tests.conftest import Portal, serve
+from tests.support.details import Refusal
 
 # A key has at most a quarter of the places to wait.
 THREADS, WAITING = 2, 3

@@ -12,18 +12,18 @@ import pytest
 from grpc_health.v1 import health_pb2
 from pydantic import SecretStr
 
-from conftest import with_key
-from details import Refusal
-from frames import WATCH, Connection
-from own_server import started
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server.readiness import Readiness
+from portal_server.run.readiness import Readiness
 from portal_server.wire import health
-from postgres import running_postgres
-from stack import ADMIN_KEY
-from test_reflection_and_health import NOT_SERVING, SERVING, health_of
-from walk import NAMES
+from tests.conftest import with_key
+from tests.native.test_reflection_and_health import NOT_SERVING, SERVING, health_of
+from tests.support.details import Refusal
+from tests.support.frames import WATCH, Connection
+from tests.support.own_server import started
+from tests.support.postgres import running_postgres
+from tests.support.stack import ADMIN_KEY
+from tests.support.walk import NAMES
 
 
 def status(channel: grpc.Channel, service: str = "") -> Any:

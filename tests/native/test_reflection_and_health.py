@@ -17,12 +17,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from pydantic import SecretStr
 
-from conftest import Portal, with_key
-from own_server import started
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from stack import ADMIN_KEY
-from walk import METHODS, NAMES, each_method, status_of
+from tests.conftest import Portal, with_key
+from tests.support.own_server import started
+from tests.support.stack import ADMIN_KEY
+from tests.support.walk import METHODS, NAMES, each_method, status_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

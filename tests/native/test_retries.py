@@ -11,11 +11,11 @@ import pytest
 from google.protobuf.message import Message
 from sqlalchemy import Engine
 
-from conftest import Portal, serve, with_key
-from details import Refusal
 from portal.oauth.v1 import client_type_pb2 as ct
 from portal.oauth.v1 import provider_pb2 as pb
 from portal_server.domain.keys import Role
+from tests.conftest import Portal, serve, with_key
+from tests.support.details import Refusal
 
 PROVIDER = pb.Provider(
     name="p",

@@ -14,20 +14,20 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from pydantic import SecretStr
 
-from conftest import with_key
-from details import Refusal
-from frames import CHECK, WATCH, Connection
-from own_server import started
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server import upkeep
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.keys import Role
-from portal_server.keyring import KeyRing
-from portal_server.server import Server
+from portal_server.run import upkeep
+from portal_server.run.server import Server
 from portal_server.wire import health
 from portal_server.wire.interceptor import ANONYMOUS_REFLECTION
-from stack import ADMIN_KEY
-from test_reflection_and_health import health_of
+from tests.conftest import with_key
+from tests.native.test_reflection_and_health import health_of
+from tests.support.details import Refusal
+from tests.support.frames import CHECK, WATCH, Connection
+from tests.support.own_server import started
+from tests.support.stack import ADMIN_KEY
 
 GET = "/portal.oauth.v1.ProviderService/GetProvider"
 LISTS = "/portal.rest.v1.PortalRestService/ListProviders"

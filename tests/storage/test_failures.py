@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
@@ -24,12 +25,11 @@ from portal_server.domain.errors import (
 )
 from portal_server.domain.keys import Role
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
-from portal_server.keyring import KeyRing
-from portal_server.storage import engine as engine_module
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate, require_known
+from portal_server.storage.sql import engine as engine_module
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import migrate, require_known
 from portal_server.storage.store import Store, Transaction
-from postgres import Postgres, running_postgres
+from tests.support.postgres import Postgres, running_postgres
 
 SECRET = "s3cret-w0rd"  # noqa: S105
 PROVIDER = ProviderDraft(

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from portal_server.catalog import Catalog
+from portal_server.catalog.catalog import Catalog
 from portal_server.domain.model import Comparison, Condition, ProviderDraft, ProviderType, Slice
 from portal_server.storage import lists
-from portal_server.storage.statements import Statement
+from portal_server.storage.sql.statements import Statement
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 KINDS = [

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, text
 
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.errors import PortalError, Precondition
 from portal_server.domain.model import (
     MAX_ID,

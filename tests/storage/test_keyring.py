@@ -1,8 +1,8 @@
 """What the store has of API keys, all at once."""
 
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain import keys
 from portal_server.domain.keys import Role
-from portal_server.keyring import KeyRing
 from portal_server.storage.store import Store
 
 

@@ -17,12 +17,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
-from portal_server.catalog import Catalog
+from portal_server.catalog.catalog import Catalog
 from portal_server.domain.errors import DeadlineExceeded
 from portal_server.domain.model import ProviderDraft, ProviderType
-from portal_server.storage import schema
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import SchemaMismatch, migrate, require_known
+from portal_server.storage.sql import schema
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
 from portal_server.storage.tables import ProviderRow
 
@@ -211,8 +211,8 @@ def test_a_database_that_went_down_is_refused(engine: Engine) -> None:
 
 MIGRATION = """
 import sys
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate, require_known
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import migrate, require_known
 
 engine = open_engine(parse_url(sys.argv[1]))
 print("ready", flush=True)

@@ -8,7 +8,9 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import Engine, text
 
-from portal_server.catalog import Catalog
+from portal_server.catalog.catalog import Catalog
+from portal_server.catalog.idempotency import Forgetting, Retries
+from portal_server.catalog.quota import Quota
 from portal_server.domain.calls import Call, Request, serving
 from portal_server.domain.errors import Exhausted, Precondition, Unavailable
 from portal_server.domain.model import (
@@ -20,8 +22,6 @@ from portal_server.domain.model import (
     Slice,
 )
 from portal_server.domain.rules import MAX_DESCRIPTION, MAX_NAME, MAX_TOKEN, MAX_URI
-from portal_server.quota import Quota
-from portal_server.retries import Forgetting, Retries
 from portal_server.storage.store import Store, Transaction
 
 DRAFT = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")

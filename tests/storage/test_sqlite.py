@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.errors import Unavailable
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
 from portal_server.domain.rules import check_provider
-from portal_server.storage import engine as engine_module
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate
+from portal_server.storage.sql import engine as engine_module
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store, Transaction
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")

@@ -13,15 +13,15 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import Abandoned, PortalError, Unavailable
 from portal_server.domain.model import ProviderDraft, ProviderType
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.transactions import RETRY_PAUSE_S
 from portal_server.storage.store import Store
-from portal_server.storage.transactions import RETRY_PAUSE_S
-from postgres import Postgres, running_postgres
+from tests.support.postgres import Postgres, running_postgres
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 REASONS = {"OUTCOME_UNKNOWN", "WRITES_STALLED"}

@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, func, select
 
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
 from portal_server.domain.keys import Key, Role
@@ -29,8 +30,7 @@ from portal_server.domain.model import (
     TokenEndpointAuthMethod,
 )
 from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
-from portal_server.keyring import KeyRing
-from portal_server.storage.engine import open_engine
+from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
 from portal_server.storage.tables import ClientTypeRow
 

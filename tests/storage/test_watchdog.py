@@ -13,7 +13,7 @@ from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import Abandoned, DeadlineExceeded
 from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.domain.rules import check_provider
-from portal_server.storage import transactions, watchdog
+from portal_server.storage.sql import transactions, watchdog
 from portal_server.storage.store import Store, Transaction
 
 SPEC = check_provider(

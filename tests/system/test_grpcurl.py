@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import ADMIN_KEY, ROOT, Stack
+from tests.support.stack import ADMIN_KEY, ROOT, Stack
 
 PAGE = (ROOT / "docs/grpcurl.md").read_text()
 # A command, and what it answers where the page shows it.

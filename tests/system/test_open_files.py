@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from faults import HAVE_SECCOMP, WITHOUT_RESOURCES
-from stack import ENVIRONMENT, ROOT, Stack, portal
+from tests.support.faults import HAVE_SECCOMP, WITHOUT_RESOURCES
+from tests.support.stack import ENVIRONMENT, ROOT, Stack, portal
 
 NEEDS_SECCOMP = pytest.mark.skipif(not HAVE_SECCOMP, reason="has x86-64's numbers of system calls")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import portal
+from tests.support.stack import portal
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack, portal, soon
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack, portal, soon
 
 
 def mode(path: Path) -> str:

@@ -7,8 +7,8 @@ import sys
 
 import httpx
 
-from portal_server.settings import Settings
-from stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+from portal_server.run.settings import Settings
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
 
 README = (ROOT / "README.md").read_text()
 EXAMPLE = ROOT / "clients/python/create_client_type.py"

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from portal_client import GRANT_TYPE_PKCE, RESPONSE_TYPE_CODE, ClientType, Portal
-from postgres import Postgres
-from stack import ADMIN_KEY, Stack, alive, soon
+from tests.support.postgres import Postgres
+from tests.support.stack import ADMIN_KEY, Stack, alive, soon
 
 CLIENT_TYPES = "/oauth-providers/1/client-types"
 RESTARTS = 10

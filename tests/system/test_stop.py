@@ -14,7 +14,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from stack import Stack, alive
+from tests.support.stack import Stack, alive
 
 CLIENT_TYPES = "/oauth-providers/1/client-types"
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from faults import break_servers
-from stack import ENVIRONMENT, ROOT, Stack, alive, soon
+from tests.support.faults import break_servers
+from tests.support.stack import ENVIRONMENT, ROOT, Stack, alive, soon
 
 CLIENT_TYPES = "/oauth-providers/1/client-types"
 

@@ -18,8 +18,8 @@ import httpx
 import psycopg
 import pytest
 
-from postgres import Postgres, free_port
-from stack import ENVIRONMENT, ROOT, Stack, alive, listening, portal, soon
+from tests.support.postgres import Postgres, free_port
+from tests.support.stack import ENVIRONMENT, ROOT, Stack, alive, listening, portal, soon
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 CLIENT_TYPES = "/oauth-providers/1/client-types"

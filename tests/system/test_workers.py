@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stack import Stack
+from tests.support.stack import Stack
 
 WORKERS = 3
 CLIENT_TYPES = "/oauth-providers/1/client-types"

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from portal_server import edge
-from portal_server.settings import Settings
+from portal_server.run import edge
+from portal_server.run.settings import Settings
 
 CLUSTERS = {"portal", "streams", "ready"}
 

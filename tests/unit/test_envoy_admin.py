@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from portal_server.envoy_admin import Admin
+from portal_server.run.envoy_admin import Admin
 
 STATS = """cluster.portal.membership_healthy: 2
 http.portal.downstream_rq_active: 0

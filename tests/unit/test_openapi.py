@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain import rules
 from portal_server.wire.rest_v1 import dialect
-from stack import ROOT
+from tests.support.stack import ROOT
 
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "edge/openapi.json").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]

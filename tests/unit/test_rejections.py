@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from portal_server import rejections
-from portal_server.envoy_admin import Admin
+from portal_server.run import rejections
+from portal_server.run.envoy_admin import Admin
 
 NAMES = {"listener.rest.cx": "connections", "listener.grpc.cx": "connections", "rq": "streams"}
 

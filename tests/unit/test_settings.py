@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from portal_server import settings
-from portal_server.settings import SettingsError, load
-from portal_server.storage.engine import parse_url
+from portal_server.run import settings
+from portal_server.run.settings import SettingsError, load
+from portal_server.storage.sql.engine import parse_url
 
 SECRET = "s3cret-w0rd-of-many"  # noqa: S105
 

@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from portal_server.domain import rules
+from portal_server.wire.rest_v1.preconditions import TAGS
 from tools.openapi import schemas
 from tools.openapi.protos import Field, Method, Service
 from tools.openapi.schemas import MAX_ID, Schema, reference
-
-from portal_server.domain import rules
-from portal_server.wire.rest_v1.preconditions import TAGS
 
 BASE = "/portal-api"
 

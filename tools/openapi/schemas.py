@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tools.openapi.protos import Field, Message
-
 from portal_server.domain import model, rules
 from portal_server.wire.rest_v1.dialect import SURFACE, spell
+from tools.openapi.protos import Field, Message
 
 Schema = dict[str, Any]
 

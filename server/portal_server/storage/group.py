@@ -36,8 +36,8 @@ from portal_server.domain.errors import (
     Resource,
     Unavailable,
 )
-from portal_server.storage.failures import stalled
-from portal_server.storage.transactions import COMMIT_TIMEOUT_S, STALLED_S
+from portal_server.storage.sql.failures import stalled
+from portal_server.storage.sql.transactions import COMMIT_TIMEOUT_S, STALLED_S
 
 Result = TypeVar("Result")
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from portal_server.domain.model import Comparison, Condition
-from portal_server.storage.statements import Statement
+from portal_server.storage.sql.statements import Statement
 from portal_server.storage.tables import Words
 
 # Where the conditions go: nothing that a statement has otherwise.

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from portal_server.domain.model import Condition
 from portal_server.storage.lists import FilteredList
-from portal_server.storage.statements import InsertRows, Statement
+from portal_server.storage.sql.statements import InsertRows, Statement
 from portal_server.storage.tables import (
     AnswerRow,
     ApiKeyRow,

@@ -19,11 +19,11 @@ from portal_server.domain.model import (
     ProviderSpec,
     Slice,
 )
-from portal_server.storage.failures import no_ids
 from portal_server.storage.group import Adds
 from portal_server.storage.lists import values_of
 from portal_server.storage.queries import CLIENT_TYPE, PROVIDER, Queries
-from portal_server.storage.statements import Statement
+from portal_server.storage.sql.failures import no_ids
+from portal_server.storage.sql.statements import Statement
 
 Lock = Literal["shared", "exclusive"]
 """What others may do with a row until a write ends: read it, or nothing."""

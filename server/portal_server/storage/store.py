@@ -11,12 +11,12 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import Resource
-from portal_server.storage.failures import unconfirmed
 from portal_server.storage.group import Adds, GroupCommit
 from portal_server.storage.queries import Queries
 from portal_server.storage.rows import Lock, Transaction
-from portal_server.storage.transactions import Transactions
-from portal_server.storage.watchdog import Watchdog
+from portal_server.storage.sql.failures import unconfirmed
+from portal_server.storage.sql.transactions import Transactions
+from portal_server.storage.sql.watchdog import Watchdog
 
 __all__ = ["Lock", "Store", "Transaction"]
 

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from portal_server.catalog.keyring import text_of
 from portal_server.domain import keys
-from portal_server.keyring import text_of
 from portal_server.wire.events import Queued
 from portal_server.wire.pool import Pool, Queue, Sharing
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import PortalError
-from portal_server.keyring import KeyRing
 from portal_server.wire import health
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Streaming

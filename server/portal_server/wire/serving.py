@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
 from grpc_status import rpc_status
 
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call, Request, serving
 from portal_server.domain.errors import (
     Exhausted,
@@ -21,7 +22,6 @@ from portal_server.domain.errors import (
     Unauthenticated,
     Violation,
 )
-from portal_server.keyring import KeyRing
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.requests import AUTHORIZATION, Metadata, identify, values_of
 from portal_server.wire.status import Surface, internal, to_status

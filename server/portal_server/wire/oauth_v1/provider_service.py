@@ -5,7 +5,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1 import provider_pb2_grpc
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.model import Provider, ProviderDraft
 from portal_server.domain.rules import PROVIDER_FIELDS
 from portal_server.wire.oauth_v1 import filters

@@ -6,14 +6,14 @@ import grpc
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal.rest.v1 import portal_rest_pb2_grpc
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.provider_details import Whole
 from portal_server.domain.model import ClientType, ClientTypeDraft, Provider, ProviderDraft, Slice
 from portal_server.domain.rules import (
     CLIENT_TYPE_FIELDS,
     PROVIDER_FIELDS,
     check_numbered_page,
 )
-from portal_server.wholes import Whole
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from portal_server.server import Server
-from portal_server.settings import Settings
-from portal_server.storage.engine import open_engine, parse_url
-from portal_server.storage.schema import migrate
+from portal_server.run.server import Server
+from portal_server.run.settings import Settings
+from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.schema import migrate
 
 
 @contextmanager

@@ -23,23 +23,23 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from portal_server import edge
-from portal_server.banner import banner
-from portal_server.catalog import Catalog
+from portal_server.catalog.catalog import Catalog
+from portal_server.catalog.idempotency import Retries
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.model import ProviderDraft, ProviderType, Slice
-from portal_server.envoy_admin import Admin
-from portal_server.first_key import FirstKey, make_first_key
-from portal_server.keyring import KeyRing
-from portal_server.process import core_of, raise_open_files
-from portal_server.retries import Retries
-from portal_server.servers import Servers
-from portal_server.settings import Settings
-from portal_server.signals import Signals
-from portal_server.storage.engine import open_engine
-from portal_server.storage.schema import migrate
+from portal_server.run import edge
+from portal_server.run.banner import banner
+from portal_server.run.envoy_admin import Admin
+from portal_server.run.first_key import FirstKey, make_first_key
+from portal_server.run.process import core_of, raise_open_files
+from portal_server.run.servers import Servers
+from portal_server.run.settings import Settings
+from portal_server.run.signals import Signals
+from portal_server.run.supervisor import Edge, Supervisor
+from portal_server.storage.sql.engine import open_engine
+from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
-from portal_server.supervisor import Edge, Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from portal_server.first_key import FirstKey
-from portal_server.settings import Settings
+from portal_server.run.first_key import FirstKey
+from portal_server.run.settings import Settings
 
 
 def banner(settings: Settings, key: FirstKey | None, provider_id: int | None) -> str:

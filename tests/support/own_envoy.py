@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from portal_server import edge
-from portal_server.envoy_admin import Admin
-from portal_server.settings import Settings
-from postgres import free_port
+from portal_server.run import edge
+from portal_server.run.envoy_admin import Admin
+from portal_server.run.settings import Settings
+from tests.support.postgres import free_port
 
 ECHO = "/portal.oauth.v1.ProviderService/GetProvider"
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from portal_server.children import Child
 from portal_server.domain.errors import OperatorError
-from portal_server.envoy_admin import Admin
+from portal_server.run.children import Child
+from portal_server.run.envoy_admin import Admin
 
 log = logging.getLogger(__name__)
 

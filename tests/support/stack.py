@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from postgres import free_port
+from tests.support.postgres import free_port
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "the-tests-own-admin-key"
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PORTAL_")}
 ENVIRONMENT["PATH"] = f"{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"

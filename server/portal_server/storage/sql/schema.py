@@ -10,15 +10,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import OperatorError
-from portal_server.storage.engine import for_migrating
-from portal_server.storage.failures import translated
+from portal_server.storage.sql.engine import for_migrating
+from portal_server.storage.sql.failures import translated
 
 log = logging.getLogger(__name__)
 
 # To build an index on a table that has grown for years takes long; to hang, longer.
 TIMEOUT_S = 3600
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 class SchemaMismatch(OperatorError):

@@ -21,15 +21,15 @@ from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
 from portal_server.domain import calls
 from portal_server.domain.errors import PortalError
-from portal_server.storage.engine import NOTICES
-from portal_server.storage.failures import (
+from portal_server.storage.sql.engine import NOTICES
+from portal_server.storage.sql.failures import (
     is_busy,
     leaves_open,
     translated,
     unconfirmed,
     words,
 )
-from portal_server.storage.watchdog import MAX_READ_S, Watchdog, Watched
+from portal_server.storage.sql.watchdog import MAX_READ_S, Watchdog, Watched
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ def up() -> None:
     restarts the gRPC servers one after the other; no call fails.
     """
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415 - see above
+        from portal_server.run import commands  # noqa: PLC0415 - see above
 
         commands.up()
 
@@ -51,7 +51,7 @@ def serve(
     It listens on --socket, on the TCP port PORTAL_DIRECT_GRPC_PORT, or on both.
     """
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415
+        from portal_server.run import commands  # noqa: PLC0415
 
         commands.serve(socket, worker)
 
@@ -64,7 +64,7 @@ def migrate(
 ) -> None:
     """Bring the database to this version's schema."""
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415
+        from portal_server.run import commands  # noqa: PLC0415
 
         commands.migrate(timeout)
 
@@ -76,7 +76,7 @@ def create(
 ) -> None:
     """Make a key and print it: it is not kept and cannot be shown again."""
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415
+        from portal_server.run import commands  # noqa: PLC0415
 
         with commands.keyring() as keyring:
             typer.echo(keyring.create(role, note))
@@ -86,7 +86,7 @@ def create(
 def list_() -> None:
     """List the keys by name; a key is `oap_<name>_<secret>`."""
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415
+        from portal_server.run import commands  # noqa: PLC0415
 
         with commands.keyring() as keyring:
             typer.echo(f"{'NAME':<10}{'ROLE':<8}{'MADE':<18}{'REVOKED':<18}NOTE")
@@ -100,7 +100,7 @@ def list_() -> None:
 def revoke(name: Annotated[str, typer.Argument(help="The key's name, from `keys list`.")]) -> None:
     """Revoke a key: calls with it are refused from now on."""
     with _errors_in_one_line():
-        from portal_server import commands  # noqa: PLC0415
+        from portal_server.run import commands  # noqa: PLC0415
 
         with commands.keyring() as keyring:
             if not keyring.revoke(name):

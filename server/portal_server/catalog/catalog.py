@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, NoReturn, TypeVar
 from uuid import uuid4
 
+from portal_server.catalog.idempotency import Retries
+from portal_server.catalog.provider_details import Whole, Wholes
 from portal_server.domain import rules
 from portal_server.domain.errors import Aborted, NotFound, Resource
 from portal_server.domain.model import (
@@ -26,9 +28,7 @@ from portal_server.domain.model import (
     ProviderType,
     Slice,
 )
-from portal_server.retries import Retries
 from portal_server.storage.store import Lock, Store, Transaction
-from portal_server.wholes import Whole, Wholes
 
 Item = TypeVar("Item", Provider, ClientType)
 Draft = TypeVar("Draft", ProviderDraft, ClientTypeDraft)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from portal_server.catalog.quota import Quota
 from portal_server.domain import calls
 from portal_server.domain.errors import (
     Aborted,
@@ -29,7 +30,6 @@ from portal_server.domain.errors import (
     Violation,
 )
 from portal_server.domain.model import ClientType, Provider
-from portal_server.quota import Quota
 from portal_server.storage.store import Store, Transaction
 
 log = logging.getLogger(__name__)

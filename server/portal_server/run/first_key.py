@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
-from portal_server.keyring import KeyRing
 
 _NOTE = "made by portal up"
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from portal_server.children import Child
 from portal_server.domain.errors import OperatorError
-from portal_server.envoy_admin import Admin
-from portal_server.rejections import Rejections
-from portal_server.servers import STOP_MARGIN_SECONDS, Backoff, Servers
-from portal_server.signals import Signals
+from portal_server.run.children import Child
+from portal_server.run.envoy_admin import Admin
+from portal_server.run.rejections import Rejections
+from portal_server.run.servers import STOP_MARGIN_SECONDS, Backoff, Servers
+from portal_server.run.signals import Signals
 
 log = logging.getLogger(__name__)
 

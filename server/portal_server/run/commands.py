@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from portal_server.keyring import KeyRing
-from portal_server.settings import Settings, configure_logging, load
-from portal_server.storage import schema
-from portal_server.storage.engine import open_engine
+from portal_server.catalog.keyring import KeyRing
+from portal_server.run.settings import Settings, configure_logging, load
+from portal_server.storage.sql import schema
+from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store
 
 
 def up() -> None:
     """Run everything until a signal."""
-    from portal_server.up import up as run  # noqa: PLC0415 - the others do not need it
+    from portal_server.run.up import up as run  # noqa: PLC0415 - the others do not need it
 
     run(_settings())
 
 
 def serve(socket: Path | None, number: int) -> None:
     """Serve gRPC until a signal, on a Unix socket, a TCP port or both."""
-    from portal_server.server import Listen  # noqa: PLC0415 - gRPC, which nobody else needs
-    from portal_server.server import serve as run  # noqa: PLC0415
+    from portal_server.run.server import Listen  # noqa: PLC0415 - gRPC, which nobody else needs
+    from portal_server.run.server import serve as run  # noqa: PLC0415
 
     run(_settings(), Listen(socket, number))
 

@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL
 
+from portal_server.catalog.idempotency import DAY
 from portal_server.domain.errors import OperatorError
-from portal_server.retries import DAY
-from portal_server.storage.engine import parse_url
+from portal_server.storage.sql.engine import parse_url
 
 _PREFIX = "PORTAL_"
 # What the client, the command line and the examples read.

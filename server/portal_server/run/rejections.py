@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from portal_server.envoy_admin import Admin
+from portal_server.run.envoy_admin import Admin
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, insert
 
-from portal_server import wholes
-from portal_server.catalog import Catalog, Change
+from portal_server.catalog import provider_details
+from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.errors import Exhausted, NotFound, Precondition
 from portal_server.domain.model import ProviderDraft, ProviderType
 from portal_server.storage.tables import ClientTypeRow
@@ -20,10 +20,10 @@ RENAMED = Change(ProviderDraft(name="new"), {"name"})
 
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wholes, "LARGE", 10)
-    monkeypatch.setattr(wholes, "MAX_CLIENT_TYPES", 30)
-    monkeypatch.setattr(wholes, "MAX_TEXT_BYTES", 1 << 20)
-    monkeypatch.setattr(wholes, "WAIT_S", 0.2)
+    monkeypatch.setattr(provider_details, "LARGE", 10)
+    monkeypatch.setattr(provider_details, "MAX_CLIENT_TYPES", 30)
+    monkeypatch.setattr(provider_details, "MAX_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr(provider_details, "WAIT_S", 0.2)
 
 
 def provider_with(

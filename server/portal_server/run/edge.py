@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from portal_server.domain.errors import OperatorError
-from portal_server.settings import Settings
+from portal_server.run.settings import Settings
 
 CONFIG = Path("envoy.yaml")
 

@@ -16,17 +16,17 @@ from grpc_reflection.v1alpha import reflection
 
 from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
 from portal.rest.v1 import portal_rest_pb2_grpc
-from portal_server.catalog import Catalog
+from portal_server.catalog.catalog import Catalog
+from portal_server.catalog.idempotency import Forgetting, Retries
+from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
-from portal_server.keyring import KeyRing
-from portal_server.process import prepare, settle
-from portal_server.readiness import Readiness
-from portal_server.retries import Forgetting, Retries
-from portal_server.settings import Settings
-from portal_server.storage.engine import open_engine
-from portal_server.storage.schema import require_known
+from portal_server.run.process import prepare, settle
+from portal_server.run.readiness import Readiness
+from portal_server.run.settings import Settings
+from portal_server.run.upkeep import Upkeep
+from portal_server.storage.sql.engine import open_engine
+from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
-from portal_server.upkeep import Upkeep
 from portal_server.wire import health
 from portal_server.wire.callers import Callers, read_threads
 from portal_server.wire.events import NoPool

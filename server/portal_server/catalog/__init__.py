@@ -1,0 +1,1 @@
+"""What the portal does: the use cases, between the wire and the storage."""

@@ -1,0 +1,1 @@
+"""The commands, the processes they start, and their settings."""

@@ -1,0 +1,1 @@
+"""Connections, statements, transactions, migrations and errors of both databases."""
