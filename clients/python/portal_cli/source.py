@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from pydantic import ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 from portal_cli.documents import ClientTypeDocument, ProviderDocument, described
 from portal_cli.errors import CommandError, Exit
@@ -16,7 +16,7 @@ from portal_client.connection import check_key
 
 _BASE: Final = "portal-api"
 _TRIES: Final = 8
-_BACKOFF: Final = wait_exponential_jitter(initial=0.2, max=10.0)
+_BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=10.0)
 _LONGEST_WAIT_S: Final = 120.0
 _BUSY: Final = {408, 425, 429, 500, 502, 503, 504}
 # What every portal takes: it is the default.
