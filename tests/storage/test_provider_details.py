@@ -1,6 +1,7 @@
 """Providers with thousands of client types: shown whole up to a bound."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -79,36 +80,53 @@ def test_past_a_bound_a_provider_is_neither_shown_nor_written(
 
 
 @contextmanager
-def large_reads(catalog: Catalog, number: int) -> Iterator[None]:
-    for _ in range(number):
-        assert catalog._wholes._large.acquire(timeout=1)  # noqa: SLF001
-    yield
-    for _ in range(number):
-        catalog._wholes._large.release()  # noqa: SLF001
+def large_read(catalog: Catalog) -> Iterator[None]:
+    with catalog._wholes._pace.turn(1, 1):  # noqa: SLF001
+        yield
 
 
-def test_no_more_than_two_large_ones_are_read_at_a_time(catalog: Catalog, engine: Engine) -> None:
+def test_large_providers_are_read_one_at_a_time(catalog: Catalog, engine: Engine) -> None:
     large, small = (provider_with(catalog, engine, number) for number in (11, 10))
-    with large_reads(catalog, 2):
-        with pytest.raises(Exhausted) as refusal:
+    with large_read(catalog):
+        with pytest.raises(Exhausted) as error:
             catalog.get_provider_with_client_types(large)
         with pytest.raises(Exhausted):
             catalog.update_provider_with_client_types(large, RENAMED)
         assert catalog.get_provider(large).name == "p"
         assert len(catalog.get_provider_with_client_types(small)[1]) == 10
-    with large_reads(catalog, 1):
-        assert len(catalog.get_provider_with_client_types(large)[1]) == 11
+    assert len(catalog.get_provider_with_client_types(large)[1]) == 11
 
-    assert refusal.value.reason == "TOO_MANY_LARGE_READS"
+    assert error.value.reason == "TOO_MANY_LARGE_READS"
 
 
-def test_a_large_read_waits_for_its_turn(catalog: Catalog, engine: Engine) -> None:
+def test_a_large_read_waits_for_the_one_before(catalog: Catalog, engine: Engine) -> None:
     id_ = provider_with(catalog, engine, 11)
-    with large_reads(catalog, 1):
-        place = catalog._wholes._large  # noqa: SLF001
-        assert place.acquire(timeout=1)
-        threading.Timer(0.05, place.release).start()
-        assert len(catalog.get_provider_with_client_types(id_)[1]) == 11
+    begun = threading.Event()
+
+    def hold() -> None:
+        with large_read(catalog):
+            begun.set()
+            time.sleep(0.05)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert begun.wait(1)
+    assert len(catalog.get_provider_with_client_types(id_)[1]) == 11
+    holder.join()
+
+
+def test_a_pause_as_long_as_it_is_large_follows_a_large_read(
+    catalog: Catalog, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_details, "PAUSE_PER_CLIENT_TYPE_S", 0.01)
+    id_ = provider_with(catalog, engine, 11)
+    start = time.monotonic()
+    catalog.get_provider_with_client_types(id_)
+    first = time.monotonic() - start
+    catalog.get_provider_with_client_types(id_)
+
+    assert first < 0.1
+    assert time.monotonic() - start > 0.11
 
 
 def test_a_provider_that_is_not_there_is_not_found(catalog: Catalog) -> None:
