@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-from portal_server.domain.model import GrantType, ResponseType
+from portal_server.domain.client_type import GrantType, ResponseType
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post", ""]
 AppType = Literal["web", "native", "browser", "service", ""]

@@ -24,7 +24,8 @@ from portal_server.domain.errors import (
     Unavailable,
 )
 from portal_server.domain.keys import Role
-from portal_server.domain.model import ProviderDraft, ProviderType, Slice
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate, require_known
@@ -100,7 +101,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
     key = keyring.create(Role.ADMIN, "a note")
     calls: dict[str, Callable[[], object]] = {
         "read": lambda: catalog.get_provider(created.id),
-        "list": lambda: catalog.list_providers((), Slice(limit=5)),
+        "list": lambda: catalog.list_providers((), PageRange(limit=5)),
         "write": lambda: catalog.update_provider(created.id, Change(PROVIDER, ALL)),
         "authenticate": lambda: keyring.authenticate([key]),
         "require_known": lambda: require_known(mortal),

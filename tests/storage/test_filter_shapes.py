@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from portal_server.catalog.catalog import Catalog
-from portal_server.domain.model import Comparison, Condition, ProviderDraft, ProviderType, Slice
+from portal_server.domain.lists import Comparison, Condition, PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage import lists
 from portal_server.storage.sql.statements import Statement
 
@@ -35,7 +36,7 @@ def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
     monkeypatch.setattr(lists, "Statement", Counted)
     provider_id = catalog.create_provider(PROVIDER).id
     for shape in itertools.permutations(KINDS, 3):
-        assert catalog.list_client_types(provider_id, shape, Slice(limit=5)).items == []
+        assert catalog.list_client_types(provider_id, shape, PageRange(limit=5)).items == []
 
     assert compiled == len(KINDS)
 
@@ -46,7 +47,7 @@ def test_conditions_of_one_kind_keep_their_own_values(catalog: Catalog) -> None:
     has = [Condition("name", Comparison.HAS, letter) for letter in "abc"]
 
     def names(*where: Condition) -> list[str]:
-        return [found.name for found in catalog.list_providers(where, Slice(limit=9)).items]
+        return [found.name for found in catalog.list_providers(where, PageRange(limit=9)).items]
 
     assert names(*has) == ["abc"]
     assert names(*has[:2]) == ["ab", "abc"]

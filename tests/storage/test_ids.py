@@ -7,16 +7,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from portal_server.catalog.catalog import Catalog, Change
+from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
 from portal_server.domain.errors import PortalError, Precondition
-from portal_server.domain.model import (
-    MAX_ID,
-    ClientTypeDraft,
-    GrantType,
-    ProviderDraft,
-    ProviderType,
-    ResponseType,
-    Slice,
-)
+from portal_server.domain.identity import MAX_ID
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -56,7 +51,7 @@ def test_a_create_past_the_last_id_is_refused_and_stores_nothing(
 
     assert last.id == MAX_ID
     assert [found.id for found in client_types][1:] == [MAX_ID]
-    assert len(catalog.list_client_types(provider.id, (), Slice(limit=9)).items) == 2
+    assert len(catalog.list_client_types(provider.id, (), PageRange(limit=9)).items) == 2
 
 
 def test_a_provider_past_the_last_id_is_refused(catalog: Catalog, engine: Engine) -> None:
@@ -65,7 +60,7 @@ def test_a_provider_past_the_last_id_is_refused(catalog: Catalog, engine: Engine
     with pytest.raises(Precondition, match="ids end at 2147483647"):
         catalog.create_provider(PROVIDER)
 
-    assert len(catalog.list_providers((), Slice(limit=9)).items) == 1
+    assert len(catalog.list_providers((), PageRange(limit=9)).items) == 1
 
 
 def test_creates_that_are_refused_for_want_of_ids_fail_no_neighbor(

@@ -19,7 +19,7 @@ from sqlmodel import SQLModel
 
 from portal_server.catalog.catalog import Catalog
 from portal_server.domain.errors import DeadlineExceeded
-from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql import schema
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known

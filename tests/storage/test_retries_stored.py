@@ -12,16 +12,10 @@ from portal_server.catalog.catalog import Catalog
 from portal_server.catalog.idempotency import Forgetting, Retries
 from portal_server.catalog.quota import Quota
 from portal_server.domain.calls import Call, Request, serving
+from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
 from portal_server.domain.errors import Exhausted, Precondition, Unavailable
-from portal_server.domain.model import (
-    ClientTypeDraft,
-    GrantType,
-    ProviderDraft,
-    ProviderType,
-    ResponseType,
-    Slice,
-)
-from portal_server.domain.rules import MAX_DESCRIPTION, MAX_NAME, MAX_TOKEN, MAX_URI
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.store import Store, Transaction
 
 DRAFT = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -152,7 +146,7 @@ def test_a_response_that_the_version_before_has_kept_is_not_done_again(
         catalog.create_provider(DRAFT)
 
     assert refusal.value.reason == "RESPONSE_NOT_READABLE"
-    assert [p.id for p in catalog.list_providers((), Slice(limit=5)).items] == [created.id]
+    assert [p.id for p in catalog.list_providers((), PageRange(limit=5)).items] == [created.id]
 
 
 def test_a_delete_that_the_version_before_has_done_is_confirmed(
@@ -171,20 +165,20 @@ def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> Non
     catalog = Catalog(store)
     provider = replace(
         DRAFT,
-        name="\x01" * MAX_NAME,
-        well_known_uri="https://idp.test/".ljust(MAX_URI, "x"),
-        registration_access_token="\x01" * MAX_TOKEN,
+        name="\x01" * 255,
+        well_known_uri="https://idp.test/".ljust(2048, "x"),
+        registration_access_token="\x01" * 4096,
     )
     client_type = ClientTypeDraft(
-        name="\x01" * MAX_NAME,
-        description="\x01" * MAX_DESCRIPTION,
+        name="\x01" * 255,
+        description="\x01" * 4096,
         response_types=tuple(ResponseType),
         grant_types=tuple(GrantType),
     )
     with with_id(1):
         id_ = catalog.create_provider(provider).id
     with with_id(2):
-        assert catalog.create_client_type(id_, client_type).description == "\x01" * MAX_DESCRIPTION
+        assert catalog.create_client_type(id_, client_type).description == "\x01" * 4096
 
 
 # How much is kept
@@ -197,7 +191,7 @@ def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -
             catalog.create_provider(DRAFT)
     with with_id(3), pytest.raises(Exhausted) as refusal:
         catalog.create_provider(DRAFT)
-    made = len(catalog.list_providers((), Slice(limit=9)).items)
+    made = len(catalog.list_providers((), PageRange(limit=9)).items)
 
     assert refusal.value.reason == "KEPT_RESPONSES_QUOTA"
     assert made == 3
@@ -206,7 +200,7 @@ def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -
     with with_id(3, "another"):
         catalog.create_provider(DRAFT)
     catalog.create_provider(DRAFT)
-    assert len(catalog.list_providers((), Slice(limit=9)).items) == made + 2
+    assert len(catalog.list_providers((), PageRange(limit=9)).items) == made + 2
 
 
 def test_what_was_kept_before_the_start_counts(store: Store) -> None:

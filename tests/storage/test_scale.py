@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from portal_server.catalog.catalog import Catalog
-from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.queries import Queries
 from portal_server.storage.store import Store
 from portal_server.storage.tables import ClientTypeRow

@@ -18,8 +18,8 @@ from sqlalchemy import Engine
 
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.errors import Unavailable
-from portal_server.domain.model import ProviderDraft, ProviderType, Slice
-from portal_server.domain.rules import check_provider
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
@@ -144,7 +144,7 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
         with pytest.raises(Unavailable) as refusal:
             catalog.create_provider(PROVIDER)
         waited = monotonic() - start
-        seen = catalog.list_providers((), Slice(limit=5)).items
+        seen = catalog.list_providers((), PageRange(limit=5)).items
     created = catalog.create_provider(PROVIDER)
 
     assert 0.2 < waited < 2

@@ -16,7 +16,7 @@ import pytest
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import Abandoned, PortalError, Unavailable
-from portal_server.domain.model import ProviderDraft, ProviderType
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.sql.transactions import RETRY_PAUSE_S

@@ -13,23 +13,20 @@ from sqlalchemy import Engine, func, select
 
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.keyring import KeyRing
-from portal_server.domain import rules
-from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
-from portal_server.domain.keys import Key, Role
-from portal_server.domain.model import (
+from portal_server.domain.client_type import CLIENT_TYPE as CLIENT_TYPE_FIELDS
+from portal_server.domain.client_type import (
     ClientType,
     ClientTypeDraft,
-    Comparison,
-    Condition,
     GrantType,
     OktaAppType,
-    ProviderDraft,
-    ProviderType,
     ResponseType,
-    Slice,
     TokenEndpointAuthMethod,
 )
-from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
+from portal_server.domain.keys import Key, Role
+from portal_server.domain.lists import Comparison, Condition, PageRange
+from portal_server.domain.provider import PROVIDER as PROVIDER_FIELDS
+from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
 from portal_server.storage.tables import ClientTypeRow
@@ -39,7 +36,7 @@ CLIENT_TYPE = ClientTypeDraft(
     name="c", response_types=(ResponseType.CODE,), grant_types=(GrantType.PKCE,)
 )
 EQUALS, DIFFERS, HAS = Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS
-EVERYTHING = Slice(limit=1000)
+EVERYTHING = PageRange(limit=1000)
 GRIN = "\N{GRINNING FACE}"
 
 
@@ -59,7 +56,7 @@ def ids(
     catalog: Catalog,
     provider_id: int,
     *where: Condition,
-    part: Slice = EVERYTHING,
+    part: PageRange = EVERYTHING,
 ) -> list[int]:
     return [item.id for item in catalog.list_client_types(provider_id, where, part).items]
 
@@ -163,17 +160,15 @@ def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, te
 def test_the_longest_texts_come_back(catalog: Catalog) -> None:
     draft = replace(
         PROVIDER,
-        name=GRIN * rules.MAX_NAME,
-        well_known_uri="https://idp.test/".ljust(rules.MAX_URI, "x"),
-        registration_access_token=GRIN * rules.MAX_TOKEN,
+        name=GRIN * 255,
+        well_known_uri="https://idp.test/".ljust(2048, "x"),
+        registration_access_token=GRIN * 4096,
     )
     provider = catalog.create_provider(draft)
-    [id_] = create(
-        catalog, provider.id, replace(CLIENT_TYPE, description=GRIN * rules.MAX_DESCRIPTION)
-    )
+    [id_] = create(catalog, provider.id, replace(CLIENT_TYPE, description=GRIN * 4096))
 
     assert catalog.get_provider(provider.id) == provider
-    assert catalog.get_client_type(provider.id, id_).description == GRIN * rules.MAX_DESCRIPTION
+    assert catalog.get_client_type(provider.id, id_).description == GRIN * 4096
 
 
 def test_times_come_back_aware_in_utc_with_their_microseconds(
@@ -183,7 +178,7 @@ def test_times_come_back_aware_in_utc_with_their_microseconds(
     created = catalog.create_provider(PROVIDER)
     after = datetime.now(UTC)
     odd = datetime(2031, 7, 1, 1, 30, 59, 123457, timezone(timedelta(hours=2)))
-    spec = rules.check_provider(PROVIDER)
+    spec = check_provider(PROVIDER)
     id_ = store.write(lambda tx: tx.add_provider(spec, "u", odd)).id
     read = catalog.get_provider(id_)
 
@@ -284,7 +279,7 @@ def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> No
     pages: list[list[int]] = []
     after: int | None = 0
     while after is not None:
-        page = catalog.list_client_types(provider_id, (), Slice(limit=3, after=after))
+        page = catalog.list_client_types(provider_id, (), PageRange(limit=3, after=after))
         pages.append([item.id for item in page.items])
         after = page.next_after
 
@@ -310,8 +305,8 @@ def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
 
 def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
     made = [provider_of(catalog) for _ in range(4)]
-    first = catalog.list_providers((), Slice(limit=2))
-    last = catalog.list_providers((), Slice(limit=2, after=first.next_after or 0))
+    first = catalog.list_providers((), PageRange(limit=2))
+    last = catalog.list_providers((), PageRange(limit=2, after=first.next_after or 0))
 
     assert first.next_after == made[1]
     assert [provider.id for provider in last.items] == made[2:]
@@ -328,13 +323,13 @@ def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
 def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abcd")
-    first = catalog.list_client_types(provider_id, (), Slice(limit=2))
+    first = catalog.list_client_types(provider_id, (), PageRange(limit=2))
     catalog.delete_client_type(provider_id, made[0])
     catalog.delete_client_type(provider_id, made[1])
     [new] = named(catalog, provider_id, "e")
 
     assert first.next_after == made[1]
-    assert ids(catalog, provider_id, part=Slice(limit=5, after=made[1])) == [*made[2:], new]
+    assert ids(catalog, provider_id, part=PageRange(limit=5, after=made[1])) == [*made[2:], new]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +353,7 @@ def test_a_list_is_read_from_an_offset(
         made += create(catalog, provider_id, CLIENT_TYPE)
         create(catalog, other, CLIENT_TYPE)
 
-    found = ids(catalog, provider_id, part=Slice(limit=limit, offset=offset))
+    found = ids(catalog, provider_id, part=PageRange(limit=limit, offset=offset))
     assert found == [made[place] for place in expected]
 
 
@@ -367,18 +362,18 @@ def test_a_page_after_the_last_id_there_can_be_is_empty(catalog: Catalog, after:
     provider_id = provider_of(catalog)
     named(catalog, provider_id, "a")
 
-    assert ids(catalog, provider_id, part=Slice(limit=5, after=after)) == []
+    assert ids(catalog, provider_id, part=PageRange(limit=5, after=after)) == []
 
 
 def test_pages_and_conditions_go_together(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abababab")
     a = Condition("name", EQUALS, "a")
-    page = catalog.list_client_types(provider_id, [a], Slice(limit=2, after=made[0]))
+    page = catalog.list_client_types(provider_id, [a], PageRange(limit=2, after=made[0]))
 
     assert [item.id for item in page.items] == [made[2], made[4]]
     assert page.next_after == made[4]
-    assert ids(catalog, provider_id, a, part=Slice(limit=9, offset=3)) == [made[6]]
+    assert ids(catalog, provider_id, a, part=PageRange(limit=9, offset=3)) == [made[6]]
 
 
 NAMES = ["alpha", "Alpha", "ALPHA", "100%", "1000", "a_c", "abc", "it's", '"q"', "a\\b", "ä", "Ä"]
@@ -615,7 +610,7 @@ class Broken(Exception):
 def test_a_work_that_raises_leaves_nothing(
     store: Store, catalog: Catalog, error: Exception
 ) -> None:
-    spec = rules.check_provider(PROVIDER)
+    spec = check_provider(PROVIDER)
     stays = catalog.create_provider(PROVIDER)
 
     def work(tx: Transaction) -> None:
@@ -633,7 +628,7 @@ def test_a_work_that_raises_leaves_nothing(
 def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
     store: Store, catalog: Catalog
 ) -> None:
-    spec = rules.check_provider(PROVIDER)
+    spec = check_provider(PROVIDER)
     errors: list[Exception] = [Broken(), NotFound(Resource.PROVIDER, 1), Broken()]
 
     def writer(name: str, *errors: Exception) -> Callable[[], object]:
@@ -663,7 +658,7 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
 
 
 def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -> None:
-    spec = rules.check_provider(PROVIDER)
+    spec = check_provider(PROVIDER)
     seen: list[int] = []
 
     def work(tx: Transaction) -> None:

@@ -11,8 +11,7 @@ from sqlalchemy import Engine
 
 from portal_server.domain.calls import Call, serving
 from portal_server.domain.errors import Abandoned, DeadlineExceeded
-from portal_server.domain.model import ProviderDraft, ProviderType
-from portal_server.domain.rules import check_provider
+from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.storage.sql import transactions, watchdog
 from portal_server.storage.store import Store, Transaction
 

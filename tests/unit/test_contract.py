@@ -21,8 +21,16 @@ from google.protobuf.descriptor import (
 
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
-from portal_server.domain import model
-from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_server.domain.client_type import (
+    CLIENT_TYPE,
+    ClientType,
+    GrantType,
+    OktaAppType,
+    ResponseType,
+    TokenEndpointAuthMethod,
+)
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import PROVIDER, Provider, ProviderType
 from portal_server.storage.tables import ClientTypeRow, ProviderRow
 from portal_server.wire.oauth_v1 import client_type_service, provider_service, words
 from portal_server.wire.rest_v1 import dialect
@@ -33,15 +41,15 @@ REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
 VOCABULARIES: list[Any] = [
     pytest.param(class_, vocabulary, enum, id=class_.__name__)
     for class_, vocabulary, enum in (
-        (model.ProviderType, words.PROVIDER_TYPE, provider_pb2.ProviderType),
-        (model.ResponseType, words.RESPONSE_TYPE, client_type_pb2.ResponseType),
-        (model.GrantType, words.GRANT_TYPE, client_type_pb2.GrantType),
+        (ProviderType, words.PROVIDER_TYPE, provider_pb2.ProviderType),
+        (ResponseType, words.RESPONSE_TYPE, client_type_pb2.ResponseType),
+        (GrantType, words.GRANT_TYPE, client_type_pb2.GrantType),
         (
-            model.TokenEndpointAuthMethod,
+            TokenEndpointAuthMethod,
             words.TOKEN_ENDPOINT_AUTH_METHOD,
             client_type_pb2.TokenEndpointAuthMethod,
         ),
-        (model.OktaAppType, words.OKTA_APP_TYPE, client_type_pb2.OktaAppType),
+        (OktaAppType, words.OKTA_APP_TYPE, client_type_pb2.OktaAppType),
     )
 ]
 OUTPUT_ONLY = {
@@ -92,8 +100,8 @@ def test_an_enum_value_is_read_by_its_name_and_by_the_word(
         assert name.endswith(f"_{word.upper()}")
         assert vocabulary.spelled(name) is word
         assert vocabulary.spelled(word) is word
-    assert vocabulary.spelled(vocabulary.unset) == model.Unknown(vocabulary.unset)
-    assert vocabulary.spelled("") == model.Unknown("")
+    assert vocabulary.spelled(vocabulary.unset) == Unknown(vocabulary.unset)
+    assert vocabulary.spelled("") == Unknown("")
 
 
 @pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
@@ -101,9 +109,9 @@ def test_zero_is_no_word_and_a_number_without_a_name_is_unknown(
     class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
 ) -> None:
     assert vocabulary.optional_word(0) is None
-    assert vocabulary.word(0) == model.Unknown(enum.Name(0))
-    assert vocabulary.optional_word(len(class_) + 1) == model.Unknown(str(len(class_) + 1))
-    assert vocabulary.word(-1) == model.Unknown("-1")
+    assert vocabulary.word(0) == Unknown(enum.Name(0))
+    assert vocabulary.optional_word(len(class_) + 1) == Unknown(str(len(class_) + 1))
+    assert vocabulary.word(-1) == Unknown("-1")
     assert vocabulary.number(None) == 0
 
 
@@ -122,8 +130,8 @@ def test_the_zero_of_each_enum_is_unspecified(enum: EnumDescriptor) -> None:
 
 
 RESOURCES = [
-    pytest.param("Provider", PROVIDER_FIELDS, id="Provider"),
-    pytest.param("ClientType", CLIENT_TYPE_FIELDS, id="ClientType"),
+    pytest.param("Provider", PROVIDER, id="Provider"),
+    pytest.param("ClientType", CLIENT_TYPE, id="ClientType"),
 ]
 
 
@@ -171,20 +179,18 @@ def test_each_field_of_a_draft_is_a_key_of_the_rest_input_and_the_other_way_roun
 
 def test_the_rest_surface_spells_the_fields_of_drafts_and_headers_and_no_others() -> None:
     headers = {"request_id", "if_match"}
-    assert set(dialect.SURFACE.fields) == {*PROVIDER_FIELDS, *CLIENT_TYPE_FIELDS, *headers}
+    assert set(dialect.SURFACE.fields) == {*PROVIDER, *CLIENT_TYPE, *headers}
 
 
 @pytest.mark.parametrize(
     ("surface", "name", "parent", "draft"),
     [
-        pytest.param(
-            provider_service.SURFACE, "CreateProviderRequest", "provider", PROVIDER_FIELDS
-        ),
+        pytest.param(provider_service.SURFACE, "CreateProviderRequest", "provider", PROVIDER),
         pytest.param(
             client_type_service.SURFACE,
             "CreateClientTypeRequest",
             "client_type",
-            CLIENT_TYPE_FIELDS,
+            CLIENT_TYPE,
         ),
     ],
 )
@@ -203,8 +209,8 @@ def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
 @pytest.mark.parametrize(
     ("row", "resource", "output_only"),
     [
-        (ProviderRow, model.Provider, {"registration_access_token_set", "etag"}),
-        (ClientTypeRow, model.ClientType, {"etag"}),
+        (ProviderRow, Provider, {"registration_access_token_set", "etag"}),
+        (ClientTypeRow, ClientType, {"etag"}),
     ],
 )
 def test_a_row_has_the_fields_of_its_resource(

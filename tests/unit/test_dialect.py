@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal_server.domain.errors import Invalid, Rule
-from portal_server.domain.model import (
+from portal_server.domain.client_type import (
     GrantType,
     OktaAppType,
-    ProviderType,
     ResponseType,
     TokenEndpointAuthMethod,
-    Unknown,
 )
+from portal_server.domain.errors import Invalid, Rule
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import ProviderType
 from portal_server.wire.rest_v1 import dialect
 
 VOCABULARIES: list[Any] = [

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal_server.domain.client_type import GrantType, OktaAppType, ResponseType
 from portal_server.domain.errors import Invalid, Rule
-from portal_server.domain.model import Comparison, Condition, GrantType, OktaAppType, ResponseType
-from portal_server.domain.rules import MAX_CONDITIONS
+from portal_server.domain.lists import MAX_CONDITIONS, Comparison, Condition
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.words import GRANT_TYPE, OKTA_APP_TYPE, RESPONSE_TYPE
 

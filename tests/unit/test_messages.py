@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal_server.domain import client_type, provider
 from portal_server.domain.errors import Invalid, Rule
-from portal_server.domain.model import Slice
-from portal_server.domain.rules import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_server.domain.lists import PageRange
 from portal_server.wire.oauth_v1.messages import (
     masked_fields,
     page_token,
@@ -32,7 +32,7 @@ def test_a_page_token_leads_to_the_rows_after_the_last_one(
     token = page_token(after, List(filter=filter_, page_size=7), provider_id)
     next_page = slice_of(List(filter=filter_, page_size=7, page_token=token), provider_id)
 
-    assert next_page == Slice(limit=7, after=after)
+    assert next_page == PageRange(limit=7, after=after)
 
 
 def test_there_is_no_page_token_after_the_last_page() -> None:
@@ -40,7 +40,7 @@ def test_there_is_no_page_token_after_the_last_page() -> None:
 
 
 def test_without_a_page_token_a_list_starts_at_its_first_row() -> None:
-    assert slice_of(List(page_size=7), 1) == Slice(limit=7, after=0)
+    assert slice_of(List(page_size=7), 1) == PageRange(limit=7, after=0)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(0, 50), (1, 1), (200, 200), (2**31 - 1, 200)])
@@ -54,7 +54,7 @@ def test_the_size_of_a_page_is_the_rules_with_or_without_a_token(asked: int, siz
 def test_the_size_may_change_from_page_to_page() -> None:
     token = page_token(9, List(page_size=3), 1)
 
-    assert slice_of(List(page_size=5, page_token=token), 1) == Slice(limit=5, after=9)
+    assert slice_of(List(page_size=5, page_token=token), 1) == PageRange(limit=5, after=9)
 
 
 def test_a_page_token_is_safe_in_a_url() -> None:
@@ -146,7 +146,7 @@ def test_any_other_token_is_refused_and_never_breaks_the_reader(token: str) -> N
 def test_without_a_mask_an_update_writes_the_fields_that_are_set(
     message: client_type_pb2.ClientType, fields: set[str]
 ) -> None:
-    assert masked_fields(FieldMask(), message, CLIENT_TYPE_FIELDS) == fields
+    assert masked_fields(FieldMask(), message, client_type.CLIENT_TYPE) == fields
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_without_a_mask_an_update_writes_the_fields_that_are_set(
         pytest.param(["name", "name"], {"name"}, id="a field twice"),
         pytest.param(["uid", "create_time", "id", "provider_id"], set(), id="output only fields"),
         pytest.param(["uid", "name"], {"name"}, id="one of both"),
-        pytest.param(["*"], set(CLIENT_TYPE_FIELDS), id="all"),
-        pytest.param(["name", "*"], set(CLIENT_TYPE_FIELDS), id="all and one"),
+        pytest.param(["*"], set(client_type.CLIENT_TYPE), id="all"),
+        pytest.param(["name", "*"], set(client_type.CLIENT_TYPE), id="all and one"),
     ],
 )
 def test_an_update_writes_the_fields_that_the_mask_names(
     paths: list[str], fields: set[str]
 ) -> None:
-    assert masked_fields(FieldMask(paths=paths), CLIENT_TYPE, CLIENT_TYPE_FIELDS) == fields
+    assert masked_fields(FieldMask(paths=paths), CLIENT_TYPE, client_type.CLIENT_TYPE) == fields
 
 
 @pytest.mark.parametrize(
@@ -176,18 +176,18 @@ def test_a_mask_that_names_no_field_is_refused_with_those_it_may_name(
     path: str, beside: list[str]
 ) -> None:
     with pytest.raises(Invalid) as refusal:
-        masked_fields(FieldMask(paths=[*beside, path]), CLIENT_TYPE, CLIENT_TYPE_FIELDS)
+        masked_fields(FieldMask(paths=[*beside, path]), CLIENT_TYPE, client_type.CLIENT_TYPE)
 
     [violation] = refusal.value.violations
     assert (violation.field, violation.rule) == ("update_mask", Rule.UNKNOWN_FIELD)
     assert f'"{path}"' in violation.message
-    assert all(field in violation.message for field in CLIENT_TYPE_FIELDS)
+    assert all(field in violation.message for field in client_type.CLIENT_TYPE)
 
 
 def test_a_refusal_quotes_little_of_a_long_mask() -> None:
     paths = [f"{number}" + "x" * 5000 for number in range(500)]
     with pytest.raises(Invalid) as refusal:
-        masked_fields(FieldMask(paths=paths), PROVIDER, PROVIDER_FIELDS)
+        masked_fields(FieldMask(paths=paths), PROVIDER, provider.PROVIDER)
 
     assert len(refusal.value.violations[0].message) < 1000
 
@@ -213,3 +213,19 @@ def test_a_time_becomes_a_message_without_loss(time: datetime) -> None:
     message = timestamp(aware)
 
     assert message.ToDatetime(UTC) == aware
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"), [(0, 50), (1, 1), (50, 50), (199, 199), (200, 200), (201, 200)]
+)
+def test_a_page_size_has_a_default_and_a_cap(asked: int, size: int) -> None:
+    assert slice_of(List(page_size=asked)).limit == size
+
+
+@pytest.mark.parametrize("asked", [-1, -(2**31)])
+def test_a_page_size_is_not_negative(asked: int) -> None:
+    with pytest.raises(Invalid) as refusal:
+        slice_of(List(page_size=asked))
+
+    [violation] = refusal.value.violations
+    assert (violation.field, violation.rule) == ("page_size", Rule.OUT_OF_RANGE)

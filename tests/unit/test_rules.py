@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal_server.domain import rules
-from portal_server.domain.errors import Invalid, Precondition, Rule, Violation
-from portal_server.domain.model import (
+from portal_server.domain.client_type import (
     ClientTypeDraft,
     GrantType,
     OktaAppType,
-    ProviderDraft,
-    ProviderType,
     ResponseType,
-    Slice,
     TokenEndpointAuthMethod,
-    Unknown,
+    check_becomes_okta,
+    check_client_type,
 )
+from portal_server.domain.errors import Invalid, Precondition, Rule, Violation
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 
 URI = "https://idp.test/.well-known/openid-configuration"
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri=URI)
@@ -41,7 +40,7 @@ BLANKS = [
 
 def refused_provider(**changes: Any) -> tuple[Violation, ...]:
     with pytest.raises(Invalid) as refusal:
-        rules.check_provider(replace(PROVIDER, **changes))
+        check_provider(replace(PROVIDER, **changes))
     return refusal.value.violations
 
 
@@ -49,7 +48,7 @@ def refused_client_type(
     type_: ProviderType = ProviderType.KEYCLOAK, **changes: Any
 ) -> tuple[Violation, ...]:
     with pytest.raises(Invalid) as refusal:
-        rules.check_client_type(replace(CLIENT_TYPE, **changes), type_)
+        check_client_type(replace(CLIENT_TYPE, **changes), type_)
     return refusal.value.violations
 
 
@@ -108,7 +107,7 @@ def test_a_text_of_a_client_type_may_be_as_long_as_its_limit_in_characters_and_n
 ) -> None:
     longest: dict[str, Any] = {field: character * most}
     longer: dict[str, Any] = {field: character * (most + 1)}
-    spec = rules.check_client_type(replace(CLIENT_TYPE, **longest), ProviderType.OTHER)
+    spec = check_client_type(replace(CLIENT_TYPE, **longest), ProviderType.OTHER)
     [violation] = refused_client_type(**longer)
 
     assert getattr(spec, field) == character * most
@@ -129,7 +128,7 @@ def test_a_text_of_a_provider_may_be_as_long_as_its_limit_and_no_longer(
     field: str, start: str, most: int
 ) -> None:
     longest: dict[str, Any] = {field: start.ljust(most, "x")}
-    spec = rules.check_provider(replace(PROVIDER, **longest))
+    spec = check_provider(replace(PROVIDER, **longest))
     violations = refused_provider(**{field: longest[field] + "x"})
 
     assert getattr(spec, field) == longest[field]
@@ -151,7 +150,7 @@ def test_no_text_of_a_client_type_holds_a_nul(field: str, text: str) -> None:
 
 
 def test_blanks_around_a_name_are_kept() -> None:
-    spec = rules.check_provider(replace(PROVIDER, name=" a\tb\n"))
+    spec = check_provider(replace(PROVIDER, name=" a\tb\n"))
 
     assert spec.name == " a\tb\n"
 
@@ -225,7 +224,7 @@ def test_a_long_unknown_word_is_cut(text: str, quoted: str) -> None:
 @given(st.lists(st.sampled_from(ResponseType), min_size=1))
 def test_words_keep_their_order_and_lose_their_repetitions(words: list[ResponseType]) -> None:
     draft = replace(CLIENT_TYPE, response_types=tuple(words))
-    kept = rules.check_client_type(draft, ProviderType.OTHER).response_types
+    kept = check_client_type(draft, ProviderType.OTHER).response_types
 
     assert len(kept) == len(set(kept))
     assert set(kept) == set(words)
@@ -234,7 +233,7 @@ def test_words_keep_their_order_and_lose_their_repetitions(words: list[ResponseT
 
 def test_a_word_given_twice_stays_where_it_was_first() -> None:
     words = (GrantType.PKCE, GrantType.IMPLICIT, GrantType.PKCE, GrantType.PASSWORD)
-    spec = rules.check_client_type(replace(CLIENT_TYPE, grant_types=words), ProviderType.OTHER)
+    spec = check_client_type(replace(CLIENT_TYPE, grant_types=words), ProviderType.OTHER)
 
     assert spec.grant_types == (GrantType.PKCE, GrantType.IMPLICIT, GrantType.PASSWORD)
 
@@ -279,9 +278,9 @@ def test_all_that_is_wrong_with_a_provider_is_said_at_once_in_the_order_of_its_f
 
 def test_an_empty_draft_is_refused_for_each_field_that_is_required() -> None:
     with pytest.raises(Invalid) as of_provider:
-        rules.check_provider(ProviderDraft())
+        check_provider(ProviderDraft())
     with pytest.raises(Invalid) as of_client_type:
-        rules.check_client_type(ClientTypeDraft(), ProviderType.OTHER)
+        check_client_type(ClientTypeDraft(), ProviderType.OTHER)
 
     assert [v.field for v in of_provider.value.violations] == ["name", "type", "well_known_uri"]
     assert [v.field for v in of_client_type.value.violations] == [
@@ -301,12 +300,12 @@ def test_a_client_type_of_an_okta_provider_needs_an_app_type_and_is_told_why() -
 
 @pytest.mark.parametrize("type_", [t for t in ProviderType if t is not ProviderType.OKTA])
 def test_a_client_type_of_another_provider_needs_no_app_type(type_: ProviderType) -> None:
-    assert rules.check_client_type(CLIENT_TYPE, type_).okta_app_type is None
+    assert check_client_type(CLIENT_TYPE, type_).okta_app_type is None
 
 
 def test_an_okta_app_type_is_kept_whatever_the_provider_is() -> None:
     draft = replace(CLIENT_TYPE, okta_app_type=OktaAppType.NATIVE)
-    kept = {rules.check_client_type(draft, type_).okta_app_type for type_ in ProviderType}
+    kept = {check_client_type(draft, type_).okta_app_type for type_ in ProviderType}
 
     assert kept == {OktaAppType.NATIVE}
 
@@ -331,7 +330,7 @@ def texts(most: int, least: int = 0) -> st.SearchStrategy[str]:
 def test_a_client_type_that_breaks_no_rule_is_accepted_unchanged(
     draft: ClientTypeDraft, type_: ProviderType
 ) -> None:
-    assert asdict(rules.check_client_type(draft, type_)) == asdict(draft)
+    assert asdict(check_client_type(draft, type_)) == asdict(draft)
 
 
 @given(
@@ -349,7 +348,7 @@ def test_a_client_type_that_breaks_no_rule_is_accepted_unchanged(
     )
 )
 def test_a_provider_that_breaks_no_rule_is_accepted_unchanged(draft: ProviderDraft) -> None:
-    assert asdict(rules.check_provider(draft)) == asdict(draft)
+    assert asdict(check_provider(draft)) == asdict(draft)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +376,7 @@ def test_a_provider_that_breaks_no_rule_is_accepted_unchanged(draft: ProviderDra
     ],
 )
 def test_an_absolute_http_url_is_a_well_known_uri_and_is_kept_as_it_is(uri: str) -> None:
-    assert rules.check_provider(replace(PROVIDER, well_known_uri=uri)).well_known_uri == uri
+    assert check_provider(replace(PROVIDER, well_known_uri=uri)).well_known_uri == uri
 
 
 @pytest.mark.parametrize(
@@ -444,82 +443,16 @@ def test_a_well_known_uri_is_accepted_unchanged_or_refused(uri: str) -> None:
     kept: str | None = None
     refused: list[str] = []
     try:
-        kept = rules.check_provider(replace(PROVIDER, well_known_uri=uri)).well_known_uri
+        kept = check_provider(replace(PROVIDER, well_known_uri=uri)).well_known_uri
     except Invalid as refusal:
         refused = [violation.field for violation in refusal.violations]
 
     assert (kept, refused) in [(uri, []), (None, ["well_known_uri"])]
 
 
-@pytest.mark.parametrize(
-    ("asked", "size"), [(0, 50), (1, 1), (50, 50), (199, 199), (200, 200), (201, 200)]
-)
-def test_a_page_size_has_a_default_and_a_cap(asked: int, size: int) -> None:
-    assert rules.page_size(asked) == size
-
-
-@pytest.mark.parametrize("asked", [-1, -(2**31)])
-def test_a_page_size_is_not_negative(asked: int) -> None:
-    with pytest.raises(Invalid) as refusal:
-        rules.page_size(asked)
-
-    assert fields_and_rules(refusal.value.violations) == [("page_size", Rule.OUT_OF_RANGE)]
-
-
-@pytest.mark.parametrize(
-    ("per_page", "page", "limit", "limit_of_slice", "offset"),
-    [
-        pytest.param(None, None, None, 20, 0, id="the default"),
-        pytest.param(None, 3, None, 20, 40, id="a page of the default size"),
-        pytest.param(7, None, None, 7, 0, id="a size"),
-        pytest.param(7, 1, None, 7, 0, id="the first page"),
-        pytest.param(7, 4, None, 7, 21, id="a later page"),
-        pytest.param(7, 4, 2, 2, 21, id="a limit leaves the offset alone"),
-        pytest.param(7, 4, 100, 7, 21, id="a limit over the size does nothing"),
-        pytest.param(None, None, 5, 5, 0, id="a limit alone"),
-        pytest.param(None, None, 500, 20, 0, id="a limit over the default size does nothing"),
-        pytest.param(1, 1, 1, 1, 0, id="all the least"),
-        pytest.param(
-            1000, 2**31 - 1, 1000, 1000, 1000 * (2**31 - 2), id="all the most, within 64 bits"
-        ),
-    ],
-)
-def test_a_numbered_page_is_a_slice(
-    per_page: int | None, page: int | None, limit: int | None, limit_of_slice: int, offset: int
-) -> None:
-    part = rules.check_numbered_page(per_page=per_page, page=page, limit=limit)
-
-    assert part == Slice(limit=limit_of_slice, offset=offset)
-    assert part.offset < 2**63
-
-
-@pytest.mark.parametrize(
-    ("field", "most"), [("per_page", 1000), ("page", 2**31 - 1), ("limit", 1000)]
-)
-@pytest.mark.parametrize("over", [False, True])
-def test_the_number_of_a_page_is_within_its_limits(
-    field: str,
-    most: int,
-    over: bool,  # noqa: FBT001
-) -> None:
-    numbers = {"per_page": 20, "page": 1, "limit": 20} | {field: most + 1 if over else 0}
-    with pytest.raises(Invalid) as refusal:
-        rules.check_numbered_page(**numbers)
-
-    [violation] = refusal.value.violations
-    assert violation == Violation(field, Rule.OUT_OF_RANGE, f"must be between 1 and {most}")
-
-
-def test_all_bad_numbers_of_a_page_are_named_at_once() -> None:
-    with pytest.raises(Invalid) as refusal:
-        rules.check_numbered_page(per_page=0, page=-(2**63), limit=2**63 - 1)
-
-    assert [v.field for v in refusal.value.violations] == ["per_page", "page", "limit"]
-
-
 def test_a_provider_becomes_okta_when_each_client_type_has_an_app_type() -> None:
-    rules.check_becomes_okta([])
+    check_becomes_okta([])
 
     with pytest.raises(Precondition, match="app type: 3, 5") as refusal:
-        rules.check_becomes_okta([3, 5])
+        check_becomes_okta([3, 5])
     assert refusal.value.reason == "OKTA_APP_TYPE_MISSING"

@@ -20,10 +20,17 @@ from google.rpc.error_details_pb2 import (
 from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2
-from portal_server.domain import rules
+from portal_server.domain.client_type import (
+    CLIENT_TYPE,
+    ClientTypeDraft,
+    OktaAppType,
+    ResponseType,
+    check_client_type,
+)
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
+    AlreadyExists,
     Invalid,
     NotFound,
     PortalError,
@@ -32,15 +39,8 @@ from portal_server.domain.errors import (
     Unauthenticated,
     Violation,
 )
-from portal_server.domain.model import (
-    ClientTypeDraft,
-    OktaAppType,
-    ProviderDraft,
-    ProviderSpec,
-    ProviderType,
-    ResponseType,
-    Unknown,
-)
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import ProviderDraft, ProviderSpec, ProviderType, check_provider
 from portal_server.storage.tables import ProviderRow
 from portal_server.wire.oauth_v1 import client_type_service, filters, provider_service
 from portal_server.wire.oauth_v1.messages import masked_fields
@@ -59,6 +59,7 @@ TRAILERS = 8192
 CODES = {
     "Invalid": "INVALID_ARGUMENT",
     "NotFound": "NOT_FOUND",
+    "AlreadyExists": "ALREADY_EXISTS",
     "Precondition": "FAILED_PRECONDITION",
     "Unauthenticated": "UNAUTHENTICATED",
     "Forbidden": "PERMISSION_DENIED",
@@ -81,6 +82,8 @@ def an_error(class_: type[PortalError]) -> PortalError:
         return class_(Violation("name", Rule.REQUIRED, "is required"))
     if issubclass(class_, NotFound):
         return class_(Resource.PROVIDER, 7)
+    if issubclass(class_, AlreadyExists):
+        return class_(Resource.PROVIDER, "0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b")
     if issubclass(class_, (Unauthenticated, Abandoned)):
         return class_()
     return class_("SOME_REASON", "a text")
@@ -237,7 +240,7 @@ def test_each_list_of_allowed_words_is_spelled_by_its_surface(surface: Surface) 
     wrong = (Unknown("x"),)
     draft = ClientTypeDraft(response_types=wrong, okta_app_type=Unknown("x"))
     with pytest.raises(Invalid) as refusal:
-        rules.check_client_type(draft, ProviderType.OTHER)
+        check_client_type(draft, ProviderType.OTHER)
 
     texts = " ".join(text for _, _, text in violations(to_status(refusal.value, surface)))
     assert words_of(ResponseType, surface) in texts
@@ -265,7 +268,7 @@ def test_the_biggest_refusal_of_a_client_type_fits_into_the_trailers(
         okta_app_type=words[0],
     )
     with pytest.raises(Invalid) as refusal:
-        rules.check_client_type(draft, ProviderType.OKTA)
+        check_client_type(draft, ProviderType.OKTA)
 
     assert size_in_trailers(to_status(refusal.value, surface)) < TRAILERS
 
@@ -274,7 +277,7 @@ def test_the_biggest_refusal_of_a_client_type_fits_into_the_trailers(
 def test_the_biggest_refusal_of_a_mask_fits_into_the_trailers(character: str) -> None:
     mask = FieldMask(paths=[f"{number}{character * 5000}" for number in range(500)])
     with pytest.raises(Invalid) as refusal:
-        masked_fields(mask, client_type_pb2.ClientType(), rules.CLIENT_TYPE_FIELDS)
+        masked_fields(mask, client_type_pb2.ClientType(), CLIENT_TYPE)
     status = to_status(refusal.value, client_type_service.SURFACE)
 
     assert size_in_trailers(status) < TRAILERS
@@ -297,7 +300,7 @@ def test_a_refusal_never_shows_a_secret() -> None:
     token = SECRET * 1000
     draft = ProviderDraft(well_known_uri="x", registration_access_token=token)
     with pytest.raises(Invalid) as refusal:
-        rules.check_provider(draft)
+        check_provider(draft)
     status = to_status(refusal.value, dialect.SURFACE)
 
     assert "RegistrationAccessToken" in [field for field, _, _ in violations(status)]
@@ -311,7 +314,7 @@ def test_a_uri_with_a_password_is_refused_without_showing_it() -> None:
         name="n", type=ProviderType.OTHER, well_known_uri=f"https://u:{SECRET}@idp.test/"
     )
     with pytest.raises(Invalid) as refusal:
-        rules.check_provider(draft)
+        check_provider(draft)
 
     assert SECRET not in str(to_status(refusal.value, PLAIN))
 
@@ -323,7 +326,7 @@ def test_no_form_of_a_provider_prints_its_token() -> None:
         well_known_uri="https://idp.test/",
         registration_access_token=SECRET,
     )
-    spec = rules.check_provider(draft)
+    spec = check_provider(draft)
     row = ProviderRow(**asdict(spec))
 
     assert isinstance(spec, ProviderSpec)

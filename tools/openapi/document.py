@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from portal_server.domain import rules
+from portal_server.domain.identity import MAX_ID
+from portal_server.wire.requests import MAX_REQUEST_ID
+from portal_server.wire.rest_v1.paging import DEFAULT_PER_PAGE, MAX_PAGE_NUMBER, MAX_PER_PAGE
 from portal_server.wire.rest_v1.preconditions import TAGS
 from tools.openapi import schemas
 from tools.openapi.protos import Field, Method, Service
-from tools.openapi.schemas import MAX_ID, Schema, reference
+from tools.openapi.schemas import Schema, reference
 
 BASE = "/portal-api"
 
@@ -107,12 +109,12 @@ _ALWAYS = {400, 401, 415, 429, 500, 503, 504}
 
 _NUMBER: Schema = {"type": "integer", "format": "int32", "minimum": 1}
 _ID: Schema = _NUMBER | {"maximum": MAX_ID}
-_ROWS: Schema = _NUMBER | {"maximum": rules.MAX_PER_PAGE}
+_ROWS: Schema = _NUMBER | {"maximum": MAX_PER_PAGE}
 _PARAMETERS: dict[str, Schema] = {
     "provider_id": _ID,
     "client_type_id": _ID,
-    "per_page": _ROWS | {"default": rules.DEFAULT_PER_PAGE},
-    "page": _NUMBER | {"maximum": rules.MAX_PAGE_NUMBER, "default": 1},
+    "per_page": _ROWS | {"default": DEFAULT_PER_PAGE},
+    "page": _NUMBER | {"maximum": MAX_PAGE_NUMBER, "default": 1},
     "limit": _ROWS,
     "force": {"type": "boolean", "default": False},
 }
@@ -127,7 +129,7 @@ _HEADERS = {
         " is a 400.",
         "schema": {
             "type": "string",
-            "maxLength": rules.MAX_REQUEST_ID,
+            "maxLength": MAX_REQUEST_ID,
             # Blanks around a header's value are not part of it.
             "pattern": "^[!-~](?:[ -~]*[!-~])?$",
         },
@@ -280,7 +282,7 @@ def _answer(method: Method) -> Schema:
     if method.answers_list:
         rows = {
             "type": "array",
-            "maxItems": rules.MAX_PER_PAGE,
+            "maxItems": MAX_PER_PAGE,
             "items": reference(method.answer),
         }
         return {"description": "The rows of the page.", "content": _json(rows)}

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from portal_server.domain import model, rules
+from portal_server.domain import fields
+from portal_server.domain.client_type import CLIENT_TYPE
+from portal_server.domain.fields import URI, Flag, Text, Uri, Word, Words
+from portal_server.domain.identity import MAX_ID
+from portal_server.domain.provider import PROVIDER
 from portal_server.wire.rest_v1.dialect import SURFACE, spell
 from tools.openapi.protos import Field, Message
 
 Schema = dict[str, Any]
-
-# The IDs of answers have 32 bits.
-MAX_ID = 2**31 - 1
 
 # No NUL, because PostgreSQL has none in text.
 _TEXT = r"^[^\x00]*$"
@@ -47,21 +48,23 @@ def _words(words: type[StrEnum]) -> Form:
     )
 
 
-# By the model's names, as in the rules that these limits are from.
-_FORMS: dict[str, Form] = {
-    "name": _same(minLength=1, maxLength=rules.MAX_NAME, pattern=_NOT_BLANK),
-    "type": _word(model.ProviderType, unset=()),
-    "well_known_uri": _same(
-        format="uri", maxLength=rules.MAX_URI, pattern=f"^{rules.URI.pattern}$"
-    ),
-    "tls_insecure_skip_verify": _same(type="boolean"),
-    "registration_access_token": _same(maxLength=rules.MAX_TOKEN, pattern=_TEXT),
-    "description": _same(maxLength=rules.MAX_DESCRIPTION, pattern=_TEXT),
-    "response_types": _words(model.ResponseType),
-    "grant_types": _words(model.GrantType),
-    "token_endpoint_auth_method": _word(model.TokenEndpointAuthMethod),
-    "okta_app_type": _word(model.OktaAppType),
-}
+def _form(field: fields.Field) -> Form:
+    match field:
+        case Uri():
+            return _same(format="uri", maxLength=field.max_length, pattern=f"^{URI.pattern}$")
+        case Text(required=True):
+            return _same(minLength=1, maxLength=field.max_length, pattern=_NOT_BLANK)
+        case Text():
+            return _same(maxLength=field.max_length, pattern=_TEXT)
+        case Flag():
+            return _same(type="boolean")
+        case Word():
+            return _word(field.vocabulary, unset=() if field.required else ("",))
+        case Words():
+            return _words(field.vocabulary)
+
+
+_FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE}.items()}
 _TIME = _same(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$")
 # What only answers have.
 _ADDED: dict[str, Form] = {

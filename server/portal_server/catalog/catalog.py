@@ -17,17 +17,15 @@ from uuid import uuid4
 
 from portal_server.catalog.idempotency import Retries
 from portal_server.catalog.provider_details import Whole, Wholes
-from portal_server.domain import rules
-from portal_server.domain.errors import Aborted, NotFound, Resource
-from portal_server.domain.model import (
+from portal_server.domain.client_type import (
     ClientType,
     ClientTypeDraft,
-    Condition,
-    Provider,
-    ProviderDraft,
-    ProviderType,
-    Slice,
+    check_becomes_okta,
+    check_client_type,
 )
+from portal_server.domain.errors import Aborted, NotFound, Resource
+from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
 from portal_server.storage.store import Lock, Store, Transaction
 
 Item = TypeVar("Item", Provider, ClientType)
@@ -69,7 +67,7 @@ class Catalog:
 
     def create_provider(self, draft: ProviderDraft) -> Provider:
         """Create a provider. Raises: Invalid, Precondition (there are no more ids)."""
-        spec = rules.check_provider(draft)
+        spec = check_provider(draft)
 
         def work(tx: Transaction) -> Provider:
             return tx.add_provider(spec, _uid(), _now())
@@ -87,7 +85,7 @@ class Catalog:
         """
         return self._wholes.get(id_)
 
-    def list_providers(self, where: Sequence[Condition], part: Slice) -> Page[Provider]:
+    def list_providers(self, where: Sequence[Condition], part: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""
         return _page(part, lambda more: self._store.look(lambda tx: tx.list_providers(where, more)))
 
@@ -125,7 +123,7 @@ class Catalog:
 
         def work(tx: Transaction) -> ClientType:
             provider = _provider(tx, provider_id, "shared")
-            spec = rules.check_client_type(draft, provider.type)
+            spec = check_client_type(draft, provider.type)
             return tx.add_client_type(provider_id, spec, _uid(), _now())
 
         return self._retries.write(work, ClientType, Resource.CLIENT_TYPE)
@@ -140,11 +138,11 @@ class Catalog:
         return self._store.look(work)
 
     def list_client_types(
-        self, provider_id: int, where: Sequence[Condition], part: Slice
+        self, provider_id: int, where: Sequence[Condition], part: PageRange
     ) -> Page[ClientType]:
         """List the client types of a provider that meet all conditions. Raises: NotFound."""
 
-        def read(more: Slice) -> list[ClientType]:
+        def read(more: PageRange) -> list[ClientType]:
             def work(tx: Transaction) -> list[ClientType]:
                 found = tx.list_client_types(provider_id, where, more)
                 if not found:
@@ -170,7 +168,7 @@ class Catalog:
             if not change.fields:
                 return stored
             merged = _merged(_draft(stored, ClientTypeDraft), change)
-            spec = rules.check_client_type(merged, provider.type)
+            spec = check_client_type(merged, provider.type)
             now = _after(stored.update_time)
             tx.update_client_type(id_, spec, now)
             return replace(stored, **asdict(spec), update_time=now)
@@ -194,9 +192,9 @@ def _provider_update(id_: int, change: Change[ProviderDraft]) -> Callable[[Trans
         _require_etag(stored, change.etags)
         if not change.fields:
             return stored
-        spec = rules.check_provider(_merged(_draft(stored, ProviderDraft), change))
+        spec = check_provider(_merged(_draft(stored, ProviderDraft), change))
         if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
-            rules.check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
+            check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
         now = _after(stored.update_time)
         tx.update_provider(id_, spec, now)
         return replace(stored, **asdict(spec), update_time=now)
@@ -239,7 +237,7 @@ def _merged(stored: Draft, change: Change[Draft]) -> Draft:
     return replace(stored, **{name: getattr(change.draft, name) for name in change.fields})
 
 
-def _page(part: Slice, read: Callable[[Slice], list[Item]]) -> Page[Item]:
+def _page(part: PageRange, read: Callable[[PageRange], list[Item]]) -> Page[Item]:
     """One row more than asked for tells whether there is another page."""
     items = read(replace(part, limit=part.limit + 1))
     more = len(items) > part.limit

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from portal_server.catalog.quota import Quota
 from portal_server.domain import calls
+from portal_server.domain.client_type import ClientType
 from portal_server.domain.errors import (
     Aborted,
     Exhausted,
@@ -29,7 +30,7 @@ from portal_server.domain.errors import (
     Rule,
     Violation,
 )
-from portal_server.domain.model import ClientType, Provider
+from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
 
 log = logging.getLogger(__name__)

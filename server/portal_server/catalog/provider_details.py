@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from portal_server.domain.client_type import ClientType
 from portal_server.domain.errors import Exhausted, NotFound, Precondition, Resource
-from portal_server.domain.model import ClientType, Provider
+from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
 
 Whole = tuple[Provider, list[ClientType]]

@@ -1,1 +1,1 @@
-"""What the portal speaks of, and what it accepts. Pure: no I/O, no wire, no SQL."""
+"""The resources, their fields and the rules for them. Pure: no I/O, no wire, no SQL."""

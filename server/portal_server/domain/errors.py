@@ -1,20 +1,21 @@
-"""What can go wrong, without a word of gRPC or SQL.
+"""What can go wrong, without gRPC and SQL.
 
 PortalError
- +- Invalid           the request breaks a rule; says all it breaks
+ +- Invalid           the request breaks rules; lists all of them
  +- NotFound          no such resource
- +- Precondition      the request is right, the state of things is not
- +- Unauthenticated   no key, or not one of ours
- +- Forbidden         a good key that may not do this
+ +- AlreadyExists     another resource has this uid
+ +- Precondition      the request is valid, but not in the present state
+ +- Unauthenticated   no API key, or an invalid one
+ +- Forbidden         the role of the API key does not allow the call
  +- Exhausted         a limit of this server is reached
- +- Aborted           lost against a concurrent call; try again
- +- Unavailable       the storage is away; try again
+ +- Aborted           a concurrent call changed the same data; try again
+ +- Unavailable       the storage is not available; try again
  +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
 
-The text of each is for callers: it never holds a secret, a row or a driver's
-words. Servicers and the catalog raise these and nothing else; wire.status
-alone knows what each becomes on the wire.
+Callers see the text of each: it never has a secret, a row or a driver's text.
+Servicers and the catalog raise these and nothing else; only wire.status knows
+which status each becomes.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ class Rule(StrEnum):
 class Violation:
     """One field that breaks one rule.
 
-    `field` is the model's name of it and `allowed` the model's words: each
-    surface spells both its own way. `message` goes on from the field's name.
+    `field` is its name in the domain and `allowed` the domain's words: each surface
+    has its own spelling of both. `message` continues a sentence that begins with the
+    field's name.
     """
 
     field: str
@@ -48,24 +50,23 @@ class Violation:
 
 
 class Resource(StrEnum):
-    """What a NotFound did not find."""
+    """The kinds of resources."""
 
     PROVIDER = "provider"
     CLIENT_TYPE = "client type"
 
 
 class OperatorError(Exception):
-    """What only the one who runs the portal can mend; the text is one line for them.
+    """What only the operator of the portal can fix; the text is one line for them.
 
-    Beside the tree above: no caller ever sees one.
+    Not part of the tree above: no caller ever sees one.
     """
 
 
 class PortalError(Exception):
-    """Any refusal; `reason` is stable and for programs."""
+    """Any error of a call; `reason` (UPPER_SNAKE_CASE, AIP-193) is stable, for programs."""
 
     def __init__(self, reason: str, message: str) -> None:
-        """Take the reason, UPPER_SNAKE_CASE (AIP-193), and a text for callers."""
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -75,40 +76,45 @@ class Invalid(PortalError):
     """The request breaks rules: all of them are in `violations`."""
 
     def __init__(self, *violations: Violation) -> None:
-        """Take at least one violation."""
         super().__init__("INVALID_FIELDS", "the request has invalid fields")
         self.violations = violations
 
 
 class NotFound(PortalError):
-    """There is no such resource."""
+    """There is no resource with this id or uid."""
 
-    def __init__(self, resource: Resource, id_: int) -> None:
-        """Take what is not there."""
+    def __init__(self, resource: Resource, id_: int | str) -> None:
         reason = resource.upper().replace(" ", "_") + "_NOT_FOUND"
         super().__init__(reason, f"{resource} {id_} not found")
         self.resource = resource
         self.id = id_
 
 
+class AlreadyExists(PortalError):
+    """Another resource has this uid."""
+
+    def __init__(self, resource: Resource, uid: str) -> None:
+        super().__init__("ALREADY_EXISTS", f"a {resource} with the uid {uid} exists already")
+        self.resource = resource
+        self.id = uid
+
+
 class Precondition(PortalError):
-    """The state of things does not allow the request."""
+    """The present state does not allow the request."""
 
 
 class Unauthenticated(PortalError):
-    """The call has no valid key.
+    """The call has no valid API key.
 
-    One text for every cause: which part of a key was wrong helps only those
-    who guess.
+    One text for every cause: which part of a key is wrong helps only an attacker.
     """
 
     def __init__(self) -> None:
-        """Take nothing."""
         super().__init__("KEY_INVALID", "a valid API key is required in the authorization header")
 
 
 class Forbidden(PortalError):
-    """The key is good, its role does not allow the call."""
+    """The API key is valid, but its role does not allow the call."""
 
 
 class Exhausted(PortalError):
@@ -116,20 +122,19 @@ class Exhausted(PortalError):
 
 
 class Aborted(PortalError):
-    """It met a concurrent call, and that one won; the same call may succeed now."""
+    """A concurrent call changed the same data first; the same call may succeed now."""
 
 
 class Unavailable(PortalError):
-    """The storage does not answer; whether a write was done is unknown."""
+    """The storage does not respond; whether a write was done is unknown."""
 
 
 class Abandoned(PortalError):
-    """Nobody waits for the answer any more; nothing was done."""
+    """Nobody waits for the response any more; nothing was done."""
 
     def __init__(self) -> None:
-        """Take nothing."""
         super().__init__("CALL_ABANDONED", "the caller is gone or its deadline has passed")
 
 
 class DeadlineExceeded(PortalError):
-    """The storage did not answer in time; whether a write was done is unknown."""
+    """The storage did not respond in time; whether a write was done is unknown."""

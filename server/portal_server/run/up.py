@@ -27,7 +27,8 @@ from portal_server.catalog.catalog import Catalog
 from portal_server.catalog.idempotency import Retries
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
-from portal_server.domain.model import ProviderDraft, ProviderType, Slice
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge
 from portal_server.run.banner import banner
 from portal_server.run.envoy_admin import Admin
@@ -164,7 +165,7 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
         if not settings.admin_key:
             key = make_first_key(KeyRing(store), settings.key_file)
         catalog = Catalog(store, Retries(store))
-        providers = catalog.list_providers((), Slice(limit=1)).items
+        providers = catalog.list_providers((), PageRange(limit=1)).items
         if providers:
             return key, providers[0].id
         if settings.development:

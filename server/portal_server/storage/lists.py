@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from portal_server.domain.model import Comparison, Condition
+from portal_server.domain.lists import Comparison, Condition
 from portal_server.storage.sql.statements import Statement
 from portal_server.storage.tables import Words
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy import table as sql_table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal_server.domain.model import Condition
+from portal_server.domain.lists import Condition
 from portal_server.storage.lists import FilteredList
 from portal_server.storage.sql.statements import InsertRows, Statement
 from portal_server.storage.tables import (

@@ -8,17 +8,12 @@ from typing import Any, Literal
 from sqlalchemy import Table
 
 from portal_server.domain.calls import Request
+from portal_server.domain.client_type import ClientType, ClientTypeSpec
 from portal_server.domain.errors import Resource
+from portal_server.domain.identity import MAX_ID
 from portal_server.domain.keys import Key
-from portal_server.domain.model import (
-    MAX_ID,
-    ClientType,
-    ClientTypeSpec,
-    Condition,
-    Provider,
-    ProviderSpec,
-    Slice,
-)
+from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.provider import Provider, ProviderSpec
 from portal_server.storage.group import Adds
 from portal_server.storage.lists import values_of
 from portal_server.storage.queries import CLIENT_TYPE, PROVIDER, Queries
@@ -93,7 +88,7 @@ class Transaction:
             return provider
         return None
 
-    def list_providers(self, where: Sequence[Condition], part: Slice) -> list[Provider]:
+    def list_providers(self, where: Sequence[Condition], part: PageRange) -> list[Provider]:
         """Providers that meet all conditions, in ascending order of id."""
         query = self._queries.list_providers(where)
         return [Provider(**row) for row in self._rows(query, **_list_values(where, part))]
@@ -134,7 +129,7 @@ class Transaction:
         return None
 
     def list_client_types(
-        self, provider_id: int, where: Sequence[Condition], part: Slice
+        self, provider_id: int, where: Sequence[Condition], part: PageRange
     ) -> list[ClientType]:
         """Client types of a provider that meet all conditions, in ascending order of id."""
         query = self._queries.list_client_types(where)
@@ -286,7 +281,7 @@ def _values(spec: ProviderSpec | ClientTypeSpec) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in _SPEC_FIELDS[type(spec)]}
 
 
-def _list_values(where: Sequence[Condition], part: Slice) -> dict[str, Any]:
+def _list_values(where: Sequence[Condition], part: PageRange) -> dict[str, Any]:
     return {
         "after": part.after,
         "limit": part.limit,

@@ -24,14 +24,14 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from portal_server.domain.keys import Role
-from portal_server.domain.model import (
+from portal_server.domain.client_type import (
     GrantType,
     OktaAppType,
-    ProviderType,
     ResponseType,
     TokenEndpointAuthMethod,
 )
+from portal_server.domain.keys import Role
+from portal_server.domain.provider import ProviderType
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -1,11 +1,11 @@
 """Which requests are the same one sent again (AIP-155)."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 from google.protobuf.message import Message
 
-from portal_server.domain import rules
 from portal_server.domain.calls import Request
 from portal_server.domain.errors import Invalid, Rule, Violation
 
@@ -17,6 +17,9 @@ AUTHORIZATION, IDEMPOTENCY_KEY, IF_MATCH = "authorization", "idempotency-key", "
 RequestId = Callable[[Message, Metadata], str | None]
 
 _FIELD = "request_id"
+
+MAX_REQUEST_ID = 255
+_REQUEST_ID = re.compile(rf"[ -~]{{1,{MAX_REQUEST_ID}}}")
 
 
 def values_of(metadata: Metadata, name: str) -> list[str]:
@@ -58,7 +61,9 @@ def identify(
     given = request_id(message, metadata)
     if given is None:
         return None
-    rules.check_request_id(given)
+    if not _REQUEST_ID.fullmatch(given):
+        text = f"must be 1 to {MAX_REQUEST_ID} printable ASCII characters"
+        raise Invalid(Violation(_FIELD, Rule.MALFORMED, text))
     payload = type(message)()
     payload.CopyFrom(message)
     if _FIELD in payload.DESCRIPTOR.fields_by_name:

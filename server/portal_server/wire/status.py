@@ -19,6 +19,7 @@ from google.rpc.status_pb2 import Status
 
 from portal_server.domain import errors
 from portal_server.domain.errors import (
+    AlreadyExists,
     Invalid,
     NotFound,
     PortalError,
@@ -38,6 +39,7 @@ _MAX_MESSAGE = 300
 _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Invalid: Code.INVALID_ARGUMENT,
     errors.NotFound: Code.NOT_FOUND,
+    errors.AlreadyExists: Code.ALREADY_EXISTS,
     errors.Precondition: Code.FAILED_PRECONDITION,
     errors.Unauthenticated: Code.UNAUTHENTICATED,
     errors.Forbidden: Code.PERMISSION_DENIED,
@@ -93,7 +95,7 @@ def to_status(error: PortalError, surface: Surface) -> Status:
             message += f"; and {len(violations) - _IN_MESSAGE} more"
         if len(message) > _MAX_MESSAGE:
             message = message[:_MAX_MESSAGE] + "…"
-    if isinstance(error, NotFound):
+    if isinstance(error, (NotFound, AlreadyExists)):
         details.append(
             ResourceInfo(
                 resource_type=_RESOURCE_TYPES[error.resource],

@@ -21,7 +21,7 @@ from portal_server.domain.errors import (
     Precondition,
     Unavailable,
 )
-from portal_server.domain.model import MAX_ID
+from portal_server.domain.identity import MAX_ID
 
 log = logging.getLogger(__name__)
 

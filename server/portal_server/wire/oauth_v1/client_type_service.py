@@ -6,8 +6,13 @@ from google.protobuf.empty_pb2 import Empty
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import client_type_pb2_grpc
 from portal_server.catalog.catalog import Catalog, Change
-from portal_server.domain.model import ClientType, ClientTypeDraft, ProviderType
-from portal_server.domain.rules import CLIENT_TYPE_FIELDS, check_client_type
+from portal_server.domain.client_type import (
+    CLIENT_TYPE,
+    ClientType,
+    ClientTypeDraft,
+    check_client_type,
+)
+from portal_server.domain.provider import ProviderType
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
     etags_of,
@@ -28,7 +33,7 @@ from portal_server.wire.oauth_v1.words import (
 from portal_server.wire.status import Surface
 
 NAME = pb.DESCRIPTOR.services_by_name["ClientTypeService"].full_name
-SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE_FIELDS}, spell)
+SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE}, spell)
 
 _FILTER: filters.Fields = {
     "name": filters.TextField(),
@@ -89,7 +94,7 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
         ids = {"client_type.provider_id": given.provider_id, "client_type.id": given.id}
         _, fields = together(
             lambda: required_ids(**ids),
-            lambda: masked_fields(request.update_mask, given, CLIENT_TYPE_FIELDS),
+            lambda: masked_fields(request.update_mask, given, CLIENT_TYPE),
         )
         change = Change(_draft(given), fields, etags_of(given))
         return _message(self._catalog.update_client_type(given.provider_id, given.id, change))

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.model import Comparison, Condition, Unknown
-from portal_server.domain.rules import MAX_CONDITIONS, MAX_FILTER, quote
+from portal_server.domain.fields import Unknown, quote
+from portal_server.domain.lists import MAX_CONDITIONS, Comparison, Condition
 from portal_server.wire.oauth_v1.words import Vocabulary
 
 _TOKEN = re.compile(
@@ -17,6 +17,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+MAX_FILTER = 2048
+
 _ESCAPE = re.compile(r"\\(.)")
 
 

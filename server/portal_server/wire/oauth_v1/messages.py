@@ -11,9 +11,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from portal_server.domain import rules
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.model import Slice
+from portal_server.domain.fields import MAX_NAMED, quote
+from portal_server.domain.lists import PageRange
+
+# So many rows, each as long as may be, are a message that every gRPC client
+# accepts: 4 MiB unless it is configured otherwise.
+MAX_PAGE_SIZE = 200
+DEFAULT_PAGE_SIZE = 50
 
 _TOKEN = struct.Struct(">qI")
 
@@ -75,7 +80,7 @@ def masked_fields(mask: FieldMask, message: Message, writable: Collection[str]) 
     known: Any = message.DESCRIPTOR.fields_by_name
     unknown = [path for path in mask.paths if path != "*" and path not in known]
     if unknown:
-        quoted = ", ".join(map(rules.quote, unknown[: rules.MAX_NAMED]))
+        quoted = ", ".join(map(quote, unknown[:MAX_NAMED]))
         fields = ", ".join(writable)
         text = f"has unknown fields: {quoted}; allowed: {fields}, *"
         raise Invalid(Violation("update_mask", Rule.UNKNOWN_FIELD, text))
@@ -87,7 +92,7 @@ def etags_of(message: HasEtag) -> set[str] | None:
     return {message.etag} if message.etag else None
 
 
-def slice_of(request: ListRequest, *scope: object) -> Slice:
+def slice_of(request: ListRequest, *scope: object) -> PageRange:
     """The rows that a List request asks for.
 
     `scope` is what must be the same from page to page beside the filter: a
@@ -96,10 +101,14 @@ def slice_of(request: ListRequest, *scope: object) -> Slice:
     Raises:
         Invalid: page_size is negative, or page_token is none of this list's.
     """
-    size, after = together(
-        lambda: rules.page_size(request.page_size), lambda: _after(request, scope)
-    )
-    return Slice(limit=size, after=after)
+    size, after = together(lambda: _page_size(request.page_size), lambda: _after(request, scope))
+    return PageRange(limit=size, after=after)
+
+
+def _page_size(given: int) -> int:
+    if given < 0:
+        raise Invalid(Violation("page_size", Rule.OUT_OF_RANGE, "must not be negative"))
+    return min(given or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def _after(request: ListRequest, scope: tuple[object, ...]) -> int:

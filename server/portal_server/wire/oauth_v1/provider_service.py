@@ -6,8 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1 import provider_pb2_grpc
 from portal_server.catalog.catalog import Catalog, Change
-from portal_server.domain.model import Provider, ProviderDraft
-from portal_server.domain.rules import PROVIDER_FIELDS
+from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
     etags_of,
@@ -22,7 +21,7 @@ from portal_server.wire.oauth_v1.words import PROVIDER_TYPE, spell
 from portal_server.wire.status import Surface
 
 NAME = pb.DESCRIPTOR.services_by_name["ProviderService"].full_name
-SURFACE = Surface({field: f"provider.{field}" for field in PROVIDER_FIELDS}, spell)
+SURFACE = Surface({field: f"provider.{field}" for field in PROVIDER}, spell)
 
 _FILTER: filters.Fields = {"name": filters.TextField(), "type": filters.WordField(PROVIDER_TYPE)}
 _TOKEN = "registration_access_token"  # noqa: S105 - the field's name
@@ -68,7 +67,7 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         given = request.provider
         _, fields = together(
             lambda: required_ids(**{"provider.id": given.id}),
-            lambda: masked_fields(request.update_mask, given, PROVIDER_FIELDS),
+            lambda: masked_fields(request.update_mask, given, PROVIDER),
         )
         if not given.registration_access_token and _TOKEN not in request.update_mask.paths:
             # Nobody can read it back: only by its own name is it cleared.

@@ -7,8 +7,14 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from portal.oauth.v1 import client_type_pb2, provider_pb2
-from portal_server.domain import model
-from portal_server.domain.model import Unknown
+from portal_server.domain.client_type import (
+    GrantType,
+    OktaAppType,
+    ResponseType,
+    TokenEndpointAuthMethod,
+)
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import ProviderType
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -52,22 +58,22 @@ class Vocabulary(Generic[Word]):
         return self._spellings.get(text) or Unknown(text)
 
 
-PROVIDER_TYPE = Vocabulary(model.ProviderType, provider_pb2.ProviderType, "PROVIDER_TYPE_")
-RESPONSE_TYPE = Vocabulary(model.ResponseType, client_type_pb2.ResponseType, "RESPONSE_TYPE_")
-GRANT_TYPE = Vocabulary(model.GrantType, client_type_pb2.GrantType, "GRANT_TYPE_")
+PROVIDER_TYPE = Vocabulary(ProviderType, provider_pb2.ProviderType, "PROVIDER_TYPE_")
+RESPONSE_TYPE = Vocabulary(ResponseType, client_type_pb2.ResponseType, "RESPONSE_TYPE_")
+GRANT_TYPE = Vocabulary(GrantType, client_type_pb2.GrantType, "GRANT_TYPE_")
 TOKEN_ENDPOINT_AUTH_METHOD = Vocabulary(
-    model.TokenEndpointAuthMethod,
+    TokenEndpointAuthMethod,
     client_type_pb2.TokenEndpointAuthMethod,
     "TOKEN_ENDPOINT_AUTH_METHOD_",
 )
-OKTA_APP_TYPE = Vocabulary(model.OktaAppType, client_type_pb2.OktaAppType, "OKTA_APP_TYPE_")
+OKTA_APP_TYPE = Vocabulary(OktaAppType, client_type_pb2.OktaAppType, "OKTA_APP_TYPE_")
 
 _BY_TYPE: dict[type[StrEnum], Vocabulary[Any]] = {
-    model.ProviderType: PROVIDER_TYPE,
-    model.ResponseType: RESPONSE_TYPE,
-    model.GrantType: GRANT_TYPE,
-    model.TokenEndpointAuthMethod: TOKEN_ENDPOINT_AUTH_METHOD,
-    model.OktaAppType: OKTA_APP_TYPE,
+    ProviderType: PROVIDER_TYPE,
+    ResponseType: RESPONSE_TYPE,
+    GrantType: GRANT_TYPE,
+    TokenEndpointAuthMethod: TOKEN_ENDPOINT_AUTH_METHOD,
+    OktaAppType: OKTA_APP_TYPE,
 }
 
 

@@ -5,9 +5,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from portal_server.domain import model
+from portal_server.domain.client_type import (
+    GrantType,
+    OktaAppType,
+    ResponseType,
+    TokenEndpointAuthMethod,
+)
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.model import Unknown
+from portal_server.domain.fields import Unknown
+from portal_server.domain.provider import ProviderType
 from portal_server.wire.requests import of_header
 from portal_server.wire.status import Surface
 
@@ -15,11 +21,11 @@ Word = TypeVar("Word", bound=StrEnum)
 
 # Where the dialect does not use the RFCs' word. `it_token` is *sic*.
 _SPELLINGS: dict[StrEnum, str] = {
-    model.ResponseType.ID_TOKEN: "it_token",
-    model.ProviderType.KEYCLOAK: "Keycloak",
-    model.ProviderType.GLUU: "Gluu",
-    model.ProviderType.OKTA: "Okta",
-    model.ProviderType.OTHER: "Other",
+    ResponseType.ID_TOKEN: "it_token",
+    ProviderType.KEYCLOAK: "Keycloak",
+    ProviderType.GLUU: "Gluu",
+    ProviderType.OKTA: "Okta",
+    ProviderType.OTHER: "Other",
 }
 
 
@@ -67,11 +73,11 @@ class Vocabulary(Generic[Word]):
         return tuple(self._words.get(part) or Unknown(part) for part in parts)
 
 
-PROVIDER_TYPE = Vocabulary(model.ProviderType)
-RESPONSE_TYPE = Vocabulary(model.ResponseType)
-GRANT_TYPE = Vocabulary(model.GrantType)
-TOKEN_ENDPOINT_AUTH_METHOD = Vocabulary(model.TokenEndpointAuthMethod)
-OKTA_APP_TYPE = Vocabulary(model.OktaAppType)
+PROVIDER_TYPE = Vocabulary(ProviderType)
+RESPONSE_TYPE = Vocabulary(ResponseType)
+GRANT_TYPE = Vocabulary(GrantType)
+TOKEN_ENDPOINT_AUTH_METHOD = Vocabulary(TokenEndpointAuthMethod)
+OKTA_APP_TYPE = Vocabulary(OktaAppType)
 
 
 def csv(words: Iterable[StrEnum]) -> str:

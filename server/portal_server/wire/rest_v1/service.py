@@ -8,13 +8,11 @@ from portal.rest.v1 import portal_rest_pb2 as pb
 from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.provider_details import Whole
-from portal_server.domain.model import ClientType, ClientTypeDraft, Provider, ProviderDraft, Slice
-from portal_server.domain.rules import (
-    CLIENT_TYPE_FIELDS,
-    PROVIDER_FIELDS,
-    check_numbered_page,
-)
+from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
+from portal_server.domain.lists import PageRange
+from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.rest_v1 import dialect
+from portal_server.wire.rest_v1.paging import page_range
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 
 NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
@@ -31,7 +29,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.Provider]:
         """List providers."""
-        return map(_provider, self._catalog.list_providers((), _slice(request)).items)
+        return map(_provider, self._catalog.list_providers((), _page_range(request)).items)
 
     def CreateProvider(
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
@@ -54,7 +52,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
     ) -> pb.ProviderWithClientTypes:
         """Replace a provider."""
-        fields = set(PROVIDER_FIELDS)
+        fields = set(PROVIDER)
         if not request.provider.HasField("registration_access_token"):
             # No caller can read it back, so what is not given stays.
             fields.discard("registration_access_token")
@@ -77,8 +75,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ClientType]:
         """List the client types of a provider."""
-        part = _slice(request)
-        page = self._catalog.list_client_types(request.provider_id, (), part)
+        page = self._catalog.list_client_types(request.provider_id, (), _page_range(request))
         return map(_client_type, page.items)
 
     def CreateClientType(
@@ -106,7 +103,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         updated = self._catalog.update_client_type(
             request.provider_id,
             request.client_type_id,
-            Change(draft, CLIENT_TYPE_FIELDS, if_match(context)),
+            Change(draft, CLIENT_TYPE, if_match(context)),
         )
         send_etag(context, updated.etag)
         return _client_type(updated)
@@ -128,8 +125,8 @@ def _check_force(text: str) -> None:
     dialect.flag("force", text)
 
 
-def _slice(request: pb.ListProvidersRequest | pb.ListClientTypesRequest) -> Slice:
-    return check_numbered_page(
+def _page_range(request: pb.ListProvidersRequest | pb.ListClientTypesRequest) -> PageRange:
+    return page_range(
         per_page=request.per_page if request.HasField("per_page") else None,
         page=request.page if request.HasField("page") else None,
         limit=request.limit if request.HasField("limit") else None,

@@ -1,0 +1,94 @@
+"""Providers: the OAuth servers at which clients are registered.
+
+A resource has three types. A *draft* is what a caller asks for, unchecked. A
+*spec* is a draft that the rules have accepted. The resource itself is a stored
+spec with the fields that the server adds.
+
+Words are those of the RFCs, and are stored as such. Each surface has its own
+spelling of them (an enum value, `it_token`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from portal_server.domain import fields
+from portal_server.domain.errors import Invalid, Violation
+from portal_server.domain.fields import Field, Flag, Text, Unknown, Uri, Word
+from portal_server.domain.identity import etag_of
+
+
+class ProviderType(StrEnum):
+    """The software of a provider."""
+
+    KEYCLOAK = "keycloak"
+    GLUU = "gluu"
+    OKTA = "okta"
+    OTHER = "other"
+
+
+PROVIDER: Mapping[str, Field] = {
+    "name": Text(max_length=255, required=True, filterable=True),
+    "type": Word(vocabulary=ProviderType, required=True),
+    "well_known_uri": Uri(max_length=2048, required=True),
+    "tls_insecure_skip_verify": Flag(),
+    "registration_access_token": Text(max_length=4096),
+}
+"""The fields that a caller can write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderDraft:
+    """A provider as a caller asks for it."""
+
+    name: str = ""
+    type: ProviderType | Unknown | None = None
+    well_known_uri: str = ""
+    tls_insecure_skip_verify: bool = False
+    registration_access_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """A provider as the rules accept it. The token is a secret."""
+
+    name: str
+    type: ProviderType
+    well_known_uri: str
+    tls_insecure_skip_verify: bool
+    registration_access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider(ProviderSpec):
+    """A stored provider. Times are UTC."""
+
+    id: int
+    uid: str
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
+        return etag_of(self.uid, self.update_time)
+
+    def redacted(self) -> "Provider":
+        """The same without its secret: only whether there is one."""
+        return replace(
+            self, registration_access_token="set" if self.registration_access_token else ""
+        )
+
+
+def check_provider(draft: ProviderDraft, others: Iterable[Violation] = ()) -> ProviderSpec:
+    """Accept a provider; `others` are violations of the same request that are already known.
+
+    Raises:
+        Invalid: with all violations.
+    """
+    violations = list(others)
+    accepted = fields.check(draft, PROVIDER, violations)
+    if violations:
+        raise Invalid(*violations)
+    return ProviderSpec(**accepted)

@@ -1,0 +1,58 @@
+"""The pages of the REST dialect."""
+
+import pytest
+
+from portal_server.domain.errors import Invalid, Rule, Violation
+from portal_server.domain.lists import PageRange
+from portal_server.wire.rest_v1.paging import page_range
+
+
+@pytest.mark.parametrize(
+    ("per_page", "page", "limit", "rows", "offset"),
+    [
+        pytest.param(None, None, None, 20, 0, id="the default"),
+        pytest.param(None, 3, None, 20, 40, id="a page of the default size"),
+        pytest.param(7, None, None, 7, 0, id="a size"),
+        pytest.param(7, 1, None, 7, 0, id="the first page"),
+        pytest.param(7, 4, None, 7, 21, id="a later page"),
+        pytest.param(7, 4, 2, 2, 21, id="a limit leaves the offset alone"),
+        pytest.param(7, 4, 100, 7, 21, id="a limit over the size does nothing"),
+        pytest.param(None, None, 5, 5, 0, id="a limit alone"),
+        pytest.param(None, None, 500, 20, 0, id="a limit over the default size does nothing"),
+        pytest.param(1, 1, 1, 1, 0, id="all the least"),
+        pytest.param(
+            1000, 2**31 - 1, 1000, 1000, 1000 * (2**31 - 2), id="all the most, within 64 bits"
+        ),
+    ],
+)
+def test_the_numbers_of_a_page_give_its_rows(
+    per_page: int | None, page: int | None, limit: int | None, rows: int, offset: int
+) -> None:
+    rows_of_page = page_range(per_page=per_page, page=page, limit=limit)
+
+    assert rows_of_page == PageRange(limit=rows, offset=offset)
+    assert rows_of_page.offset < 2**63
+
+
+@pytest.mark.parametrize(
+    ("field", "most"), [("per_page", 1000), ("page", 2**31 - 1), ("limit", 1000)]
+)
+@pytest.mark.parametrize("over", [False, True])
+def test_the_number_of_a_page_is_within_its_limits(
+    field: str,
+    most: int,
+    over: bool,  # noqa: FBT001
+) -> None:
+    numbers = {"per_page": 20, "page": 1, "limit": 20} | {field: most + 1 if over else 0}
+    with pytest.raises(Invalid) as error:
+        page_range(**numbers)
+
+    [violation] = error.value.violations
+    assert violation == Violation(field, Rule.OUT_OF_RANGE, f"must be between 1 and {most}")
+
+
+def test_all_invalid_numbers_are_reported_at_once() -> None:
+    with pytest.raises(Invalid) as error:
+        page_range(per_page=0, page=-(2**63), limit=2**63 - 1)
+
+    assert [v.field for v in error.value.violations] == ["per_page", "page", "limit"]
