@@ -144,14 +144,14 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
     before = catalog.create_provider(PROVIDER)
 
     with ExitStack() as stack:
+
+        def work(tx: Transaction) -> None:
+            tx.providers.remove(before.id)
+            stack.enter_context(stopped(own_postgres, "immediate"))
+            tx.providers.find(before.id)
+
         with pytest.raises(Unavailable) as refusal:
-            store.write(
-                lambda tx: (
-                    tx.remove_provider(before.id),
-                    stack.enter_context(stopped(own_postgres, "immediate")),
-                    tx.find_provider(before.id),
-                )
-            )
+            store.write(work)
         assert_says(refusal.value, "STORAGE_UNAVAILABLE")
 
     assert until_it_works(catalog, before.id) < 3
@@ -271,9 +271,9 @@ def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) ->
 
     def lock_both(engine: Engine, order: list[int]) -> str:
         def work(tx: Transaction) -> str:
-            tx.find_provider(order[0], "exclusive")
+            tx.providers.find(order[0], "exclusive")
             sleep(0.3)
-            tx.find_provider(order[1], "exclusive")
+            tx.providers.find(order[1], "exclusive")
             return "done"
 
         try:

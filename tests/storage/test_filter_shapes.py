@@ -8,7 +8,7 @@ import pytest
 from portal_server.catalog.catalog import Catalog
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.storage import lists
+from portal_server.storage.sql import filters
 from portal_server.storage.sql.statements import Statement
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -33,7 +33,7 @@ def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
             compiled += 1
             super().__init__(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(lists, "Statement", Counted)
+    monkeypatch.setattr(filters, "Statement", Counted)
     provider_id = catalog.create_provider(PROVIDER).id
     for shape in itertools.permutations(KINDS, 3):
         assert catalog.list_client_types(provider_id, shape, PageRange(limit=5)).items == []

@@ -16,8 +16,9 @@ from portal_server.domain.errors import (
     Precondition,
     Unavailable,
 )
-from portal_server.storage import group
-from portal_server.storage.group import Adds, GroupCommit
+from portal_server.storage import group_commit
+from portal_server.storage.group_commit import GroupCommit
+from portal_server.storage.inserts import Adds
 
 
 class Ledger:
@@ -202,7 +203,7 @@ def test_a_write_whose_caller_is_gone_is_not_begun() -> None:
 
 
 def test_too_many_writes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "MAX_WAITING", 2)
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
     ledger = Ledger()
     commit = GroupCommit(ledger.transaction)
     ledger.go.clear()

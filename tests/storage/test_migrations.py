@@ -20,11 +20,11 @@ from sqlmodel import SQLModel
 from portal_server.catalog.catalog import Catalog
 from portal_server.domain.errors import DeadlineExceeded
 from portal_server.domain.provider import ProviderDraft, ProviderType
+from portal_server.storage.rows.providers import ProviderRow
 from portal_server.storage.sql import schema
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
-from portal_server.storage.tables import ProviderRow
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
 OURS = {"provider", "client_type", "answer", "api_key"}

@@ -13,7 +13,7 @@ from portal_server.catalog import provider_details
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.domain.errors import Exhausted, NotFound, Precondition
 from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.storage.tables import ClientTypeRow
+from portal_server.storage.rows.client_types import ClientTypeRow
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 RENAMED = Change(ProviderDraft(name="new"), {"name"})

@@ -8,9 +8,8 @@ from sqlalchemy import Engine, insert, text
 
 from portal_server.catalog.catalog import Catalog
 from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.storage.queries import Queries
+from portal_server.storage.rows.client_types import ClientTypeRow, ClientTypeStatements
 from portal_server.storage.store import Store
-from portal_server.storage.tables import ClientTypeRow
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 ROWS = 20_000
@@ -54,8 +53,8 @@ def test_a_page_reads_its_own_rows_by_the_index(
     engine: Engine, crowd: tuple[int, int], left: int
 ) -> None:
     provider_id, last = crowd
-    statement: Any = Queries(engine.dialect).list_client_types(())
-    values = {"of_provider": provider_id, "after": last - left, "limit": 51, "offset": 0}
+    statement: Any = ClientTypeStatements(engine.dialect).list.meeting(())
+    values = {"parent": provider_id, "after": last - left, "limit": 51, "offset": 0}
     connection = engine.raw_connection()
     cursor = connection.cursor()
     if engine.dialect.name == "sqlite":

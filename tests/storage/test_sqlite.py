@@ -189,13 +189,13 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
     id_ = catalog.create_provider(PROVIDER).id
 
     def work(tx: Transaction) -> bool:
-        found = tx.find_provider(id_)
+        found = tx.providers.find(id_)
         change = Change(replace(PROVIDER, name="b"), {"name"})
         rival = pool.submit(elsewhere.update_provider, id_, change)
         wait([rival], 0.3)
         rivals.append(rival)
         assert found
-        tx.update_provider(id_, check_provider(replace(PROVIDER, name="a")), found.update_time)
+        tx.providers.update(id_, check_provider(replace(PROVIDER, name="a")), found.update_time)
         return rival.done()
 
     rivals: list[Future[Any]] = []

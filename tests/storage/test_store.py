@@ -27,9 +27,9 @@ from portal_server.domain.keys import Key, Role
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import PROVIDER as PROVIDER_FIELDS
 from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
+from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
-from portal_server.storage.tables import ClientTypeRow
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -179,7 +179,7 @@ def test_times_come_back_aware_in_utc_with_their_microseconds(
     after = datetime.now(UTC)
     odd = datetime(2031, 7, 1, 1, 30, 59, 123457, timezone(timedelta(hours=2)))
     spec = check_provider(PROVIDER)
-    id_ = store.write(lambda tx: tx.add_provider(spec, "u", odd)).id
+    id_ = store.write(lambda tx: tx.providers.add(spec, "u", odd)).id
     read = catalog.get_provider(id_)
 
     assert before <= catalog.get_provider(created.id).create_time <= after
@@ -614,8 +614,8 @@ def test_a_work_that_raises_leaves_nothing(
     stays = catalog.create_provider(PROVIDER)
 
     def work(tx: Transaction) -> None:
-        tx.add_provider(spec, "u", datetime.now(UTC))
-        tx.remove_provider(stays.id)
+        tx.providers.add(spec, "u", datetime.now(UTC))
+        tx.providers.remove(stays.id)
         raise error
 
     with pytest.raises(type(error)) as raised:
@@ -633,7 +633,7 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
 
     def writer(name: str, *errors: Exception) -> Callable[[], object]:
         def work(tx: Transaction) -> int:
-            added = tx.add_provider(replace(spec, name=name), name, datetime.now(UTC))
+            added = tx.providers.add(replace(spec, name=name), name, datetime.now(UTC))
             for error in errors:
                 raise error
             return added.id
@@ -662,8 +662,8 @@ def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -
     seen: list[int] = []
 
     def work(tx: Transaction) -> None:
-        tx.add_provider(spec, "u", datetime.now(UTC))
-        seen.append(len(tx.list_providers((), EVERYTHING)))
+        tx.providers.add(spec, "u", datetime.now(UTC))
+        seen.append(len(tx.providers.list((), EVERYTHING)))
         seen.append(len(catalog.list_providers((), EVERYTHING).items))
 
     store.write(work)
@@ -678,11 +678,11 @@ def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
     provider_id = provider_of(catalog)
 
     def work(tx: Transaction) -> tuple[list[ClientType], list[ClientType]]:
-        before = tx.all_client_types(provider_id, 1000)
+        before = tx.client_types.list(provider_id, (), PageRange(limit=1000))
         create(catalog, provider_id, CLIENT_TYPE)
-        return before, tx.all_client_types(provider_id, 1000)
+        return before, tx.client_types.list(provider_id, (), PageRange(limit=1000))
 
-    before, after = store.read(work)
+    before, after = store.read_snapshot(work)
 
     assert (before, after) == ([], [])
     assert len(ids(catalog, provider_id)) == 1
@@ -851,11 +851,11 @@ def test_the_first_key_is_made_once_even_by_two_processes_at_once(
     rivals: list[Future[str | None]] = []
 
     def work(tx: Transaction) -> list[Key]:
-        tx.lock_keys()
-        before = tx.list_keys()
+        tx.api_keys.lock()
+        before = tx.api_keys.list()
         rivals.append(pool.submit(rival.create_first, "second"))
         wait(rivals, 0.5)
-        tx.add_key(key)
+        tx.api_keys.add(key)
         return before
 
     with ThreadPoolExecutor(1) as pool:

@@ -30,7 +30,7 @@ def slow(engine: Engine, size: int = FOR_EVER) -> Callable[[Transaction], None]:
     return lambda tx: tx._cursor.execute(SLOW[engine.dialect.name].format(size))  # noqa: SLF001
 
 
-@pytest.mark.parametrize("how", ["look", "read"])
+@pytest.mark.parametrize("how", ["read_latest", "read_snapshot"])
 def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: str) -> None:
     gone = threading.Event()
     timer = threading.Timer(0.3, gone.set)
@@ -41,10 +41,10 @@ def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: 
     took = time.monotonic() - start
 
     assert 0.3 <= took < 3
-    assert store.look(lambda tx: tx.list_keys()) == []
+    assert store.read_latest(lambda tx: tx.api_keys.list()) == []
 
 
-@pytest.mark.parametrize("how", ["look", "read"])
+@pytest.mark.parametrize("how", ["read_latest", "read_snapshot"])
 def test_a_read_ends_after_the_maximum(
     store: Store, engine: Engine, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,12 +65,12 @@ def test_the_work_of_others_goes_on_when_the_caller_of_the_first_is_gone(
     def work(tx: Transaction) -> int:
         gone.set()
         slow(engine, A_WHILE)(tx)
-        return tx.add_provider(SPEC, "u", datetime.now(UTC)).id
+        return tx.providers.add(SPEC, "u", datetime.now(UTC)).id
 
     with serving(Call(lambda: not gone.is_set())):
         id_ = store.write(work)
 
-    assert store.look(lambda tx: tx.find_provider(id_))
+    assert store.read_latest(lambda tx: tx.providers.find(id_))
 
 
 def test_what_comes_after_on_the_same_connection_is_never_interrupted(
@@ -78,14 +78,14 @@ def test_what_comes_after_on_the_same_connection_is_never_interrupted(
 ) -> None:
     monkeypatch.setattr(watchdog, "PERIOD_S", 0.0005)
     store = Store(engine)
-    id_ = store.write(lambda tx: tx.add_provider(SPEC, "u", datetime.now(UTC)).id)
+    id_ = store.write(lambda tx: tx.providers.add(SPEC, "u", datetime.now(UTC)).id)
     ends = {"wanted": 0, "unwanted": 0, "interrupted": 0}
 
     def read(number: int) -> None:
         wanted = bool(number % 2)
         with serving(Call(lambda: wanted)):
             try:
-                assert store.look(lambda tx: tx.find_provider(id_))
+                assert store.read_latest(lambda tx: tx.providers.find(id_))
                 ends["wanted" if wanted else "unwanted"] += 1
             except Abandoned:
                 assert not wanted

@@ -31,7 +31,8 @@ from portal_server.domain.client_type import (
 )
 from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import PROVIDER, Provider, ProviderType
-from portal_server.storage.tables import ClientTypeRow, ProviderRow
+from portal_server.storage.rows.client_types import ClientTypeRow
+from portal_server.storage.rows.providers import ProviderRow
 from portal_server.wire.oauth_v1 import client_type_service, provider_service, words
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface

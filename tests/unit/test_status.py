@@ -41,7 +41,7 @@ from portal_server.domain.errors import (
 )
 from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import ProviderDraft, ProviderSpec, ProviderType, check_provider
-from portal_server.storage.tables import ProviderRow
+from portal_server.storage.rows.providers import ProviderRow
 from portal_server.wire.oauth_v1 import client_type_service, filters, provider_service
 from portal_server.wire.oauth_v1.messages import masked_fields
 from portal_server.wire.oauth_v1.words import PROVIDER_TYPE

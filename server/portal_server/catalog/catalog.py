@@ -70,13 +70,13 @@ class Catalog:
         spec = check_provider(draft)
 
         def work(tx: Transaction) -> Provider:
-            return tx.add_provider(spec, _uid(), _now())
+            return tx.providers.add(spec, _uid(), _now())
 
         return self._retries.write(work, Provider, Resource.PROVIDER)
 
     def get_provider(self, id_: int) -> Provider:
         """Get a provider. Raises: NotFound."""
-        return self._store.look(lambda tx: _provider(tx, id_))
+        return self._store.read_latest(lambda tx: _provider(tx, id_))
 
     def get_provider_with_client_types(self, id_: int) -> Whole:
         """Get a provider and all its client types of the same moment.
@@ -87,7 +87,9 @@ class Catalog:
 
     def list_providers(self, where: Sequence[Condition], part: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""
-        return _page(part, lambda more: self._store.look(lambda tx: tx.list_providers(where, more)))
+        return _page(
+            part, lambda more: self._store.read_latest(lambda tx: tx.providers.list(where, more))
+        )
 
     def update_provider(self, id_: int, change: Change[ProviderDraft]) -> Provider:
         """Write fields of a provider, if any.
@@ -112,7 +114,7 @@ class Catalog:
 
         def work(tx: Transaction) -> None:
             _require_etag(_provider(tx, id_, "exclusive"), etags)
-            tx.remove_provider(id_)
+            tx.providers.remove(id_)
 
         self._retries.write(work, type(None))
 
@@ -124,7 +126,7 @@ class Catalog:
         def work(tx: Transaction) -> ClientType:
             provider = _provider(tx, provider_id, "shared")
             spec = check_client_type(draft, provider.type)
-            return tx.add_client_type(provider_id, spec, _uid(), _now())
+            return tx.client_types.add(provider_id, spec, _uid(), _now())
 
         return self._retries.write(work, ClientType, Resource.CLIENT_TYPE)
 
@@ -132,10 +134,10 @@ class Catalog:
         """Get a client type of this provider. Raises: NotFound."""
 
         def work(tx: Transaction) -> ClientType:
-            found = tx.find_client_type(provider_id, id_)
+            found = tx.client_types.find(provider_id, id_)
             return found or _no_client_type(tx, provider_id, id_)
 
-        return self._store.look(work)
+        return self._store.read_latest(work)
 
     def list_client_types(
         self, provider_id: int, where: Sequence[Condition], part: PageRange
@@ -144,12 +146,12 @@ class Catalog:
 
         def read(more: PageRange) -> list[ClientType]:
             def work(tx: Transaction) -> list[ClientType]:
-                found = tx.list_client_types(provider_id, where, more)
+                found = tx.client_types.list(provider_id, where, more)
                 if not found:
                     _provider(tx, provider_id)
                 return found
 
-            return self._store.look(work)
+            return self._store.read_latest(work)
 
         return _page(part, read)
 
@@ -170,7 +172,7 @@ class Catalog:
             merged = _merged(_draft(stored, ClientTypeDraft), change)
             spec = check_client_type(merged, provider.type)
             now = _after(stored.update_time)
-            tx.update_client_type(id_, spec, now)
+            tx.client_types.update(provider_id, id_, spec, now)
             return replace(stored, **asdict(spec), update_time=now)
 
         return self._retries.write(work, ClientType)
@@ -181,7 +183,7 @@ class Catalog:
         def work(tx: Transaction) -> None:
             _provider(tx, provider_id)
             _require_etag(_client_type(tx, provider_id, id_, "exclusive"), etags)
-            tx.remove_client_type(provider_id, id_)
+            tx.client_types.remove(provider_id, id_)
 
         self._retries.write(work, type(None))
 
@@ -194,16 +196,16 @@ def _provider_update(id_: int, change: Change[ProviderDraft]) -> Callable[[Trans
             return stored
         spec = check_provider(_merged(_draft(stored, ProviderDraft), change))
         if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
-            check_becomes_okta(tx.client_types_without_app_type(id_, _NAMED))
+            check_becomes_okta(tx.client_types.without_app_type(id_, _NAMED))
         now = _after(stored.update_time)
-        tx.update_provider(id_, spec, now)
+        tx.providers.update(id_, spec, now)
         return replace(stored, **asdict(spec), update_time=now)
 
     return work
 
 
 def _provider(tx: Transaction, id_: int, lock: Lock | None = None) -> Provider:
-    found = tx.find_provider(id_, lock)
+    found = tx.providers.find(id_, lock)
     if found is None:
         raise NotFound(Resource.PROVIDER, id_)
     return found
@@ -217,7 +219,7 @@ def _no_client_type(tx: Transaction, provider_id: int, id_: int) -> NoReturn:
 def _client_type(
     tx: Transaction, provider_id: int, id_: int, lock: Lock | None = None
 ) -> ClientType:
-    found = tx.find_client_type(provider_id, id_, lock)
+    found = tx.client_types.find(provider_id, id_, lock)
     if found is None:
         raise NotFound(Resource.CLIENT_TYPE, id_)
     return found

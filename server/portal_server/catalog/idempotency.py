@@ -89,20 +89,20 @@ class Retries:
 
         def once(tx: Transaction) -> tuple[Result, int]:
             now = datetime.now(UTC)
-            kept = tx.find_answer(request.digest)
+            kept = tx.responses.find(request.digest)
             if kept and kept.create_time > now - self._keep:
                 if kept.fingerprint != request.fingerprint:
                     text = "was used for another request"
                     raise Invalid(Violation("request_id", Rule.ALREADY_USED, text))
-                return _unpacked(kept.answer, kind, of_before=kept.key_id is None), 0
+                return _unpacked(kept.response, kind, of_before=kept.key_id is None), 0
             if self._quota.is_used_up(request.key_id, now):
                 text = "too many responses are kept for this key; send it without a request id"
                 raise Exhausted("KEPT_RESPONSES_QUOTA", text + " or try again later")
             result = work(tx)
             packed = _packed(result, kind)
             if kept:
-                tx.remove_answer(request.digest)
-            if not tx.add_answer(request, packed, now):
+                tx.responses.remove(request.digest)
+            if not tx.responses.add(request, packed, now):
                 # Another process was faster. Run again, this finds its answer.
                 raise Aborted("CONCURRENT_RETRY", "the same request is being served; try again")
             return result, len(packed)
@@ -115,7 +115,9 @@ class Retries:
     def count_kept(self) -> None:
         """Count what was kept before this process began, for the quota of each key."""
         since = datetime.now(UTC) - self._keep
-        for key_id, minute, rows, size in self._store.look(lambda tx: tx.kept_bytes(since)):
+        for key_id, minute, rows, size in self._store.read_latest(
+            lambda tx: tx.responses.usage(since)
+        ):
             if minute < self._started:
                 self._quota.add(key_id, size, minute, rows)
 
@@ -127,10 +129,10 @@ class Retries:
         """
         now = datetime.now(UTC)
         before, after = now - self._keep, self._walked
-        oldest = self._store.look(lambda tx: tx.oldest_answers(after, _BATCH))
+        oldest = self._store.read_latest(lambda tx: tx.responses.oldest(after, _BATCH))
         if any(time < before for _, time in oldest):
             upto = oldest[-1][0]
-            self._store.write(lambda tx: tx.remove_old_answers(after, upto, before))
+            self._store.write(lambda tx: tx.responses.remove_old(after, upto, before))
         fresh = any(before <= time <= now + _CLOCK_SKEW for _, time in oldest)
         more = len(oldest) == _BATCH and not fresh
         self._walked = oldest[-1][0] if more else 0

@@ -52,7 +52,7 @@ class KeyRing:
         key_id = keys.key_id_of(text)
         if key_id is None:
             raise Unauthenticated
-        key = self._store.look(lambda tx: tx.find_key(key_id))
+        key = self._store.read_latest(lambda tx: tx.api_keys.find(key_id))
         good = keys.matches(text, key.digest if key else _NO_KEY)
         if key is None or not good or key.revoke_time:
             raise Unauthenticated
@@ -72,7 +72,7 @@ class KeyRing:
         """Make a key; returns its text, a secret that cannot be had again."""
         key_id, text = keys.generate()
         key = Key(key_id, keys.digest(text), role, note, datetime.now(UTC), None)
-        self._store.write(lambda tx: tx.add_key(key))
+        self._store.write(lambda tx: tx.api_keys.add(key))
         return text
 
     def create_first(self, note: str, keep: Callable[[str], object] = lambda _: None) -> str | None:
@@ -88,18 +88,18 @@ class KeyRing:
         keep(text)
 
         def work(tx: Transaction) -> str | None:
-            tx.lock_keys()
-            if tx.list_keys():
+            tx.api_keys.lock()
+            if tx.api_keys.list():
                 return None
-            tx.add_key(key)
+            tx.api_keys.add(key)
             return text
 
         return self._store.write(work)
 
     def list(self) -> list[Key]:
         """All keys, revoked ones too, oldest first."""
-        return self._store.look(lambda tx: tx.list_keys())
+        return self._store.read_latest(lambda tx: tx.api_keys.list())
 
     def revoke(self, key_id: str) -> bool:
         """Revoke a key; False when there is no good one of this name."""
-        return self._store.write(lambda tx: tx.revoke_key(key_id, datetime.now(UTC)))
+        return self._store.write(lambda tx: tx.api_keys.revoke(key_id, datetime.now(UTC)))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from portal_server.domain.client_type import ClientType
 from portal_server.domain.errors import Exhausted, NotFound, Precondition, Resource
+from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
 
@@ -71,19 +72,22 @@ class Wholes:
             Precondition: it has more client types than are shown at once.
             Exhausted: too many large ones are being read.
         """
-        provider, client_types = self._store.read(
-            lambda tx: (_provider(tx, id_), tx.all_client_types(id_, LARGE + 1))
+        provider, client_types = self._store.read_snapshot(
+            lambda tx: (
+                _provider(tx, id_),
+                tx.client_types.list(id_, (), PageRange(limit=LARGE + 1)),
+            )
         )
         if len(client_types) <= LARGE:
             return provider, client_types
 
         def work(tx: Transaction) -> Whole:
             found = _provider(tx, id_)
-            _check(*tx.measure_client_types(id_, MAX_CLIENT_TYPES + 1))
-            return found, tx.all_client_types(id_, MAX_CLIENT_TYPES)
+            _check(*tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1))
+            return found, tx.client_types.list(id_, (), PageRange(limit=MAX_CLIENT_TYPES))
 
         with self._large(id_):
-            return self._store.read(work)
+            return self._store.read_snapshot(work)
 
     @contextmanager
     def room_for(self, id_: int) -> Iterator[None]:
@@ -98,11 +102,15 @@ class Wholes:
 
     def client_types(self, id_: int) -> list[ClientType]:
         """All client types of a provider, with those that came since there was room for them."""
-        return self._store.look(lambda tx: tx.all_client_types(id_, 2 * MAX_CLIENT_TYPES))
+        return self._store.read_latest(
+            lambda tx: tx.client_types.list(id_, (), PageRange(limit=2 * MAX_CLIENT_TYPES))
+        )
 
     @contextmanager
     def _large(self, id_: int) -> Iterator[None]:
-        rows, size = self._store.look(lambda tx: tx.measure_client_types(id_, MAX_CLIENT_TYPES + 1))
+        rows, size = self._store.read_latest(
+            lambda tx: tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1)
+        )
         _check(rows, size)
         if rows <= LARGE:
             yield
@@ -112,7 +120,7 @@ class Wholes:
 
 
 def _provider(tx: Transaction, id_: int) -> Provider:
-    found = tx.find_provider(id_)
+    found = tx.providers.find(id_)
     if found is None:
         raise NotFound(Resource.PROVIDER, id_)
     return found

@@ -118,7 +118,7 @@ class Server:
         self._health = health.Health(self._surfaces, reject)
         self._upkeep = Upkeep(self._pools, (self._health,))
         self._readiness = Readiness(
-            ask=lambda: self._store.look(lambda tx: tx.find_key("")),
+            ask=lambda: self._store.read_latest(lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
             tell=lambda ready: self._health.set_ready(ready=ready),
             each_time=self._upkeep.look,

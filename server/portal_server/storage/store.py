@@ -1,7 +1,7 @@
 """Runs work on the rows: reads, and writes that share their transactions.
 
-`Store.read` and `Store.write` run a piece of work in one transaction; the work
-gets a `Transaction`, whose methods are all there is to do with rows.
+Work is a function that gets a `Transaction`, whose attributes are all there is to
+do with rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +11,13 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import Resource
-from portal_server.storage.group import Adds, GroupCommit
-from portal_server.storage.queries import Queries
-from portal_server.storage.rows import Lock, Transaction
+from portal_server.storage.group_commit import GroupCommit
+from portal_server.storage.inserts import Adds
+from portal_server.storage.sql.clauses import Lock
 from portal_server.storage.sql.failures import unconfirmed
 from portal_server.storage.sql.transactions import Transactions
 from portal_server.storage.sql.watchdog import Watchdog
+from portal_server.storage.transaction import Statements, Transaction
 
 __all__ = ["Lock", "Store", "Transaction"]
 
@@ -24,60 +25,60 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """The portal's rows in a database."""
+    """The portal's rows in a database, by an engine of `open_engine`."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take an engine of `storage.engine`; its schema must be known."""
         self._engine = engine
-        self._queries = Queries(engine.dialect)
+        self._statements = Statements(engine.dialect)
         self._watchdog = Watchdog(unconfirmed)
         self._transactions = Transactions(engine, self._watchdog)
         self._group = GroupCommit(self._writing, self._transactions)
         self._watchdog.each_time(self._group.end_stall)
 
-    def read(self, work: Callable[[Transaction], Result]) -> Result:
-        """Run work that only reads, on one snapshot of one moment.
+    def read_snapshot(self, work: Callable[[Transaction], Result]) -> Result:
+        """Run work that only reads; all its statements see the rows of one moment.
 
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
         with self._transactions.reading() as cursor:
-            return work(Transaction(cursor, self._queries))
+            return work(Transaction(cursor, self._statements))
 
-    def look(self, work: Callable[[Transaction], Result]) -> Result:
-        """Run work that only reads; each statement sees a moment of its own.
+    def read_latest(self, work: Callable[[Transaction], Result]) -> Result:
+        """Run work that only reads; each statement sees the latest rows.
 
-        A single statement is faster than by `read`. The work may run twice.
+        For a single statement this is faster than `read_snapshot`. The work may run twice.
 
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
-        return self._transactions.look(lambda cursor: work(Transaction(cursor, self._queries)))
+        return self._transactions.read_latest(
+            lambda cursor: work(Transaction(cursor, self._statements))
+        )
 
     def write(self, work: Callable[[Transaction], Result], adds: Resource | None = None) -> Result:
         """Run work that writes; when this returns, it is durable.
 
-        `adds`: what the work will make one of; many of them then get their ids
-        at once. The work may share its transaction with other work, and may run again
-        when that fails: it must do nothing but read and write rows.
+        `adds` is the resource that the work creates: see `storage.inserts`. The work may
+        share its transaction with other work, and may run again when that fails: it must
+        only read and write rows.
 
         Raises:
-            PortalError: what the work raises, or a failure of the storage. Then
-                nothing of it is stored, but for Unavailable and
-                DeadlineExceeded, which leave that open.
+            PortalError: what the work raises, or a failure of the storage. Nothing of it
+                is stored then, except that Unavailable and DeadlineExceeded leave that open.
         """
         return self._group.run(work, adds)
 
     def commit_age(self) -> float:
-        """For how many seconds no write is confirmed though there are some; 0.0: all is well."""
+        """For how many seconds writes have waited without one being confirmed; 0.0: none waits."""
         return self._transactions.unconfirmed
+
+    def close(self) -> None:
+        """Close the connections; SQLite then merges its write-ahead log."""
+        self._watchdog.close()
+        self._engine.dispose()
 
     @contextmanager
     def _writing(self, adds: Adds) -> Iterator[Transaction]:
         with self._transactions.writing() as cursor:
-            yield Transaction(cursor, self._queries, adds)
-
-    def close(self) -> None:
-        """Close the connections; SQLite then folds its write-ahead log in."""
-        self._watchdog.close()
-        self._engine.dispose()
+            yield Transaction(cursor, self._statements, adds)

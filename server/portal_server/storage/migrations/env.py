@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from portal_server.storage import tables  # noqa: F401 - fills the metadata
+from portal_server.storage import transaction  # noqa: F401 - fills the metadata
 
 # Any number will do, as long as every process takes the same.
 _LOCK = 7_236_010

@@ -21,6 +21,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from portal_server.storage.sql import dialects
+
 log = logging.getLogger(__name__)
 
 POOL_SIZE = 16
@@ -101,9 +103,8 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
 
 def for_migrating(engine: Engine) -> Engine:
     """The engine, with transactions that SQLAlchemy begins and ends."""
-    if engine.dialect.name == "sqlite":
-        return engine
-    return engine.execution_options(isolation_level="READ COMMITTED")
+    isolation = dialects.of(engine.dialect).migration_isolation
+    return engine.execution_options(isolation_level=isolation) if isolation else engine
 
 
 def _open_sqlite(url: URL, connections: int) -> Engine:

@@ -21,6 +21,7 @@ from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
 from portal_server.domain import calls
 from portal_server.domain.errors import PortalError
+from portal_server.storage.sql import dialects
 from portal_server.storage.sql.engine import NOTICES
 from portal_server.storage.sql.failures import (
     is_busy,
@@ -36,9 +37,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Wanted = Callable[[], bool]
 
-# For a transaction to begin, and for one to commit. A caller behind the edge has
-# 10 seconds; cancelling may take 2 of them.
-COMMIT_TIMEOUT_S = 5.0
 # For all that a transaction does before its commit.
 WORK_TIMEOUT_S = 8.0
 # From then on others do not begin to wait for a transaction to begin or to commit.
@@ -50,17 +48,6 @@ STALL_MEMORY_S = 8.0
 # while it tries, all others fail at once: else they would wait for one try after the other.
 RETRY_PAUSE_S = 1.0
 
-_READ = {
-    "sqlite": "BEGIN",
-    # One snapshot for all statements, as SQLite has it anyway.
-    "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-}
-_WRITE = {
-    # A writer takes the lock at once: upgrading a read transaction later fails
-    # without waiting when another writer was faster.
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "BEGIN",
-}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. With it a
 # COMMIT succeeds whose wait for a standby was cancelled: it may be on this server alone.
 _WARNING = "01000"
@@ -80,15 +67,13 @@ class Transactions:
     """Begins, commits and rolls back; the failures of a driver leave as PortalErrors."""
 
     def __init__(self, engine: Engine, watchdog: Watchdog) -> None:
-        """Take an engine of `storage.engine`, whose connections commit by themselves."""
         self._engine = engine
         self._watchdog = watchdog
         self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
-        self._read = _READ[engine.dialect.name]
-        self._write = _WRITE[engine.dialect.name]
-        # SQLite waits for a lock by a timeout of its own; nothing ends a commit to a disk.
-        sqlite = engine.dialect.name == "sqlite"
-        self._commit_timeout_s = math.inf if sqlite else COMMIT_TIMEOUT_S
+        dialect = dialects.of(engine.dialect)
+        self._read = dialect.begin_read
+        self._write = dialect.begin_write
+        self._commit_timeout_s = dialect.commit_timeout_s
         self._stalling: float | None = None
         self._unconfirmed = (math.inf, -math.inf)
 
@@ -115,7 +100,7 @@ class Transactions:
         """Whether a write that was not confirmed ended so short a time ago that none may try."""
         return time.monotonic() - self._unconfirmed[1] < RETRY_PAUSE_S
 
-    def look(self, work: Callable[[Any], Result]) -> Result:
+    def read_latest(self, work: Callable[[Any], Result]) -> Result:
         """Run work that only reads with a cursor; each statement sees a moment of its own.
 
         Without a transaction's begin and end, a single statement is a single

@@ -1,7 +1,7 @@
-"""Lists whose conditions callers choose: SQL from parts that are each compiled once.
+"""Lists with filters: SQL from parts that are each compiled once.
 
-There are more combinations of sixteen conditions than could be compiled: it takes
-milliseconds each. There are some forty different conditions.
+Compiling a statement takes milliseconds, and there are far too many combinations
+of conditions to compile each. There are only some forty different conditions.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,20 @@ from sqlalchemy import (
     text,
 )
 
-from portal_server.domain.lists import Comparison, Condition
+from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.storage.sql.statements import Statement
-from portal_server.storage.tables import Words
+from portal_server.storage.sql.types import Words
 
-# Where the conditions go: nothing that a statement has otherwise.
+# A placeholder for the conditions, which occurs nowhere else in a statement.
 _HERE = "CONDITIONS_OF_THE_LIST"
 
 _Kind = tuple[str, Comparison, bool]
 
 
 class FilteredList:
-    """A SELECT to which conditions are added when it is run."""
+    """A SELECT, which has a WHERE already, to which conditions are added when it runs."""
 
     def __init__(self, table: Table, query: Select[Any], dialect: Dialect) -> None:
-        """Take the table, a SELECT of it that has a WHERE already, and the dialect."""
         self._table = table
         self._dialect = dialect
         self._all = Statement(query, dialect)
@@ -44,7 +43,7 @@ class FilteredList:
         self._parts: dict[_Kind, Statement] = {}
 
     def meeting(self, where: Sequence[Condition]) -> Statement:
-        """The rows that meet conditions of this kind; takes `values_of(where)`."""
+        """The statement for conditions of this kind; its parameters are `values_of(...)`."""
         if not where:
             return self._all
         return self._some.filled(_HERE, " AND ", [self._part(condition) for condition in where])
@@ -58,28 +57,28 @@ class FilteredList:
         return part
 
 
-def values_of(where: Sequence[Condition]) -> dict[str, Any]:
-    """What the statement of a list takes for its conditions."""
-    return {
-        f"value.{number}": condition.value
-        for number, condition in enumerate(where)
-        if condition.value is not None
-    }
+def values_of(where: Sequence[Condition], rows: PageRange) -> dict[str, Any]:
+    """The parameters of a list's statement for these conditions and rows."""
+    values: dict[str, Any] = {"after": rows.after, "limit": rows.limit, "offset": rows.offset}
+    for number, condition in enumerate(where):
+        if condition.value is not None:
+            values[f"value.{number}"] = condition.value
+    return values
 
 
 def _meets(column: Column[Any], comparison: Comparison, *, unset: bool) -> ColumnElement[bool]:
     value = None if unset else bindparam("value", type_=String)
     match comparison:
         case Comparison.EQUALS:
-            # Not `=`: an unset column is a value here, as in the filter language.
+            # Not `=`: in the filter language, "unset" is a value like any other.
             return column.is_not_distinct_from(value)
         case Comparison.DIFFERS:
             return column.is_distinct_from(value)
         case Comparison.HAS if isinstance(column.type, Words):
-            # A word with its quotes is nowhere in the JSON but as an element.
+            # A word in quotes occurs in the JSON only as an element of the list.
             json = cast(column, Text)
             word = literal('"') + bindparam("value", type_=String) + '"'
             return func.replace(json, word, "") != json
         case Comparison.HAS:
-            # LIKE ignores case in SQLite and keeps it in PostgreSQL; this keeps it in both.
+            # LIKE is case-sensitive on PostgreSQL only; this is on both.
             return (func.replace(column, value, "") != column) | (value == literal(""))

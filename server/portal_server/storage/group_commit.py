@@ -1,23 +1,23 @@
-"""Commits writes that wait at the same time together.
+"""Group commit: writes that wait at the same time are committed together.
 
 Making a commit durable costs the same for one write as for twenty. So a thread
-with work that finds nobody committing becomes the leader: it runs all the work
-that waits, piece by piece in one transaction, commits once, and only then lets
-everybody have their answer. Work that comes meanwhile waits for the next
-leader, which is the first of those who wait.
+with a job that finds nobody committing becomes the leader: it runs all jobs that
+wait, one after the other in one transaction, commits once, and only then do their
+threads continue. Jobs that come meanwhile wait for the next leader, which is the
+first of those that wait.
 
-One piece never fails another. A piece that is refused before it has written
-anything leaves no trace. One that fails after that, or in the database, breaks
-the transaction: it is rolled back, and the others run again without that piece.
-What a transaction has put off until its end (`flush`) is nobody's in particular:
-when that fails, each piece runs again alone. Only a database that is away, and
-a commit that fails, fail them all: whether a commit that failed was done nobody
-knows, so nothing runs again.
+One job never fails another. A job that raises an error before it has written
+anything leaves no trace. A job that fails later, or in the database, breaks the
+transaction: it is rolled back, and the other jobs run again without that one. When
+the deferred inserts of a transaction (`flush`) fail, it is not known whose fault
+that is, so each job runs again alone. Only a database that is away, and a commit
+that fails, fail all jobs: nobody knows whether a failed commit was done, so nothing
+runs again.
 
-Nothing waits without an end. While a transaction does not get to its end, new
-work is rejected at once, and when it fails, what waits behind it fails with it:
-else each piece in turn would wait as long as the one before it. After a write
-that was not confirmed one piece at a time tries again, and nothing waits for it.
+Every wait ends. While a transaction does not get to its end, new jobs are rejected
+at once; when it fails, the jobs that wait for it fail with it, because each in turn
+would otherwise wait as long as the one before. After a write that was not confirmed,
+one job at a time tries again, and no other waits for it.
 """
 
 import threading
@@ -36,24 +36,23 @@ from portal_server.domain.errors import (
     Resource,
     Unavailable,
 )
+from portal_server.storage.inserts import Adds
+from portal_server.storage.sql.dialects import COMMIT_TIMEOUT_S
 from portal_server.storage.sql.failures import stalled
-from portal_server.storage.sql.transactions import COMMIT_TIMEOUT_S, STALLED_S
+from portal_server.storage.sql.transactions import STALLED_S
 
 Result = TypeVar("Result")
-
-Adds = Sequence[Resource | None]
-"""What each piece of work will make one of, if it does."""
 
 MAX_WAITING = 1024
 MAX_GROUP = 64
 MAX_TRIES = 3
-# Work that has waited so long does not run again when its group fails: each try may
+# A job that has waited so long does not run again when its group fails: each try may
 # wait for a lock that another process holds.
 RETRY_WITHIN_S = 6.0
 
 
 class _Job:
-    """A piece of work, who waits for it, and what came of it."""
+    """Work for a transaction, the thread that waits for it, and its result."""
 
     __slots__ = (
         "_tries",
@@ -86,7 +85,7 @@ class _Job:
         self._woken.release()
 
     def run(self, transaction: Any) -> None:
-        """Do it. Raises what breaks the transaction; a refusal that left no trace does not."""
+        """Do the work. Raises errors that break the transaction, and keeps those that do not."""
         before = transaction.written
         self.error = None
         self._tries += 1
@@ -100,24 +99,24 @@ class _Job:
             self.error = error
 
     def may_run_again(self) -> bool:
-        """Whether what failed it is gone when it is tried again: it lost against another."""
+        """Whether it lost against a concurrent transaction, and may succeed when it runs again."""
         return isinstance(self.error, Aborted) and self._tries < MAX_TRIES
 
 
 class Stalls(Protocol):
-    """Whether transactions get to their end; see Transactions."""
+    """Whether transactions get to their end: see `Transactions`."""
 
     @property
     def stall(self) -> float:
-        """For how long one has tried to begin or to commit, in seconds; 0.0: none."""
+        """For how long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the last one ended unconfirmed a short time ago."""
+        """Whether the last write was not confirmed, a short time ago."""
 
     @property
     def paused(self) -> bool:
-        """Whether none may try at present."""
+        """Whether no transaction may begin at present."""
 
 
 class _Never:
@@ -126,17 +125,17 @@ class _Never:
 
 
 class GroupCommit:
-    """Runs work in transactions that it shares with other work."""
+    """Runs jobs in transactions that they share.
+
+    `transaction` begins a transaction, given what each job adds, and commits it when the
+    block ends without an error.
+    """
 
     def __init__(
         self,
         transaction: Callable[[Adds], AbstractContextManager[Any]],
         stalls: "Stalls | None" = None,
     ) -> None:
-        """Take what begins a transaction, and commits it when it ends without an error.
-
-        It is told what each piece of work will add.
-        """
         self._transaction = transaction
         self._stalls = stalls or _Never()
         self._lock = threading.Lock()
@@ -147,9 +146,9 @@ class GroupCommit:
         """Run this work; when it returns, what it wrote is durable.
 
         Raises:
-            Exhausted: too much work waits.
-            Unavailable: nothing gets committed at present.
-            Abandoned: nobody waits for the answer any more; nothing was done.
+            Exhausted: too many jobs wait.
+            Unavailable: nothing is committed at present.
+            Abandoned: nobody waits for the response any more; nothing was done.
             PortalError: what the work raises, or a failure of the storage.
         """
         job = _Job(work, adds)
@@ -173,7 +172,7 @@ class GroupCommit:
         return job.result  # type: ignore[no-any-return]
 
     def _lead(self, leader: _Job) -> None:
-        """Commit the leader's work with that of those who wait, and pass the lead on."""
+        """Commit the leader's job with those that wait, and choose the next leader."""
         with self._lock:
             others = min(len(self._waiting), MAX_GROUP - 1)
             group = [leader, *(self._waiting.popleft() for _ in range(others))]
@@ -183,16 +182,16 @@ class GroupCommit:
         if failed and time.monotonic() - began > STALLED_S:
             self._fail_waiting()
         with self._lock:
-            heir = self._waiting.popleft() if self._waiting else None
-            self._led = heir is not None
-        if heir:
-            heir.leads = True
-            heir.wake()
+            next_leader = self._waiting.popleft() if self._waiting else None
+            self._led = next_leader is not None
+        if next_leader:
+            next_leader.leads = True
+            next_leader.wake()
         for job in group[1:]:
             job.wake()
 
     def end_stall(self) -> None:
-        """Fail what waits behind a transaction that should have ended by now."""
+        """Fail the jobs that wait for a transaction that should have ended by now."""
         if self._waiting and self._stalls.stall > COMMIT_TIMEOUT_S:
             self._fail_waiting()
 
@@ -205,39 +204,43 @@ class GroupCommit:
 
     def _commit(self, group: Sequence[_Job]) -> None:
         while group:
-            culprits = self._try_to_commit(group)
-            if len(culprits) > 1:
-                for job in culprits:
+            failed = self._try_to_commit(group)
+            if len(failed) > 1:
+                for job in failed:
                     self._commit(_in_time([job]))
                 return
-            if not culprits:
+            if not failed:
                 return
-            group = _in_time([job for job in group if job not in culprits or job.may_run_again()])
+            group = _in_time([job for job in group if job not in failed or job.may_run_again()])
 
     def _try_to_commit(self, group: Sequence[_Job]) -> Sequence[_Job]:
-        """Commit them all or, without a trace, none: then those of which one broke it.
+        """Commit all jobs or, without a trace, none; returns those of which one has failed.
 
-        Empty: they are committed, or what failed is nobody's fault.
+        An error arises       candidates     those that get the error
+        in a job              that job       that job
+        in flush              all jobs       all jobs
+        in begin or commit    none           all jobs
+        Unavailable or Exhausted, wherever they arise, are the storage's: no candidates.
         """
-        suspects: Sequence[_Job] = []
+        candidates: Sequence[_Job] = []
         try:
             with self._transaction([job.adds for job in group]) as transaction:
                 for job in group:
-                    suspects = [job]
+                    candidates = [job]
                     job.run(transaction)
-                suspects = group
+                candidates = group
                 transaction.flush()
-                suspects = []
+                candidates = []
         except BaseException as error:  # noqa: BLE001 - each waiting thread gets it
             if isinstance(error, (Unavailable, Exhausted)):
-                suspects = []
-            for job in suspects or group:
+                candidates = []
+            for job in candidates or group:
                 job.error = error
-        return suspects
+        return candidates
 
 
 def _in_time(jobs: Sequence[_Job]) -> Sequence[_Job]:
-    """Those that may run again; the others fail."""
+    """The jobs that may run again; the others fail."""
     late = time.monotonic() - RETRY_WITHIN_S
     for job in jobs:
         if job.since < late:

@@ -1,0 +1,142 @@
+"""The rows of client types."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy
+from sqlalchemy import BigInteger, Index, Select, Table, cast, delete, func, select, update
+from sqlmodel import Field, SQLModel
+
+from portal_server.domain.client_type import (
+    CLIENT_TYPE,
+    ClientType,
+    ClientTypeSpec,
+    GrantType,
+    OktaAppType,
+    ResponseType,
+    TokenEndpointAuthMethod,
+)
+from portal_server.domain.errors import Resource
+from portal_server.domain.lists import Condition, PageRange
+from portal_server.storage.inserts import Cursor
+from portal_server.storage.sql import dialects
+from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.statements import Statement
+from portal_server.storage.sql.types import NEVER_REUSE_IDS, UtcTime, Word, Words
+
+
+class ClientTypeRow(SQLModel, table=True):
+    """A client type; it is deleted with its provider."""
+
+    __tablename__: ClassVar[Any] = "client_type"
+    __table_args__ = (
+        Index("ix_client_type_provider_id_id", "provider_id", "id"),
+        NEVER_REUSE_IDS,
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(max_length=36)
+    provider_id: int = Field(foreign_key="provider.id", ondelete="CASCADE")
+    name: str
+    description: str
+    response_types: list[ResponseType] = Field(sa_type=Words(ResponseType))
+    grant_types: list[GrantType] = Field(sa_type=Words(GrantType))
+    token_endpoint_auth_method: TokenEndpointAuthMethod | None = Field(
+        sa_type=Word(TokenEndpointAuthMethod)
+    )
+    okta_app_type: OktaAppType | None = Field(sa_type=Word(OktaAppType))
+    create_time: datetime = Field(sa_type=UtcTime)
+    update_time: datetime = Field(sa_type=UtcTime)
+
+
+TABLE: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
+
+_of_parent = TABLE.c.provider_id == number("parent")
+_this = (TABLE.c.id == number("which")) & _of_parent
+
+
+class ClientTypeStatements:
+    """The statements, compiled for one dialect."""
+
+    def __init__(self, dialect: sqlalchemy.Dialect) -> None:
+        special = dialects.of(dialect)
+
+        def following(query: Select[Any]) -> Select[Any]:
+            return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id).limit(LIMIT)
+
+        self.find = locked(select(TABLE).where(_this), dialect)
+        self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
+        self.remove = Statement(delete(TABLE).where(_this), dialect)
+        self.list = FilteredList(TABLE, following(select(TABLE)).offset(OFFSET), dialect)
+        self.without_app_type = Statement(
+            following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None)), dialect
+        )
+        size = special.byte_length(TABLE.c.name) + special.byte_length(TABLE.c.description)
+        some = select(size.label("size")).where(_of_parent).limit(LIMIT).subquery()
+        total = cast(func.coalesce(func.sum(some.c.size), 0), BigInteger)
+        measured = select(func.count().label("rows"), total.label("size")).select_from(some)
+        self.measure = Statement(measured, dialect)
+
+
+class ClientTypeRows:
+    """The client types, in one transaction."""
+
+    __slots__ = ("_cursor", "_statements")
+
+    def __init__(self, cursor: Cursor, statements: ClientTypeStatements) -> None:
+        self._cursor = cursor
+        self._statements = statements
+
+    def add(self, provider_id: int, spec: ClientTypeSpec, uid: str, now: datetime) -> ClientType:
+        """Insert a client type of a provider that exists."""
+        values = {
+            **_values(spec),
+            "provider_id": provider_id,
+            "uid": uid,
+            "create_time": now,
+            "update_time": now,
+        }
+        return ClientType(id=self._cursor.insert(Resource.CLIENT_TYPE, values), **values)
+
+    def find(self, provider_id: int, id_: int, lock: Lock | None = None) -> ClientType | None:
+        """The client type of this provider with this id."""
+        statement = self._statements.find[lock]
+        for row in self._cursor.rows(statement, which=id_, parent=provider_id):
+            return ClientType(**row)
+        return None
+
+    def list(
+        self, provider_id: int, where: Sequence[Condition], rows: PageRange
+    ) -> list[ClientType]:
+        """The client types of a provider that meet all conditions, in ascending order of id."""
+        statement = self._statements.list.meeting(where)
+        values = values_of(where, rows)
+        return [
+            ClientType(**row) for row in self._cursor.rows(statement, parent=provider_id, **values)
+        ]
+
+    def measure(self, provider_id: int, limit: int) -> tuple[int, int]:
+        """How many client types a provider has, at most `limit`, and the bytes of their texts."""
+        (row,) = self._cursor.rows(self._statements.measure, parent=provider_id, limit=limit)
+        return row["rows"], row["size"]
+
+    def without_app_type(self, provider_id: int, limit: int) -> Sequence[int]:
+        """The ids of the first client types of a provider that have no Okta app type."""
+        statement = self._statements.without_app_type
+        rows = self._cursor.rows(statement, parent=provider_id, after=0, limit=limit)
+        return [row["id"] for row in rows]
+
+    def update(self, provider_id: int, id_: int, spec: ClientTypeSpec, now: datetime) -> None:
+        """Update a client type of this provider."""
+        values = {**_values(spec), "update_time": now, "which": id_, "parent": provider_id}
+        self._cursor.change(self._statements.update, values)
+
+    def remove(self, provider_id: int, id_: int) -> None:
+        """Delete a client type of this provider."""
+        self._cursor.change(self._statements.remove, {"which": id_, "parent": provider_id})
+
+
+def _values(spec: ClientTypeSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in CLIENT_TYPE}

@@ -1,0 +1,98 @@
+"""The rows of providers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy
+from sqlalchemy import Table, delete, select, update
+from sqlmodel import Field, SQLModel
+
+from portal_server.domain.errors import Resource
+from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.provider import PROVIDER, Provider, ProviderSpec, ProviderType
+from portal_server.storage.inserts import Cursor
+from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.statements import Statement
+from portal_server.storage.sql.types import NEVER_REUSE_IDS, UtcTime, Word
+
+
+class ProviderRow(SQLModel, table=True):
+    """A provider. A column has the name of the field that it stores."""
+
+    __tablename__: ClassVar[Any] = "provider"
+    __table_args__ = (NEVER_REUSE_IDS,)
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(max_length=36)
+    name: str
+    type: ProviderType = Field(sa_type=Word(ProviderType))
+    well_known_uri: str
+    tls_insecure_skip_verify: bool
+    registration_access_token: str = Field(repr=False)
+    create_time: datetime = Field(sa_type=UtcTime)
+    update_time: datetime = Field(sa_type=UtcTime)
+
+
+TABLE: Table = ProviderRow.__table__  # type: ignore[attr-defined]
+
+_this = TABLE.c.id == number("which")
+
+
+class ProviderStatements:
+    """The statements, compiled for one dialect."""
+
+    def __init__(self, dialect: sqlalchemy.Dialect) -> None:
+        self.find = locked(select(TABLE).where(_this), dialect)
+        self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
+        self.remove = Statement(delete(TABLE).where(_this), dialect)
+        page = select(TABLE).where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
+        self.list = FilteredList(TABLE, page.limit(LIMIT).offset(OFFSET), dialect)
+
+
+class ProviderRows:
+    """The providers, in one transaction. A provider that is locked is read once."""
+
+    __slots__ = ("_cursor", "_locked", "_statements")
+
+    def __init__(self, cursor: Cursor, statements: ProviderStatements) -> None:
+        self._cursor = cursor
+        self._statements = statements
+        self._locked: dict[tuple[int, Lock], Provider] = {}
+
+    def add(self, spec: ProviderSpec, uid: str, now: datetime) -> Provider:
+        """Insert a provider."""
+        values = {**_values(spec), "uid": uid, "create_time": now, "update_time": now}
+        return Provider(id=self._cursor.insert(Resource.PROVIDER, values), **values)
+
+    def find(self, id_: int, lock: Lock | None = None) -> Provider | None:
+        """The provider with this id; with a lock, nobody changes it until the transaction ends."""
+        if lock and (found := self._locked.get((id_, lock))):
+            return found
+        for row in self._cursor.rows(self._statements.find[lock], which=id_):
+            provider = Provider(**row)
+            if lock:
+                self._locked[id_, lock] = provider
+            return provider
+        return None
+
+    def list(self, where: Sequence[Condition], rows: PageRange) -> list[Provider]:
+        """The providers that meet all conditions, in ascending order of id."""
+        statement = self._statements.list.meeting(where)
+        return [Provider(**row) for row in self._cursor.rows(statement, **values_of(where, rows))]
+
+    def update(self, id_: int, spec: ProviderSpec, now: datetime) -> None:
+        """Update a provider."""
+        self._locked.clear()
+        values = {**_values(spec), "update_time": now, "which": id_}
+        self._cursor.change(self._statements.update, values)
+
+    def remove(self, id_: int) -> None:
+        """Delete a provider and its client types."""
+        self._locked.clear()
+        self._cursor.change(self._statements.remove, {"which": id_})
+
+
+def _values(spec: ProviderSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in PROVIDER}

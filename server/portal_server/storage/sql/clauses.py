@@ -1,0 +1,32 @@
+"""Parts that the statements of all resources share."""
+
+from typing import Any, Literal
+
+import sqlalchemy
+from sqlalchemy import BigInteger, BindParameter, Select, bindparam
+
+from portal_server.storage.sql.statements import Statement
+
+Lock = Literal["shared", "exclusive"]
+"""What others can do with a row until the transaction ends: read it, or nothing."""
+
+
+def number(name: str) -> BindParameter[int]:
+    """A parameter for a number. It must not have the name of a column that the statement sets.
+
+    With a column's own type, PostgreSQL would report an error for a number that is
+    too large for it, instead of finding no row.
+    """
+    return bindparam(name, type_=BigInteger)
+
+
+LIMIT, OFFSET = number("limit"), number("offset")
+
+
+def locked(query: Select[Any], dialect: sqlalchemy.Dialect) -> dict[Lock | None, Statement]:
+    """The statements that read rows with each lock; SQLite ignores the locks."""
+    return {
+        None: Statement(query, dialect),
+        "shared": Statement(query.with_for_update(read=True), dialect),
+        "exclusive": Statement(query.with_for_update(), dialect),
+    }

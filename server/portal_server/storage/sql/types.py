@@ -1,0 +1,74 @@
+"""Column types: how words, lists of words and times are stored.
+
+Words are stored as text and lists of words as JSON, so that a person can read
+the tables. Times are UTC.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, also where the database keeps none (SQLite)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC."""
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Mark as UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """One word of a vocabulary, as text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, vocabulary: Callable[[str], StrEnum]) -> None:
+        super().__init__(64)
+        self.vocabulary = vocabulary
+
+    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:
+        """Store the word itself."""
+        return value if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnum | None:
+        """Read the word back."""
+        return value if value is None else self.vocabulary(value)
+
+
+class Words(TypeDecorator[tuple[StrEnum, ...]]):
+    """Words of a vocabulary in their order, as a JSON array."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, vocabulary: Callable[[str], StrEnum]) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+
+    def process_bind_param(
+        self, value: tuple[StrEnum, ...] | None, dialect: Dialect
+    ) -> list[str] | None:
+        """Store the words themselves."""
+        return value if value is None else [str(word) for word in value]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[StrEnum, ...] | None:
+        """Read the words back."""
+        return value if value is None else tuple(map(self.vocabulary, value))
+
+
+# AUTOINCREMENT: without it SQLite would use the id of a deleted newest row again.
+# PostgreSQL's sequences never do.
+NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
