@@ -1,5 +1,6 @@
-"""How the edge serves the OpenAPI document and the page that shows it."""
+"""How the edge serves the OpenAPI document and the API explorer."""
 
+import hashlib
 from pathlib import Path
 
 import httpx
@@ -9,16 +10,16 @@ from tests.support.stack import ROOT, Stack
 
 FILES = {
     "/openapi.json": ("edge/openapi.json", "application/json"),
-    "/docs": ("edge/docs/index.html", "text/html; charset=utf-8"),
-    "/docs/": ("edge/docs/index.html", "text/html; charset=utf-8"),
-    "/docs/page.js": ("edge/docs/page.js", "text/javascript; charset=utf-8"),
-    "/docs/page.css": ("edge/docs/page.css", "text/css; charset=utf-8"),
+    "/docs": ("edge/api-explorer/index.html", "text/html; charset=utf-8"),
+    "/docs/": ("edge/api-explorer/index.html", "text/html; charset=utf-8"),
+    "/docs/page.js": ("edge/api-explorer/page.js", "text/javascript; charset=utf-8"),
+    "/docs/page.css": ("edge/api-explorer/page.css", "text/css; charset=utf-8"),
     "/docs/swagger-ui-bundle.js": (
-        "edge/docs/swagger-ui/swagger-ui-bundle.js",
+        "third_party/swagger-ui/swagger-ui-bundle.js",
         "text/javascript; charset=utf-8",
     ),
-    "/docs/swagger-ui.css": ("edge/docs/swagger-ui/swagger-ui.css", "text/css; charset=utf-8"),
-    "/docs/favicon-32x32.png": ("edge/docs/swagger-ui/favicon-32x32.png", "image/png"),
+    "/docs/swagger-ui.css": ("third_party/swagger-ui/swagger-ui.css", "text/css; charset=utf-8"),
+    "/docs/favicon-32x32.png": ("third_party/swagger-ui/favicon-32x32.png", "image/png"),
 }
 
 
@@ -28,7 +29,7 @@ def edge(stack: Stack) -> str:
 
 
 @pytest.mark.parametrize(("path", "file", "type_"), [(p, *f) for p, f in FILES.items()])
-def test_a_file_is_served_as_it_is_and_without_a_key(
+def test_a_file_is_served_unchanged_and_without_an_api_key(
     edge: str, path: str, file: Path, type_: str
 ) -> None:
     got, head = httpx.get(edge + path), httpx.head(edge + path)
@@ -41,8 +42,19 @@ def test_a_file_is_served_as_it_is_and_without_a_key(
     assert got.headers["cache-control"] in ("no-cache", "public, max-age=3600")
 
 
+def test_swagger_ui_is_unchanged() -> None:
+    folder = ROOT / "third_party/swagger-ui"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+    ours = {"README.md", "SHA256SUMS"}
+
+    assert {file.name for file in folder.iterdir()} == {*sums, *ours}
+    for name, checksum in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum, name
+
+
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
-def test_the_page_may_run_and_load_nothing_but_our_files(edge: str, path: str) -> None:
+def test_the_page_loads_and_runs_only_files_of_the_portal(edge: str, path: str) -> None:
     policy = httpx.get(edge + path).headers["content-security-policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 
@@ -53,7 +65,7 @@ def test_the_page_may_run_and_load_nothing_but_our_files(edge: str, path: str) -
 
 @pytest.mark.parametrize("path", [*FILES, "/healthz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
-def test_there_is_nothing_but_reading(edge: str, path: str, method: str) -> None:
+def test_only_get_and_head_are_allowed(edge: str, path: str, method: str) -> None:
     answer = httpx.request(method, edge + path)
 
     assert answer.status_code == 405
@@ -62,5 +74,5 @@ def test_there_is_nothing_but_reading(edge: str, path: str, method: str) -> None
 
 
 @pytest.mark.parametrize("path", ["/docs/nope", "/docs/swagger-ui/LICENSE", "/docs//page", "/doc"])
-def test_there_is_nothing_else(edge: str, path: str) -> None:
+def test_no_other_file_is_served(edge: str, path: str) -> None:
     assert httpx.get(edge + path).json() == {"errors": ["no such path"]}
