@@ -38,7 +38,7 @@ def test_a_key_is_an_admins_unless_told(settings: dict[str, str]) -> None:
 def test_a_key_that_there_is_not_is_one_clear_line(settings: dict[str, str]) -> None:
     done = portal("keys", "revoke", "nobody", **settings)
 
-    assert (done.returncode, done.stderr) == (1, "portal: no key nobody that is good\n")
+    assert (done.returncode, done.stderr) == (1, "portal: no active key named nobody\n")
 
 
 def test_a_database_without_a_schema_is_one_clear_line(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def run_as_shown(command: str) -> bytes:
 def test_a_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
     own.start()
     said = own.out.read_text()
-    curl = said[said.index("curl ") : said.index("The same by gRPC")]
+    curl = said[said.index("curl ") : said.index("List the client types with gRPC")]
     answer = json.loads(run_as_shown(curl))
 
     assert f"REST       http://localhost:{own.http_port}/portal-api\n" in said
@@ -63,14 +63,14 @@ def test_a_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack)
     assert f"Data       {own.folder}/portal.db\n" in said
     assert f"Admin key  in the file {own.folder}/admin.key\n" in said
     assert answer["Name"] == "Server-side application"
-    assert "portal.oauth.v1.ClientTypeService/CreateClientType" in said
+    assert "portal.oauth.v1.ClientTypeService/ListClientTypes" in said
 
 
 def test_a_start_without_example_data_shows_how_to_make_a_provider_first(own: Stack) -> None:
     own.settings["PORTAL_DEVELOPMENT"] = ""
     own.start()
     said = own.out.read_text()
-    _, first, second = said[: said.index("The same by gRPC")].split("curl ")
+    _, first, second = said[: said.index("List the client types with gRPC")].split("curl ")
     made = json.loads(run_as_shown(f"curl {first.partition('Create a client type')[0]}"))
     below = json.loads(run_as_shown(f"curl {second}"))
 
@@ -96,7 +96,7 @@ def test_a_second_start_keeps_the_data_and_makes_no_other_key(own: Stack) -> Non
     assert len(providers) == 1
     assert took < 10
     assert (own.folder / "admin.key").read_text() == f"{key}\n"
-    assert "here as $PORTAL_KEY" in own.out.read_text()
+    assert "below as $PORTAL_KEY" in own.out.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)

@@ -1,4 +1,4 @@
-"""What `portal up` says when it is up."""
+"""The text that `portal up` prints once it is ready."""
 
 import shlex
 from pathlib import Path
@@ -8,10 +8,12 @@ from portal_server.run.settings import Settings
 
 
 def banner(settings: Settings, key: FirstKey | None, provider_id: int | None) -> str:
-    """What people need to know to begin.
+    """Where the system listens, the admin key, and calls to paste.
 
-    `key` is the admin key when it was just made; `provider_id` is that of a provider if
-    there is one.
+    Args:
+        settings: the settings.
+        key: the admin key if it was just created.
+        provider_id: the id of an existing provider; None if there is none.
     """
     if settings.database.get_backend_name() == "sqlite":
         data = str(Path(settings.database.database or "").resolve())
@@ -33,25 +35,25 @@ gRPC       {reach(settings.grpc_port)}
 Data       {data}
 {intro}
 {_provider(rest, shown) if provider_id is None else ""}
-Create a client type by REST:
+Create a client type with REST:
 
 curl --request POST \\
   --url {rest}/oauth-providers/{provider_id or 1}/client-types \\
   --header "Authorization: {shown}" \\
   --header 'Content-Type: application/json' \\
-  --data '{_SEED_REST}'
+  --data '{_CLIENT_TYPE}'
 
-The same by gRPC:
+List the client types with gRPC:
 
-grpcurl -plaintext -H "authorization: {shown}" -d '{_seed_grpc(provider_id or 1)}' \\
-  {reach(settings.grpc_port)} portal.oauth.v1.ClientTypeService/CreateClientType
+grpcurl -plaintext -H "authorization: {shown}" -d '{{"provider_id": {provider_id or 1}}}' \\
+  {reach(settings.grpc_port)} portal.oauth.v1.ClientTypeService/ListClientTypes
 """
 
 
 def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
-    """What to say of the admin key, and how a shell gets it."""
+    """The lines about the admin key, and the shell expression for it."""
     if key and key.text:
-        return f"Admin key  {key.text}\n           shown this once: keep it", key.text
+        return f"Admin key  {key.text}\n           shown only once: keep it", key.text
     if key and key.file:
         return (
             f"Admin key  in the file {key.file}\n           keep it safe; it is not shown again",
@@ -60,31 +62,31 @@ def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
     if settings.admin_key:
         return "Admin key  the one in PORTAL_ADMIN_KEY", "$PORTAL_ADMIN_KEY"
     intro = (
-        "Admin key  the one made at the first start, here as $PORTAL_KEY\n"
-        "           lost it? `.venv/bin/portal keys create` makes another"
+        "Admin key  the one created at the first start, below as $PORTAL_KEY\n"
+        "           lost it? `.venv/bin/portal keys create` creates another"
     )
     return intro, "$PORTAL_KEY"
 
 
 def _provider(rest: str, shown: str) -> str:
     return f"""
-Create a provider by REST, number 1 if it is the first:
+Create a provider with REST; the first one has the id 1:
 
 curl --request POST \\
   --url {rest}/oauth-providers \\
   --header "Authorization: {shown}" \\
   --header 'Content-Type: application/json' \\
-  --data '{_PROVIDER_REST}'
+  --data '{_PROVIDER}'
 """
 
 
-_PROVIDER_REST = """{
+_PROVIDER = """{
   "Name": "Keycloak",
   "Type": "Keycloak",
   "WellKnownURL": "https://keycloak.example.com/realms/example/.well-known/openid-configuration"
 }"""
 
-_SEED_REST = """{
+_CLIENT_TYPE = """{
   "Name": "Server-side application",
   "Description": "Use this client configuration to create server-side applications that don'\\''t act on behalf of end-users",
   "ResponseTypes": "code,token",
@@ -92,17 +94,3 @@ _SEED_REST = """{
   "TokenEndpointAuthMethod": "client_secret_basic",
   "OktaAppType": "web"
 }"""  # noqa: E501
-
-
-def _seed_grpc(provider_id: int) -> str:
-    return f"""{{
-  "provider_id": {provider_id},
-  "client_type": {{
-    "name": "Server-side application",
-    "description": "Use this client configuration to create server-side applications that don'\\''t act on behalf of end-users",
-    "response_types": ["RESPONSE_TYPE_CODE", "RESPONSE_TYPE_TOKEN"],
-    "grant_types": ["GRANT_TYPE_AUTHORIZATION_CODE", "GRANT_TYPE_REFRESH_TOKEN", "GRANT_TYPE_PASSWORD"],
-    "token_endpoint_auth_method": "TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC",
-    "okta_app_type": "OKTA_APP_TYPE_WEB"
-  }}
-}}"""  # noqa: E501

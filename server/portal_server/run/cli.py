@@ -1,125 +1,161 @@
-"""The server's commands of `portal`.
+"""The commands of the server.
 
-What they do is imported when one of them is run: it is slow to import, and the
-client's commands are beside them.
+Each command imports what it needs when it runs: the imports are slow, and the client's commands
+load this module too.
 """
 
+import functools
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
 from portal_server.domain.errors import OperatorError, PortalError
 from portal_server.domain.keys import Role
 
+if TYPE_CHECKING:
+    from portal_server.catalog.keyring import KeyRing
+    from portal_server.run.settings import Settings
+
+Parameters = ParamSpec("Parameters")
+
 app = typer.Typer(
     help="OAuth 2.0 client types as a service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
+def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Print an error that an operator can fix as one line, and exit with 1."""
+
+    @functools.wraps(command)
+    def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+        except (OperatorError, PortalError) as error:
+            sys.exit(f"portal: {error}")
+        except OSError as error:
+            sys.exit(f"portal: {error.filename or 'system'}: {error.strerror}")
+
+    return run
+
+
 @app.command()
+@one_line_errors
 def up() -> None:
-    """Run everything in the foreground: migrate, then serve REST and gRPC through Envoy.
+    """Run the whole system in the foreground: migrate, then serve REST and gRPC through Envoy.
 
     SIGTERM and Ctrl-C finish the calls in flight and stop everything. SIGHUP (kill -HUP)
-    restarts the gRPC servers one after the other; no call fails.
+    restarts the gRPC servers one after the other without failing a call.
     """
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415 - see above
+    from portal_server.run.up import up
 
-        commands.up()
+    up(_logged_settings())
 
 
 @app.command()
+@one_line_errors
 def serve(
     socket: Annotated[
-        Path | None, typer.Option(help="The path of a Unix socket to make and listen on.")
+        Path | None, typer.Option(help="Path of a Unix socket to create and listen on.")
     ] = None,
     worker: Annotated[
-        int, typer.Option(help="Which of several servers it is, from 0: it stays on a core.", min=0)
+        int, typer.Option(help="Number of this server, from 0; selects its CPU core.", min=0)
     ] = 0,
 ) -> None:
-    """Run a gRPC server alone, on a database that is migrated.
+    """Run one gRPC server, on a migrated database.
 
     It listens on --socket, on the TCP port PORTAL_DIRECT_GRPC_PORT, or on both.
     """
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415
+    from portal_server.run.server import Listen, serve
 
-        commands.serve(socket, worker)
+    serve(_logged_settings(), Listen(socket, worker))
 
 
 @app.command()
+@one_line_errors
 def migrate(
     timeout: Annotated[
-        int, typer.Option(help="Seconds that the migration may take.", min=1)
+        int, typer.Option(help="Seconds that a statement of the migration may take.", min=1)
     ] = 3600,
 ) -> None:
-    """Bring the database to this version's schema."""
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415
+    """Migrate the database to the schema of this version."""
+    from portal_server.storage.sql import schema
+    from portal_server.storage.sql.engine import open_engine
 
-        commands.migrate(timeout)
+    schema.migrate(open_engine(_logged_settings().database), timeout_s=timeout)
 
 
 @keys.command()
+@one_line_errors
 def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")] = Role.ADMIN,
-    note: Annotated[str, typer.Option(help="Who has it, what for.")] = "",
+    note: Annotated[str, typer.Option(help="Who uses the key, and what for.")] = "",
 ) -> None:
-    """Make a key and print it: it is not kept and cannot be shown again."""
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415
-
-        with commands.keyring() as keyring:
-            typer.echo(keyring.create(role, note))
+    """Create an API key and print it. It is not stored and cannot be shown again."""
+    with _keyring() as keyring:
+        typer.echo(keyring.create(role, note))
 
 
 @keys.command("list")
+@one_line_errors
 def list_() -> None:
-    """List the keys by name; a key is `oap_<name>_<secret>`."""
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415
-
-        with commands.keyring() as keyring:
-            typer.echo(f"{'NAME':<10}{'ROLE':<8}{'MADE':<18}{'REVOKED':<18}NOTE")
-            for key in keyring.list():
-                made = f"{key.create_time:%Y-%m-%d %H:%M}"
-                revoked = f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "-"
-                typer.echo(f"{key.key_id:<10}{key.role:<8}{made:<18}{revoked:<18}{key.note}")
+    """List the API keys by name; a key is `oap_<name>_<secret>`."""
+    with _keyring() as keyring:
+        typer.echo(f"{'NAME':<10}{'ROLE':<8}{'CREATED':<18}{'REVOKED':<18}NOTE")
+        for key in keyring.list():
+            created = f"{key.create_time:%Y-%m-%d %H:%M}"
+            revoked = f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "-"
+            typer.echo(f"{key.key_id:<10}{key.role:<8}{created:<18}{revoked:<18}{key.note}")
 
 
 @keys.command()
-def revoke(name: Annotated[str, typer.Argument(help="The key's name, from `keys list`.")]) -> None:
-    """Revoke a key: calls with it are refused from now on."""
-    with _errors_in_one_line():
-        from portal_server.run import commands  # noqa: PLC0415
-
-        with commands.keyring() as keyring:
-            if not keyring.revoke(name):
-                _fail(f"no key {name} that is good")
+@one_line_errors
+def revoke(name: Annotated[str, typer.Argument(help="Name of the key, from `keys list`.")]) -> None:
+    """Revoke an API key: calls with it are rejected from now on."""
+    with _keyring() as keyring:
+        if not keyring.revoke(name):
+            raise OperatorError(f"no active key named {name}")
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _keyring() -> "Iterator[KeyRing]":
+    """The API keys in the database."""
+    from portal_server.catalog.keyring import KeyRing
+    from portal_server.storage.sql import schema
+    from portal_server.storage.sql.engine import open_engine
+    from portal_server.storage.store import Store
+
+    engine = open_engine(_settings().database)
+    schema.require_known(engine)
+    store = Store(engine)
     try:
-        yield
-    except (OperatorError, PortalError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror}")
+        yield KeyRing(store)
+    finally:
+        store.close()
 
 
-def _fail(message: str) -> None:
-    typer.echo(f"portal: {message}", err=True)
-    sys.exit(1)
+def _logged_settings() -> "Settings":
+    from portal_server.run.settings import configure_logging
+
+    settings = _settings()
+    configure_logging(settings.log_level)
+    return settings
+
+
+def _settings() -> "Settings":
+    from portal_server.run.settings import load
+
+    # Files that a command creates, such as the database or a socket, are for its user only.
+    os.umask(0o077)
+    return load()
 
 
 if __name__ == "__main__":
