@@ -1,4 +1,4 @@
-"""The Python client against a real server: both forms, retries, TLS, errors, its examples."""
+"""The Python clients against a real server: calls, retries, TLS, errors, examples."""
 
 import asyncio
 import doctest
@@ -58,7 +58,7 @@ def portal(target: str) -> Iterator[Portal]:
         yield portal
 
 
-def test_a_resource_lives_from_its_creation_to_its_deletion(portal: Portal) -> None:
+def test_a_client_type_is_created_updated_and_deleted(portal: Portal) -> None:
     created = portal.create_client_type(1, client_type("web"))
     created.description = "for browsers"
     updated = portal.update_client_type(created, fields=["description"])
@@ -73,7 +73,7 @@ def test_a_resource_lives_from_its_creation_to_its_deletion(portal: Portal) -> N
     assert list(portal.list_providers()) == []
 
 
-def test_lists_go_on_over_all_pages(portal: Portal) -> None:
+def test_lists_iterate_over_all_pages(portal: Portal) -> None:
     names = [f"n{number}" for number in range(7)]
     for name in names:
         portal.create_client_type(1, client_type(name))
@@ -83,16 +83,16 @@ def test_lists_go_on_over_all_pages(portal: Portal) -> None:
     assert [one.id for one in portal.list_providers(page_size=1)] == [1]
 
 
-def test_a_refusal_names_the_fields(portal: Portal) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+def test_an_error_names_the_invalid_fields(portal: Portal) -> None:
+    with pytest.raises(InvalidArgument) as raised:
         portal.create_client_type(1, ClientType())
 
-    fields = [violation.field for violation in refused.value.violations]
+    fields = [violation.field for violation in raised.value.violations]
     assert fields == ["client_type.name", "client_type.response_types", "client_type.grant_types"]
-    assert str(refused.value).startswith("client_type.name: is required; ")
+    assert str(raised.value).startswith("client_type.name: is required; ")
 
 
-def test_a_stale_etag_is_told_by_its_reason(portal: Portal) -> None:
+def test_a_stale_etag_has_its_own_reason(portal: Portal) -> None:
     created = portal.create_client_type(1, client_type("web"))
     portal.update_client_type(ClientType(provider_id=1, id=created.id, description="new"))
     created.name = "older"
@@ -102,25 +102,25 @@ def test_a_stale_etag_is_told_by_its_reason(portal: Portal) -> None:
     assert stale.value.reason == "ETAG_MISMATCH"
 
 
-def test_a_wrong_key_is_told_and_never_shown(target: str) -> None:
-    with Portal(target, key="secret-word") as portal, pytest.raises(Unauthenticated) as refused:
+def test_a_wrong_key_is_an_error_that_does_not_show_it(target: str) -> None:
+    with Portal(target, key="secret-word") as portal, pytest.raises(Unauthenticated) as raised:
         portal.get_provider(1)
 
-    assert "secret-word" not in f"{refused.value!r} {portal!r}"
+    assert "secret-word" not in f"{raised.value!r} {portal!r}"
 
 
-def test_without_a_key_there_is_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_requires_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PORTAL_KEY", raising=False)
     with pytest.raises(ValueError, match="PORTAL_KEY"):
         Portal("localhost:1")
 
 
-def test_an_absent_server_is_tried_again_and_then_told() -> None:
+def test_an_unreachable_server_is_unavailable_after_retries() -> None:
     with Portal(f"127.0.0.1:{free_port()}", key=KEY) as portal, pytest.raises(Unavailable):
         portal.get_provider(1)
 
 
-def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
+def test_a_server_that_does_not_respond_exceeds_the_deadline() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with Portal(address, key=KEY, timeout=0.5) as portal, pytest.raises(DeadlineExceeded):
@@ -128,7 +128,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """Passes bytes on. Loses the first so many answers, each with its connection."""
+    """Forwards bytes. Drops the first `lose` responses and their connections."""
 
     daemon_threads = True
 
@@ -159,7 +159,7 @@ class _Connection(socketserver.BaseRequestHandler):
         client = tls.wrap_socket(self.request, server_side=True) if tls else self.request
         with client, socket.create_connection(self.server.server) as server:
             threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
-            self._answers(server, client)
+            self._responses(server, client)
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
@@ -168,7 +168,7 @@ class _Connection(socketserver.BaseRequestHandler):
             while data := client.recv(1 << 16):
                 server.sendall(data)
 
-    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+    def _responses(self, server: socket.socket, client: socket.socket) -> None:
         frames = server.makefile("rb")
         while head := frames.read(_FRAME_HEAD):
             payload = frames.read(int.from_bytes(head[:3]))
@@ -183,7 +183,7 @@ _FRAME_HEAD = 9
 _HEADERS = 1
 
 
-def test_a_write_whose_answer_is_lost_is_sent_again_and_done_once(
+def test_a_write_whose_response_is_lost_is_retried_without_a_duplicate(
     portal: Portal, target: str
 ) -> None:
     proxy = Proxy(target, lose=2)
@@ -195,56 +195,56 @@ def test_a_write_whose_answer_is_lost_is_sent_again_and_done_once(
 
 
 @pytest.fixture
-def authority() -> trustme.CA:
+def ca() -> trustme.CA:
     return trustme.CA()
 
 
 @pytest.fixture
-def secure(target: str, authority: trustme.CA) -> Iterator[str]:
+def secure(target: str, ca: trustme.CA) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2"])
-    authority.issue_cert("localhost").configure_cert(context)
+    ca.issue_cert("localhost").configure_cert(context)
     with Proxy(target, context).running() as address:
         yield address
 
 
 @pytest.mark.usefixtures("portal")
-def test_tls_with_an_authority_of_ones_own_carries_the_key(
-    secure: str, authority: trustme.CA, tmp_path: Path
+def test_tls_with_an_own_ca_carries_the_api_key(
+    secure: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    ca = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(ca))
-    with Portal(secure, key=KEY, tls=Tls(ca=ca)) as far:
+    file = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+    with Portal(secure, key=KEY, tls=Tls(ca=file)) as far:
         assert far.get_provider(1).name == "Staff"
 
     async def name() -> str:
-        async with AsyncPortal(secure, key=KEY, tls=Tls(ca=ca)) as far:
+        async with AsyncPortal(secure, key=KEY, tls=Tls(ca=file)) as far:
             return (await far.get_provider(1)).name
 
     assert asyncio.run(name()) == "Staff"
 
 
-def test_tls_with_an_unknown_authority_is_refused(secure: str) -> None:
+def test_tls_with_an_unknown_ca_is_rejected(secure: str) -> None:
     with Portal(secure, key=KEY, tls=True) as far, pytest.raises(Unavailable):
         far.get_provider(1)
 
 
-def test_the_asynchronous_client_does_all_of_it(target: str) -> None:
+def test_the_asynchronous_client_has_every_method(target: str) -> None:
     async def live() -> list[str]:
         async with AsyncPortal(target, key=KEY) as portal:
             provider = await portal.create_provider(PROVIDER)
             provider.name = "Guests"
             await portal.update_provider(provider, fields=["name"])
-            made = [
+            created = [
                 await portal.create_client_type(provider.id, client_type(name)) for name in "abc"
             ]
-            made[0].name = "z"
-            await portal.update_client_type(made[0])
-            await portal.delete_client_type(provider.id, made[1].id)
-            with pytest.raises(InvalidArgument) as refused:
+            created[0].name = "z"
+            await portal.update_client_type(created[0])
+            await portal.delete_client_type(provider.id, created[1].id)
+            with pytest.raises(InvalidArgument) as raised:
                 await portal.create_client_type(provider.id, ClientType())
-            assert len(refused.value.violations) == 3
-            assert (await portal.get_client_type(provider.id, made[2].id)).name == "c"
+            assert len(raised.value.violations) == 3
+            assert (await portal.get_client_type(provider.id, created[2].id)).name == "c"
             assert [one.name async for one in portal.list_providers()] == ["Guests"]
             names = [one.name async for one in portal.list_client_types(provider.id, page_size=1)]
             await portal.delete_provider(provider.id)

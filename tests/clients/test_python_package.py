@@ -1,4 +1,4 @@
-"""What `pip install` brings: the client, typed, and nothing of the server."""
+"""What `pip install` installs: the typed client without the server."""
 
 import re
 import subprocess
@@ -42,7 +42,7 @@ def test_the_package_has_stubs_client_and_types_and_no_server(wheel: Path) -> No
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has the package and what it needs."""
+    """The Python of a virtual environment with the package and its dependencies."""
     home = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     subprocess.run([home / "bin/pip", "install", "--quiet", wheel], check=True)
@@ -60,12 +60,12 @@ def test_a_fresh_environment_runs_the_example(python: Path, stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("absent", ["portal_server", "sqlmodel", "sqlalchemy", "typer"])
-def test_nothing_of_the_server_comes_along(python: Path, absent: str) -> None:
+def test_the_server_and_its_dependencies_are_not_installed(python: Path, absent: str) -> None:
     code = f"import importlib.util as u; raise SystemExit(u.find_spec('{absent}') is not None)"
     assert subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
-def test_the_command_says_what_it_needs(python: Path) -> None:
+def test_the_command_names_the_extra_that_it_needs(python: Path) -> None:
     command = [python.with_name("portal")]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
 
@@ -74,10 +74,12 @@ def test_the_command_says_what_it_needs(python: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_type_checker_finds_a_wrong_argument(python: Path, tmp_path: Path) -> None:
+def test_a_type_checker_finds_wrong_arguments_and_names(python: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
-        "from portal_client import Portal\nPortal().get_provider('one').name.upper()\n"
+        "from portal_client import GRANT_TYPE_PKCE, ClientType, Portal, unknown\n"
+        "Portal().get_provider('one').name.upper()\n"
+        "ClientType(grant_types=[GRANT_TYPE_PKCE], okta_app_type=GRANT_TYPE_PKCE)\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, program],
@@ -87,5 +89,7 @@ def test_a_type_checker_finds_a_wrong_argument(python: Path, tmp_path: Path) -> 
         text=True,
     )
 
+    assert 'Module "portal_client" has no attribute "unknown"' in done.stdout
     assert 'incompatible type "str"; expected "int"' in done.stdout
-    assert "Found 1 error" in done.stdout
+    assert 'Argument "okta_app_type" to "ClientType" has incompatible type' in done.stdout
+    assert "Found 3 errors" in done.stdout

@@ -1,98 +1,17 @@
 """A client of OAuth Portal: `Portal`, and `AsyncPortal` for event loops.
 
-Resources are the messages of the API, `Provider` and `ClientType`, and their words its enums.
+Resources are the messages of the API, `Provider` and `ClientType`. Everything that the public
+protos define can be imported from here: messages, enums and their values.
 """
 
-from portal.oauth.v1.client_type_pb2 import (
-    GRANT_TYPE_AUTHORIZATION_CODE,
-    GRANT_TYPE_CLIENT_CREDENTIALS,
-    GRANT_TYPE_DEVICE_CODE,
-    GRANT_TYPE_IMPLICIT,
-    GRANT_TYPE_PASSWORD,
-    GRANT_TYPE_PKCE,
-    GRANT_TYPE_REFRESH_TOKEN,
-    OKTA_APP_TYPE_BROWSER,
-    OKTA_APP_TYPE_NATIVE,
-    OKTA_APP_TYPE_SERVICE,
-    OKTA_APP_TYPE_WEB,
-    RESPONSE_TYPE_CODE,
-    RESPONSE_TYPE_ID_TOKEN,
-    RESPONSE_TYPE_NONE,
-    RESPONSE_TYPE_TOKEN,
-    TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC,
-    TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST,
-    ClientType,
-    GrantType,
-    OktaAppType,
-    ResponseType,
-    TokenEndpointAuthMethod,
-)
-from portal.oauth.v1.provider_pb2 import (
-    PROVIDER_TYPE_GLUU,
-    PROVIDER_TYPE_KEYCLOAK,
-    PROVIDER_TYPE_OKTA,
-    PROVIDER_TYPE_OTHER,
-    Provider,
-    ProviderType,
-)
-from portal_client.aio import AsyncPortal
-from portal_client.connection import Tls
-from portal_client.errors import (
-    Aborted,
-    DeadlineExceeded,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    PortalError,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Violation,
-)
-from portal_client.sync import Portal
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GRANT_TYPE_AUTHORIZATION_CODE",
-    "GRANT_TYPE_CLIENT_CREDENTIALS",
-    "GRANT_TYPE_DEVICE_CODE",
-    "GRANT_TYPE_IMPLICIT",
-    "GRANT_TYPE_PASSWORD",
-    "GRANT_TYPE_PKCE",
-    "GRANT_TYPE_REFRESH_TOKEN",
-    "OKTA_APP_TYPE_BROWSER",
-    "OKTA_APP_TYPE_NATIVE",
-    "OKTA_APP_TYPE_SERVICE",
-    "OKTA_APP_TYPE_WEB",
-    "PROVIDER_TYPE_GLUU",
-    "PROVIDER_TYPE_KEYCLOAK",
-    "PROVIDER_TYPE_OKTA",
-    "PROVIDER_TYPE_OTHER",
-    "RESPONSE_TYPE_CODE",
-    "RESPONSE_TYPE_ID_TOKEN",
-    "RESPONSE_TYPE_NONE",
-    "RESPONSE_TYPE_TOKEN",
-    "TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC",
-    "TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST",
-    "Aborted",
-    "AsyncPortal",
-    "ClientType",
-    "DeadlineExceeded",
-    "FailedPrecondition",
-    "GrantType",
-    "InvalidArgument",
-    "NotFound",
-    "OktaAppType",
-    "PermissionDenied",
-    "Portal",
-    "PortalError",
-    "Provider",
-    "ProviderType",
-    "ResourceExhausted",
-    "ResponseType",
-    "Tls",
-    "TokenEndpointAuthMethod",
-    "Unauthenticated",
-    "Unavailable",
-    "Violation",
-]
+from portal_client import api, errors
+from portal_client.aio import AsyncPortal as AsyncPortal
+from portal_client.api import *  # noqa: F403
+from portal_client.connection import Tls as Tls
+from portal_client.errors import *  # noqa: F403
+from portal_client.sync import Portal as Portal
+
+if not TYPE_CHECKING:  # see api.py
+    __all__ = [*api.__all__, *errors.__all__, "AsyncPortal", "Portal", "Tls"]  # noqa: PLE0604

@@ -1,4 +1,4 @@
-"""The client for programs with an event loop: the methods of `Portal`, to be awaited."""
+"""The client for event loops: the methods of `Portal` as coroutines."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,15 +13,15 @@ from portal_client import requests
 from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
 
-if TYPE_CHECKING:  # the stubs of event loops are types only
+if TYPE_CHECKING:  # these stubs exist only as types
     from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
     from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class AsyncPortal:
-    """A portal, reached by gRPC on an event loop. Errors and arguments are those of `Portal`.
+    """A client of a portal's gRPC API for an event loop. See `Portal` for arguments and errors.
 
     >>> import asyncio
     >>> from portal_client import AsyncPortal
@@ -40,13 +40,12 @@ class AsyncPortal:
         tls: Tls | bool = False,
         timeout: float = TIMEOUT_S,
     ) -> None:
-        """Say where the portal is; see `Portal`."""
-        connection = Connection(target, key, tls)
+        connection = Connection.resolve(target, key, tls=tls)
         credentials = connection.credentials()
         channel = (
-            grpc.aio.secure_channel(connection.address, credentials, OPTIONS)
+            grpc.aio.secure_channel(connection.target, credentials, OPTIONS)
             if credentials
-            else grpc.aio.insecure_channel(connection.address, OPTIONS)
+            else grpc.aio.insecure_channel(connection.target, OPTIONS)
         )
         self._channel = channel
         self._metadata = connection.metadata
@@ -55,11 +54,11 @@ class AsyncPortal:
         self._client_types: ClientTypeServiceAsyncStub = ClientTypeServiceStub(channel)
 
     async def __aenter__(self) -> Self:
-        """Use it for the length of a block."""
+        """Return the client; the end of the block closes it."""
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Close it."""
+        """Close the connection."""
         await self.close()
 
     async def close(self) -> None:
@@ -83,21 +82,21 @@ class AsyncPortal:
         filter: str = "",  # noqa: A002 - AIP-132
         page_size: int = 0,
     ) -> AsyncIterator[Provider]:
-        """All providers that meet a filter (AIP-160), in ascending order of id."""
+        """All providers that match a filter (AIP-160), in ascending order of id."""
         request = requests.list_providers(filter, page_size)
         return self._pages(self._providers.ListProviders, request, lambda page: page.providers)
 
     async def update_provider(
         self, provider: Provider, *, fields: Iterable[str] = (), request_id: str = ""
     ) -> Provider:
-        """Write fields of the provider with this id."""
+        """Update fields of the provider with this id."""
         request = requests.update_provider(provider, fields, request_id)
         return await self._call(self._providers.UpdateProvider, request)
 
     async def delete_provider(
         self, provider_id: int, *, etag: str = "", request_id: str = ""
     ) -> None:
-        """Delete a provider with its client types; with an etag, only if it is the stored one."""
+        """Delete a provider and its client types; with an etag, only if it is the current one."""
         request = requests.delete_provider(provider_id, etag, request_id)
         await self._call(self._providers.DeleteProvider, request)
 
@@ -122,7 +121,7 @@ class AsyncPortal:
         filter: str = "",  # noqa: A002 - AIP-132
         page_size: int = 0,
     ) -> AsyncIterator[ClientType]:
-        """All client types of a provider that meet a filter (AIP-160), in ascending order of id."""
+        """All client types of a provider that match a filter, in ascending order of id."""
         request = requests.list_client_types(provider_id, filter, page_size)
         return self._pages(
             self._client_types.ListClientTypes, request, lambda page: page.client_types
@@ -131,20 +130,20 @@ class AsyncPortal:
     async def update_client_type(
         self, client_type: ClientType, *, fields: Iterable[str] = (), request_id: str = ""
     ) -> ClientType:
-        """Write fields of the client type with this provider_id and id."""
+        """Update fields of the client type with this provider_id and id."""
         request = requests.update_client_type(client_type, fields, request_id)
         return await self._call(self._client_types.UpdateClientType, request)
 
     async def delete_client_type(
         self, provider_id: int, client_type_id: int, *, etag: str = "", request_id: str = ""
     ) -> None:
-        """Delete a client type; with an etag, only if it is the stored one."""
+        """Delete a client type; with an etag, only if it is the current one."""
         request = requests.delete_client_type(provider_id, client_type_id, etag, request_id)
         await self._call(self._client_types.DeleteClientType, request)
 
     async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Answer], request: Any
-    ) -> Answer:
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Response], request: Any
+    ) -> Response:
         try:
             return await method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
@@ -154,8 +153,8 @@ class AsyncPortal:
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Any, Any],
         request: Any,
-        items: Callable[[Any], Iterable[Answer]],
-    ) -> AsyncIterator[Answer]:
+        items: Callable[[Any], Iterable[Response]],
+    ) -> AsyncIterator[Response]:
         while True:
             page = await self._call(method, request)
             for item in items(page):

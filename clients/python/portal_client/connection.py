@@ -1,4 +1,4 @@
-"""How a client reaches the portal: address, TLS, key, and what is tried again."""
+"""The connection of a client: address, TLS, API key and retries."""
 
 import json
 import os
@@ -16,9 +16,9 @@ Metadata = tuple[tuple[str, str], ...]
 
 _AUTHORIZATION: Final = "authorization"
 
-# Every method may be tried again: reads change nothing, and each write carries a request id, by
-# which the server knows it again (AIP-155). Only when the server was away or had no room: any other
-# answer would be the same again. The call's timeout holds for all tries together (gRFC A6).
+# Every method can be retried: reads change nothing, and each write has a request id, which makes it
+# idempotent (AIP-155). Other statuses would recur. The timeout of a call includes its retries
+# (gRFC A6).
 _SERVICE_CONFIG: Final = {
     "methodConfig": [
         {
@@ -38,25 +38,25 @@ _SERVICE_CONFIG: Final = {
 }
 OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # The longest page is a little over the 4 MiB that gRPC takes unless it is told otherwise.
+    # The longest page is a little over the default limit of gRPC, 4 MiB.
     ("grpc.max_receive_message_length", 16 << 20),
 )
 
 
 def check_key(key: str) -> None:
-    """Raise ValueError for a key that no header can carry; it does not show the key."""
+    """Raise ValueError for an API key that a header cannot carry. The text does not contain it."""
     if not (key.isascii() and key.isprintable()):
-        raise ValueError("the key has characters that are not printable ASCII")
+        raise ValueError("the API key has characters that are not printable ASCII")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """How the server proves who it is, and who we are if it asks.
+    """TLS settings, each a PEM file.
 
     Args:
-        ca: a PEM file of the authorities to trust; None: those that gRPC ships.
-        certificate: a PEM file with our certificate and the chain behind it, for mutual TLS.
-        private_key: the PEM file of its key.
+        ca: CA certificates to trust; None: those that gRPC ships.
+        certificate: client certificate with its chain, for mutual TLS.
+        private_key: private key of the client certificate.
     """
 
     ca: Path | str | None = None
@@ -74,51 +74,49 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a channel goes to, and as whom.
+    """The parameters of a channel.
 
-    Args:
-        target: `host:port`; None: the variable PORTAL_TARGET, or localhost:50051.
-        key: an API key; None: the variable PORTAL_KEY.
-        tls: False for none, True for TLS with the authorities that gRPC ships.
-
-    Raises:
-        ValueError: there is no key, or it has what no header can carry.
+    Attributes:
+        target: `host:port`.
+        key: the API key.
+        tls: False for plaintext, True for TLS with the CA certificates that gRPC ships.
     """
 
-    target: str | None = None
-    key: str | None = field(default=None, repr=False)
-    tls: Tls | bool = False
+    target: str
+    key: str = field(repr=False)
+    tls: Tls | bool
 
-    def __post_init__(self) -> None:
-        """Fill in what the environment says."""
-        object.__setattr__(self, "target", self.target or os.environ.get("PORTAL_TARGET", TARGET))
-        object.__setattr__(self, "key", self.key or os.environ.get("PORTAL_KEY"))
-        if not self.key:
-            raise ValueError("there is no key: give one, or set PORTAL_KEY")
-        check_key(self.key)
+    @classmethod
+    def resolve(cls, target: str | None, key: str | None, *, tls: Tls | bool) -> "Connection":
+        """Use PORTAL_TARGET, or else localhost:50051, and PORTAL_KEY for what is None.
 
-    @property
-    def address(self) -> str:
-        """The target."""
-        return str(self.target)
+        Raises:
+            ValueError: the API key is missing, or a header cannot carry it.
+        """
+        target = target or os.environ.get("PORTAL_TARGET", TARGET)
+        key = key or os.environ.get("PORTAL_KEY")
+        if not key:
+            raise ValueError("no API key: pass key, or set PORTAL_KEY")
+        check_key(key)
+        return cls(target, key, tls)
 
     @property
     def metadata(self) -> Metadata:
-        """What each call carries: the key, unless the channel's credentials do."""
-        # gRPC refuses call credentials on a channel that anybody can read.
-        return () if self.tls else ((_AUTHORIZATION, str(self.key)),)
+        """The metadata of each call: the API key, unless the credentials of the channel have it."""
+        # gRPC rejects call credentials on a plaintext channel.
+        return () if self.tls else ((_AUTHORIZATION, self.key),)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS with the key as call credentials; None without TLS. Raises: OSError."""
+        """TLS with the API key as call credentials; None for plaintext. Raises: OSError."""
         if not self.tls:
             return None
         tls = self.tls if isinstance(self.tls, Tls) else Tls()
-        key = grpc.metadata_call_credentials(_Key(str(self.key)), name="key")
+        key = grpc.metadata_call_credentials(_Key(self.key), name="key")
         return grpc.composite_channel_credentials(tls.credentials(), key)
 
 
 class _Key(grpc.AuthMetadataPlugin):
-    """Sends the key with each call."""
+    """Sends the API key with each call."""
 
     def __init__(self, key: str) -> None:
         self._metadata = ((_AUTHORIZATION, key),)

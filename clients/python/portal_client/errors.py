@@ -1,4 +1,4 @@
-"""What a call is refused with: one exception for each status that callers tell apart."""
+"""The exceptions of the client: one for each gRPC status that callers distinguish."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,29 +8,45 @@ import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
+__all__ = [
+    "Aborted",
+    "AlreadyExists",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "InvalidArgument",
+    "NotFound",
+    "PermissionDenied",
+    "PortalError",
+    "ResourceExhausted",
+    "Unauthenticated",
+    "Unavailable",
+    "Violation",
+]
+
 _DETAILS: Final = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What is wrong with one field (`google.rpc.BadRequest`)."""
+    """What is wrong with one field of a request (`google.rpc.BadRequest`)."""
 
     field: str
     description: str
 
     def __str__(self) -> str:
-        """The field and what is wrong with it."""
+        """The field and its description."""
         return f"{self.field}: {self.description}"
 
 
 class PortalError(Exception):
-    """A call that was not answered with a result.
+    """A call that failed.
 
     Attributes:
         code: the gRPC status.
-        reason: a word for programs, such as `ETAG_MISMATCH` (AIP-193); "" when there is none.
-        message: a sentence for people.
-        violations: what is wrong with which field; empty unless fields are.
+        reason: the `ErrorInfo.reason` of the error (AIP-193), such as `ETAG_MISMATCH`; "" if it
+            has none.
+        message: the error message of the server.
+        violations: the invalid fields; empty unless the status is INVALID_ARGUMENT.
     """
 
     def __init__(
@@ -40,7 +56,6 @@ class PortalError(Exception):
         reason: str = "",
         violations: Sequence[Violation] = (),
     ) -> None:
-        """Take what the server said."""
         super().__init__("; ".join(map(str, violations)) or message)
         self.code = code
         self.message = message
@@ -49,44 +64,49 @@ class PortalError(Exception):
 
 
 class InvalidArgument(PortalError):
-    """Fields are missing or not acceptable: see `violations`."""
+    """Fields of the request are missing or invalid; see `violations`."""
 
 
 class NotFound(PortalError):
-    """There is no such provider, or it has no such client type."""
+    """The provider does not exist, or it has no such client type."""
+
+
+class AlreadyExists(PortalError):
+    """A resource with this uid exists."""
 
 
 class Unauthenticated(PortalError):
-    """No key, or not a good one."""
+    """The API key is missing, unknown or revoked."""
 
 
 class PermissionDenied(PortalError):
-    """The key's role does not allow the call."""
+    """The role of the API key does not allow the call."""
 
 
 class FailedPrecondition(PortalError):
-    """The state of something else forbids it; the message says of what."""
+    """The state of another resource does not allow the call; the message names it."""
 
 
 class Aborted(PortalError):
-    """Somebody else was first; with the reason `ETAG_MISMATCH`, the resource has changed."""
+    """A concurrent change; with the reason `ETAG_MISMATCH`, the resource has changed."""
 
 
 class ResourceExhausted(PortalError):
-    """The server has more to do than it takes."""
+    """The server is overloaded, and retries did not succeed in time."""
 
 
 class DeadlineExceeded(PortalError):
-    """No answer in time; what was asked may be done all the same."""
+    """No response in time. The server may still have completed the request."""
 
 
 class Unavailable(PortalError):
-    """The server cannot be reached, also not by trying again for a while."""
+    """The server cannot be reached, and retries did not succeed in time."""
 
 
 _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
@@ -98,7 +118,7 @@ _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
 
 
 def from_rpc(error: Any) -> PortalError:
-    """The exception for what a call of grpc or grpc.aio failed with."""
+    """The exception for an error of grpc or grpc.aio."""
     violations: list[Violation] = []
     reason = ""
     for detail in _status(error).details:

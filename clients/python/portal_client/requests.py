@@ -1,4 +1,4 @@
-"""The requests of the API. Each write has an id, so that it may be sent again (AIP-155)."""
+"""The requests of the API, for both clients. Each write gets a request id (AIP-155)."""
 
 from collections.abc import Iterable
 from uuid import uuid4
@@ -11,7 +11,7 @@ from portal.oauth.v1.provider_pb2 import Provider
 
 
 def create_provider(provider: Provider, request_id: str) -> provider_pb2.CreateProviderRequest:
-    """Create it."""
+    """The request of CreateProvider."""
     return provider_pb2.CreateProviderRequest(provider=provider, request_id=_id(request_id))
 
 
@@ -23,7 +23,7 @@ def list_providers(filter: str, page_size: int) -> provider_pb2.ListProvidersReq
 def update_provider(
     provider: Provider, fields: Iterable[str], request_id: str
 ) -> provider_pb2.UpdateProviderRequest:
-    """Write those fields."""
+    """The request of UpdateProvider; without fields, the server updates those that are set."""
     return provider_pb2.UpdateProviderRequest(
         provider=provider, update_mask=_mask(fields), request_id=_id(request_id)
     )
@@ -32,14 +32,14 @@ def update_provider(
 def delete_provider(
     provider_id: int, etag: str, request_id: str
 ) -> provider_pb2.DeleteProviderRequest:
-    """Delete it."""
+    """The request of DeleteProvider."""
     return provider_pb2.DeleteProviderRequest(id=provider_id, etag=etag, request_id=_id(request_id))
 
 
 def create_client_type(
     provider_id: int, client_type: ClientType, request_id: str
 ) -> client_type_pb2.CreateClientTypeRequest:
-    """Create it."""
+    """The request of CreateClientType."""
     return client_type_pb2.CreateClientTypeRequest(
         provider_id=provider_id, client_type=client_type, request_id=_id(request_id)
     )
@@ -50,7 +50,7 @@ def list_client_types(
     filter: str,  # noqa: A002 - AIP-132
     page_size: int,
 ) -> client_type_pb2.ListClientTypesRequest:
-    """List the first page."""
+    """The request of ListClientTypes for the first page."""
     return client_type_pb2.ListClientTypesRequest(
         provider_id=provider_id, filter=filter, page_size=page_size
     )
@@ -59,7 +59,7 @@ def list_client_types(
 def update_client_type(
     client_type: ClientType, fields: Iterable[str], request_id: str
 ) -> client_type_pb2.UpdateClientTypeRequest:
-    """Write those fields."""
+    """The request of UpdateClientType; see `update_provider`."""
     return client_type_pb2.UpdateClientTypeRequest(
         client_type=client_type, update_mask=_mask(fields), request_id=_id(request_id)
     )
@@ -68,7 +68,7 @@ def update_client_type(
 def delete_client_type(
     provider_id: int, client_type_id: int, etag: str, request_id: str
 ) -> client_type_pb2.DeleteClientTypeRequest:
-    """Delete it."""
+    """The request of DeleteClientType."""
     return client_type_pb2.DeleteClientTypeRequest(
         provider_id=provider_id, id=client_type_id, etag=etag, request_id=_id(request_id)
     )

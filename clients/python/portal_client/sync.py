@@ -14,19 +14,19 @@ from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
 
 Request = TypeVar("Request")
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class Portal:
-    """A portal, reached by gRPC. Threads may share it.
+    """A client of a portal's gRPC API. It is thread-safe.
 
-    Every method raises a `PortalError`, `InvalidArgument` or `NotFound` for example, when the call
-    is refused, and waits at most `timeout` seconds, tries included. Calls are tried again while the
-    server is away or has no room; writes carry a request id, so that each is done once.
+    A method that fails raises a subclass of `PortalError`, such as `InvalidArgument` or `NotFound`.
+    Calls are retried, within `timeout`, while the server is unavailable or overloaded. Each write
+    has a request id, so a retry does not repeat it.
 
         >>> from portal_client import ClientType, Portal
         >>> from portal_client import RESPONSE_TYPE_CODE, GRANT_TYPE_PKCE
-        >>> with Portal() as portal:  # PORTAL_TARGET and PORTAL_KEY say where, and as whom
+        >>> with Portal() as portal:  # reads PORTAL_TARGET and PORTAL_KEY
         ...     created = portal.create_client_type(
         ...         1,
         ...         ClientType(
@@ -37,6 +37,17 @@ class Portal:
         ...     )
         ...     print(portal.get_client_type(1, created.id).name)
         Single-page application
+
+    Args:
+        target: `host:port`; default: PORTAL_TARGET, or else localhost:50051. The first call
+            connects.
+        key: an API key; default: PORTAL_KEY.
+        tls: True for TLS; a `Tls` for your own CA or a client certificate.
+        timeout: the maximum duration of a call with its retries, in seconds.
+
+    Raises:
+        ValueError: the API key is missing or invalid.
+        OSError: a file of `tls` cannot be read.
     """
 
     def __init__(
@@ -47,24 +58,12 @@ class Portal:
         tls: Tls | bool = False,
         timeout: float = TIMEOUT_S,
     ) -> None:
-        """Say where the portal is; it is reached when it is first called.
-
-        Args:
-            target: `host:port`; by default what PORTAL_TARGET says, or localhost:50051.
-            key: an API key; by default what PORTAL_KEY says.
-            tls: True for TLS, a `Tls` for authorities of one's own or a client certificate.
-            timeout: how long a call may take, in seconds.
-
-        Raises:
-            ValueError: there is no key.
-            OSError: a file of `tls` cannot be read.
-        """
-        connection = Connection(target, key, tls)
+        connection = Connection.resolve(target, key, tls=tls)
         credentials = connection.credentials()
         self._channel = (
-            grpc.secure_channel(connection.address, credentials, OPTIONS)
+            grpc.secure_channel(connection.target, credentials, OPTIONS)
             if credentials
-            else grpc.insecure_channel(connection.address, OPTIONS)
+            else grpc.insecure_channel(connection.target, OPTIONS)
         )
         self._metadata = connection.metadata
         self._timeout = timeout
@@ -72,11 +71,11 @@ class Portal:
         self._client_types = ClientTypeServiceStub(self._channel)
 
     def __enter__(self) -> Self:
-        """Use it for the length of a block."""
+        """Return the client; the end of the block closes it."""
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Close it."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
@@ -102,8 +101,8 @@ class Portal:
 
         Args:
             provider: name, type and well_known_uri are required.
-            request_id: the same id with the same provider again creates nothing and gives the same
-                answer; by default a new one.
+            request_id: makes the call idempotent (AIP-155): the same request with the same id
+                returns the first response and creates nothing; default: a new UUID.
         """
         request = requests.create_provider(provider, request_id)
         return self._call(self._providers.CreateProvider, request)
@@ -118,9 +117,9 @@ class Portal:
         filter: str = "",  # noqa: A002 - AIP-132
         page_size: int = 0,
     ) -> Iterator[Provider]:
-        """All providers that meet a filter (AIP-160), in ascending order of id.
+        """All providers that match a filter (AIP-160), in ascending order of id.
 
-        Pages are fetched as they are needed, `page_size` rows each; 0 leaves that to the server.
+        Pages of `page_size` are fetched as needed; 0 lets the server choose the size.
 
             >>> with Portal() as portal:
             ...     names = [provider.name for provider in portal.list_providers()]
@@ -133,19 +132,20 @@ class Portal:
     def update_provider(
         self, provider: Provider, *, fields: Iterable[str] = (), request_id: str = ""
     ) -> Provider:
-        """Write fields of the provider with this id.
+        """Update fields of the provider with this id.
 
         Args:
-            provider: its id and the fields to write; with its etag, only if nobody else has changed
-                it (Aborted otherwise).
-            fields: the names of the fields to write; by default those that are set; `["*"]`: all.
-            request_id: see `create_provider`.
+            provider: the id and the fields to update. If it has an etag, that must be the current
+                one; otherwise the call raises `Aborted`.
+            fields: the names of the fields to update; default: the fields that are set; `["*"]`:
+                all fields.
+            request_id: as in `create_provider`.
         """
         request = requests.update_provider(provider, fields, request_id)
         return self._call(self._providers.UpdateProvider, request)
 
     def delete_provider(self, provider_id: int, *, etag: str = "", request_id: str = "") -> None:
-        """Delete a provider with its client types; with an etag, only if it is the stored one."""
+        """Delete a provider and its client types; with an etag, only if it is the current one."""
         request = requests.delete_provider(provider_id, etag, request_id)
         self._call(self._providers.DeleteProvider, request)
 
@@ -166,9 +166,9 @@ class Portal:
 
         Args:
             provider_id: the provider's id.
-            client_type: name, response_types and grant_types are required; for an Okta provider
-                okta_app_type, too.
-            request_id: see `create_provider`.
+            client_type: name, response_types and grant_types are required, and okta_app_type if
+                the provider is of type Okta.
+            request_id: as in `create_provider`.
         """
         request = requests.create_client_type(provider_id, client_type, request_id)
         return self._call(self._client_types.CreateClientType, request)
@@ -185,7 +185,7 @@ class Portal:
         filter: str = "",  # noqa: A002 - AIP-132
         page_size: int = 0,
     ) -> Iterator[ClientType]:
-        """All client types of a provider that meet a filter (AIP-160), in ascending order of id.
+        """All client types of a provider that match a filter, in ascending order of id.
 
         >>> with Portal() as portal:
         ...     found = portal.list_client_types(1, filter="grant_types:GRANT_TYPE_PKCE")
@@ -201,7 +201,7 @@ class Portal:
     def update_client_type(
         self, client_type: ClientType, *, fields: Iterable[str] = (), request_id: str = ""
     ) -> ClientType:
-        """Write fields of the client type with this provider_id and id.
+        """Update fields of the client type with this provider_id and id.
 
             >>> with Portal() as portal:
             ...     [found] = portal.list_client_types(1, filter='name = "Single-page application"')
@@ -210,7 +210,10 @@ class Portal:
             >>> updated.description
             'For browsers'
 
-        Args: as `update_provider`.
+        Args:
+            client_type: as in `update_provider`.
+            fields: as in `update_provider`.
+            request_id: as in `create_provider`.
         """
         request = requests.update_client_type(client_type, fields, request_id)
         return self._call(self._client_types.UpdateClientType, request)
@@ -218,13 +221,13 @@ class Portal:
     def delete_client_type(
         self, provider_id: int, client_type_id: int, *, etag: str = "", request_id: str = ""
     ) -> None:
-        """Delete a client type; with an etag, only if it is the stored one."""
+        """Delete a client type; with an etag, only if it is the current one."""
         request = requests.delete_client_type(provider_id, client_type_id, etag, request_id)
         self._call(self._client_types.DeleteClientType, request)
 
     def _call(
-        self, method: "grpc.UnaryUnaryMultiCallable[Request, Answer]", request: Request
-    ) -> Answer:
+        self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request
+    ) -> Response:
         try:
             return method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -234,8 +237,8 @@ class Portal:
         self,
         method: "grpc.UnaryUnaryMultiCallable[Any, Any]",
         request: Any,
-        items: Callable[[Any], Iterable[Answer]],
-    ) -> Iterator[Answer]:
+        items: Callable[[Any], Iterable[Response]],
+    ) -> Iterator[Response]:
         while True:
             page = self._call(method, request)
             yield from items(page)

@@ -1,0 +1,24 @@
+"""Everything that the public protos define: messages, enums and their values."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from google.protobuf.descriptor import FileDescriptor
+
+from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1.client_type_pb2 import *  # noqa: F403
+from portal.oauth.v1.provider_pb2 import *  # noqa: F403
+
+
+def _names(*files: FileDescriptor) -> Iterator[str]:
+    for file in files:
+        yield from file.message_types_by_name
+        for enum in file.enum_types_by_name.values():
+            yield enum.name
+            yield from enum.values_by_name
+
+
+# Type checkers take the names from the imports. At run time those bring a few more, such as the
+# modules that the stubs import.
+if not TYPE_CHECKING:
+    __all__ = sorted(_names(client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR))  # noqa: PLE0605
