@@ -1,4 +1,4 @@
-"""The command `portal` in a process of its own, against a server of a test's own."""
+"""Runs the command `portal` in a subprocess."""
 
 import json
 import subprocess
@@ -11,19 +11,19 @@ KEY = "the-commands-key"
 
 
 class Command:
-    """Runs `portal …` with a key, for a target."""
+    """Runs `portal …` with an API key against a server."""
 
     def __init__(self, target: str, **variables: str) -> None:
         self.variables = {"PORTAL_TARGET": target, "PORTAL_KEY": KEY, "COLUMNS": "120"} | variables
 
     def __call__(
-        self, *arguments: str, given: str = "", code: int = 0
+        self, *arguments: str, stdin: str = "", code: int = 0
     ) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [sys.executable, "-m", "portal_cli", *arguments],
             env=ENVIRONMENT | self.variables,
             cwd=ROOT,
-            input=given,
+            input=stdin,
             text=True,
             capture_output=True,
             timeout=60,

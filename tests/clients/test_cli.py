@@ -1,4 +1,4 @@
-"""The command line: what people type, what programs read, how it ends."""
+"""The commands of the client: results, errors, exit codes."""
 
 import json
 import re
@@ -104,14 +104,14 @@ def test_a_provider_is_created_shown_changed_and_deleted(portal: Command, tmp_pa
     assert portal.json("providers", "list") == []
 
 
-def test_a_table_shows_names_as_they_are(portal: Command) -> None:
+def test_a_table_does_not_interpret_markup_in_names(portal: Command) -> None:
     portal(*PROVIDER)
     portal("client-types", "create", "1", *WEB[1:], "--name=[bold]x[/bold] :smile: ünïcode")
 
     assert "[bold]x[/bold] :smile: ünïcode" in portal("client-types", "list", "1").stdout
 
 
-def test_a_name_does_not_command_the_terminal(portal: Command) -> None:
+def test_control_characters_in_a_name_are_escaped(portal: Command) -> None:
     portal(*PROVIDER[:2], "--name=\x1b[31mred\u202e\n", *PROVIDER[3:])
 
     assert "\\x1b[31mred\\u202e\\n" in portal("providers", "list").stdout
@@ -120,14 +120,14 @@ def test_a_name_does_not_command_the_terminal(portal: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (("providers", "get", "7"), Exit.FAILED, "portal: provider 7 not found\n"),
         (("client-types", "create", "1", "--name=x"), Exit.USAGE, "--response-types"),
         (
             ("client-types", "create", "1", *WEB[:1], "--response-types=foo", *WEB[2:]),
             Exit.USAGE,
-            "'foo' is none of code, token, id_token, none",
+            "'foo' is not one of: code, token, id_token, none",
         ),
         (("providers", "delete", "1"), Exit.FAILED, "provider 1 not found"),
         (("providers", "get", "99999999999"), Exit.USAGE, "less than or equal to 2147483647"),
@@ -137,51 +137,53 @@ def test_a_name_does_not_command_the_terminal(portal: Command) -> None:
     ],
 )
 def test_errors_are_one_line_and_have_their_exit_code(
-    portal: Command, arguments: tuple[str, ...], code: Exit, said: str
+    portal: Command, arguments: tuple[str, ...], code: Exit, expected: str
 ) -> None:
     done = portal(*arguments, code=code)
 
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.startswith("portal: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 
-def test_a_refusal_names_the_fields(portal: Command) -> None:
+def test_an_error_names_the_invalid_fields(portal: Command) -> None:
     portal(*PROVIDER)
     done = portal("client-types", "create", "1", *WEB[1:], "--name= ", code=Exit.FAILED)
 
     assert done.stderr == "portal: client_type.name: must not be blank\n"
 
 
-def test_an_absent_server_and_an_absent_key_are_told() -> None:
-    away = Command(f"127.0.0.1:{free_port()}")
-    assert "portal: " in away("providers", "list", code=Exit.FAILED).stderr
+def test_an_unreachable_server_and_a_missing_api_key_are_errors() -> None:
+    unreachable = Command(f"127.0.0.1:{free_port()}")
+    assert "portal: " in unreachable("providers", "list", code=Exit.FAILED).stderr
     keyless = Command("127.0.0.1:1", PORTAL_KEY="")
     assert "PORTAL_KEY" in keyless("providers", "list", code=Exit.USAGE).stderr
 
 
-def test_delete_asks_and_without_anybody_to_ask_does_nothing(portal: Command) -> None:
+def test_delete_without_a_terminal_requires_yes(portal: Command) -> None:
     portal(*PROVIDER)
     assert "--yes" in portal("providers", "delete", "1", code=Exit.USAGE).stderr
     assert len(portal.json("providers", "list")) == 1
 
 
-def test_apply_makes_a_portal_so_and_again_changes_nothing(portal: Command, file: Path) -> None:
+def test_apply_is_idempotent(portal: Command, file: Path) -> None:
     first = portal("apply", "-f", str(file), "--yes")
     assert "Plan: 6 to create, 0 to change, 0 to delete." in first.stdout
     assert "+     client type 'Robot'" in first.stdout
 
-    assert portal("apply", "-f", str(file), "--dry-run").stdout == "Nothing to change.\n"
+    assert portal("apply", "-f", str(file), "--dry-run").stdout == "No changes.\n"
     assert [one["name"] for one in portal.json("client-types", "list", "2")] == ["Twice", "Twice"]
 
 
-def test_a_dry_run_tells_by_its_exit_code_and_changes_nothing(portal: Command, file: Path) -> None:
+def test_a_dry_run_changes_nothing_and_its_exit_code_shows_pending_changes(
+    portal: Command, file: Path
+) -> None:
     portal("apply", "-f", str(file), "--dry-run", code=Exit.WOULD_CHANGE)
     assert portal.json("providers", "list") == []
 
 
-def test_apply_changes_what_differs_and_prunes_only_when_asked(portal: Command, file: Path) -> None:
+def test_apply_updates_differences_and_deletes_only_with_prune(portal: Command, file: Path) -> None:
     portal("apply", "-f", str(file), "--yes")
     document = yaml.safe_load(FILE)
     web, _ = document["providers"][0]["client_types"]
@@ -190,12 +192,12 @@ def test_apply_changes_what_differs_and_prunes_only_when_asked(portal: Command, 
     del document["providers"][1]
     text = yaml.safe_dump(document)
 
-    kept = portal("apply", "-f", "-", "--yes", given=text).stdout
+    kept = portal("apply", "-f", "-", "--yes", stdin=text).stdout
     assert "grant_types: [authorization_code, pkce] → [pkce]" in kept
     assert "Plan: 0 to create, 1 to change, 0 to delete." in kept
     assert len(portal.json("providers", "list")) == 2
 
-    pruned = portal("apply", "-f", "-", "--yes", "--prune", given=text).stdout
+    pruned = portal("apply", "-f", "-", "--yes", "--prune", stdin=text).stdout
     assert "Plan: 0 to create, 0 to change, 2 to delete." in pruned
     assert [one["name"] for one in portal.json("providers", "list")] == ["Staff"]
     assert [one["name"] for one in portal.json("client-types", "list", "1")] == ["Web"]
@@ -209,7 +211,7 @@ def test_a_provider_can_become_okta_together_with_its_client_types(
     document["providers"][0]["type"] = "okta"
     for client_type in document["providers"][0]["client_types"]:
         client_type["okta_app_type"] = "web"
-    portal("apply", "-f", "-", "--yes", given=yaml.safe_dump(document))
+    portal("apply", "-f", "-", "--yes", stdin=yaml.safe_dump(document))
     assert portal.json("providers", "get", "1")["type"] == "okta"
 
     portal("apply", "-f", str(file), "--yes")
@@ -218,33 +220,36 @@ def test_a_provider_can_become_okta_together_with_its_client_types(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("providers: [", "line 1: "),
         ("providers: 3", "providers: "),
-        ("", "the document: must be a mapping"),
+        ("", "document: must be a mapping"),
         ("providers: \0", "unacceptable character"),
         ("[" * 5000, "recursion"),
         ("? [a]\n: b", "line 1: found unhashable key"),
-        ("providers: []\nproviders: []", "line 2: 'providers' is given twice"),
-        (FILE.replace("description:", "name:"), "'name' is given twice"),
+        ("providers: []\nproviders: []", "line 2: duplicate field 'providers'"),
+        (FILE.replace("description:", "name:"), "duplicate field 'name'"),
         ("providers: [{name: a, type: keycloak}]", "providers.0.well_known_uri: is required"),
-        ("providers: []\nmore: 1", "more: there is no such key"),
-        (FILE.replace("[token]", "[foo]"), "response_types.0: 'foo' is none of code, token"),
-        (FILE.replace("type: okta", "type: octa"), "providers.1.type: 'octa' is none of keycloak"),
+        ("providers: []\nmore: 1", "more: unknown field"),
+        (FILE.replace("[token]", "[foo]"), "response_types.0: 'foo' is not one of: code, token"),
+        (
+            FILE.replace("type: okta", "type: octa"),
+            "providers.1.type: 'octa' is not one of: keycloak",
+        ),
     ],
 )
-def test_a_bad_file_is_refused_with_the_place_and_nothing_is_done(
-    portal: Command, text: str, said: str
+def test_an_invalid_file_is_rejected_with_the_place_and_changes_nothing(
+    portal: Command, text: str, expected: str
 ) -> None:
-    done = portal("apply", "-f", "-", "--yes", given=text, code=Exit.FAILED)
+    done = portal("apply", "-f", "-", "--yes", stdin=text, code=Exit.FAILED)
 
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.count("\n") == 1
     assert portal.json("providers", "list") == []
 
 
-def test_what_is_exported_can_be_applied_elsewhere(
+def test_an_export_can_be_applied_to_another_portal(
     portal: Command, file: Path, tmp_path: Path
 ) -> None:
     portal("apply", "-f", str(file), "--yes")
@@ -259,10 +264,10 @@ def test_what_is_exported_can_be_applied_elsewhere(
     assert yaml.safe_load(exported.read_text()) == yaml.safe_load(FILE)
 
 
-def test_apply_goes_on_where_it_stopped(portal: Command, file: Path, target: str) -> None:
+def test_apply_continues_after_an_error(portal: Command, file: Path, target: str) -> None:
     bad = FILE.replace("name: Robot", "name: ' '")
-    stopped = portal("apply", "-f", "-", "--yes", given=bad, code=Exit.FAILED)
-    assert "client_type.name: must not be blank (done before: 2 of 6 steps" in stopped.stderr
+    stopped = portal("apply", "-f", "-", "--yes", stdin=bad, code=Exit.FAILED)
+    assert "client_type.name: must not be blank (2 of 6 steps done" in stopped.stderr
 
     portal("apply", "-f", str(file), "--yes")
     with Portal(target, key=KEY) as client:
@@ -270,7 +275,7 @@ def test_apply_goes_on_where_it_stopped(portal: Command, file: Path, target: str
     assert names == ["Web", "Robot"]
 
 
-def test_completion_is_offered(portal: Command) -> None:
+def test_completion_is_available(portal: Command) -> None:
     assert "portal" in portal("--show-completion", "bash").stdout
 
 

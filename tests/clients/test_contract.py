@@ -1,8 +1,10 @@
-"""Ties what the client's command line and package list by hand to the protos.
+"""Ties the fields that the command line handles to the protos, and the package's names too.
 
-Each comparison is also made with a resource that has one more field, to show that it would fail.
+Each test also runs with a copy of the resource that has one more field.
 """
 
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,44 +16,38 @@ from google.api.field_behavior_pb2 import (  # type: ignore[import-untyped]
     OUTPUT_ONLY,
     field_behavior,
 )
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
 )
 from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 import portal_client
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
-from portal_cli import documents, output, source
-from portal_cli.main import app
+from portal_cli import client_types, documents, field_options, fields, output, providers, source
 from portal_client import ClientType, Provider
+from tests.support.stack import ROOT
+from tools.cli_docs import __main__ as cli_docs
 
 FILES: list[FileDescriptor] = [client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR]
-RESOURCES = [pytest.param(kind, id=kind.__name__) for kind in (Provider, ClientType)]
-DOCUMENTS: dict[type, Any] = {
-    Provider: documents.ProviderDocument,
-    ClientType: documents.ClientTypeDocument,
-}
-# Names of the REST API that its protos do not derive from the native name.
+# Type checkers do not see it.
+EXPORTED: set[str] = set(vars(portal_client)["__all__"])
+ADDED = "added"
+# Fields that the REST API names differently.
 RENAMED = {
     "well_known_uri": "well_known_url",
     "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
     "grant_types": "grant_type",
 }
-ADDED = "added"
 
 
-def grown(message: Descriptor) -> Descriptor:
-    """A copy of a message that has one more optional field."""
-    name = f"grown.{message.name}"
-    pool = Default()
-    try:
-        return pool.FindMessageTypeByName(name)
-    except KeyError:
-        pass
+def with_another_field(message: Descriptor) -> Any:
+    """A copy of a message that has one more optional string field."""
     copy = DescriptorProto()
     message.CopyToProto(copy)
     field = copy.field.add(
@@ -61,11 +57,17 @@ def grown(message: Descriptor) -> Descriptor:
         label=FieldDescriptorProto.LABEL_OPTIONAL,
     )
     field.options.Extensions[field_behavior].append(OPTIONAL)
-    file = FileDescriptorProto(name=f"grown/{name}.proto", package="grown", syntax="proto3")
+    file = FileDescriptorProto(name=f"copy/{message.name}.proto", package="copy", syntax="proto3")
     file.dependency.extend([message.file.name, *(d.name for d in message.file.dependencies)])
     file.message_type.append(copy)
+    pool = Default()
     pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindMessageTypeByName(name)
+    return GetMessageClass(pool.FindMessageTypeByName(f"copy.{message.name}"))
+
+
+OWN: list[Any] = [Provider, ClientType]
+COPIES = [with_another_field(kind.DESCRIPTOR) for kind in OWN]
+KINDS = [pytest.param(kind, id=kind.DESCRIPTOR.full_name) for kind in (*OWN, *COPIES)]
 
 
 def behaviors(field: FieldDescriptor) -> set[int]:
@@ -73,7 +75,7 @@ def behaviors(field: FieldDescriptor) -> set[int]:
 
 
 def writable(message: Descriptor) -> set[str]:
-    """The fields that a caller sets; the etag is a condition of a write, not a value."""
+    """The fields that a caller sets. The etag is a condition of a write, not a value."""
     return {f.name for f in message.fields if f.name != "etag" and OUTPUT_ONLY not in behaviors(f)}
 
 
@@ -81,130 +83,174 @@ def secret(message: Descriptor) -> set[str]:
     return {f.name for f in message.fields if INPUT_ONLY in behaviors(f)}
 
 
-def command(kind: type, verb: str) -> Any:
-    group = {Provider: "providers", ClientType: "client-types"}[kind]
-    root: Any = typer.main.get_command(app)
-    return root.commands[group].commands[verb]
-
-
-def options(kind: type, verb: str) -> set[str]:
-    """The fields that a command has an option for. A secret is read from a file."""
-    names = {one.name.removesuffix("_file") for one in command(kind, verb).params}
-    return {name.rstrip("_") for name in names}
-
-
-def missing_options(kind: type, message: Descriptor) -> set[str]:
-    return {
-        name for verb in ("create", "update") for name in writable(message) - options(kind, verb)
-    }
-
-
-@pytest.mark.parametrize("kind", RESOURCES)
-def test_create_and_update_have_an_option_for_every_writable_field(kind: Any) -> None:
-    assert missing_options(kind, kind.DESCRIPTOR) == set()
-    assert missing_options(kind, grown(kind.DESCRIPTOR)) == {ADDED}
-
-
-def document_difference(kind: type, message: Descriptor) -> set[str]:
-    fields = set(DOCUMENTS[kind].model_fields) - {"client_types"}
-    return fields ^ (writable(message) - secret(message))
-
-
-@pytest.mark.parametrize("kind", RESOURCES)
-def test_documents_have_every_writable_field_except_secrets(kind: Any) -> None:
-    assert document_difference(kind, kind.DESCRIPTOR) == set()
-    assert document_difference(kind, grown(kind.DESCRIPTOR)) == {ADDED}
+def shared(message: Descriptor) -> set[str]:
+    return writable(message) - secret(message)
 
 
 def filled(kind: Any) -> Any:
-    """A message in which every field has a value."""
+    """A message in which every scalar field has a value."""
     message = kind()
     for field in kind.DESCRIPTOR.fields:
-        value: Any
         if field.message_type:
             continue
+        value: Any = {field.TYPE_STRING: field.name, field.TYPE_BOOL: True}.get(field.type, 7)
         if field.enum_type:
             value = field.enum_type.values[1].number
-        else:
-            value = {field.TYPE_STRING: field.name, field.TYPE_BOOL: True}.get(field.type, 7)
         if field.is_repeated:
             getattr(message, field.name).append(value)
         else:
             setattr(message, field.name, value)
+    message.uid = "01935f5e-7a6f-7a2c-8a2e-3f2f6f0f6f6f"
     return message
 
 
-def kept(message: Any) -> set[str]:
-    return {field.name for field, _ in message.ListFields()}
+def values(message: Message) -> dict[str, Any]:
+    return {field.name: value for field, value in message.ListFields()}
 
 
-@pytest.mark.parametrize("kind", RESOURCES)
-def test_a_document_keeps_the_value_of_every_field(kind: Any) -> None:
+def test_a_copy_has_one_more_field() -> None:
+    for kind, copy in zip(OWN, COPIES, strict=True):
+        assert writable(copy.DESCRIPTOR) - writable(kind.DESCRIPTOR) == {ADDED}
+        assert ADDED in values(filled(copy))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("decorate", [field_options.for_create, field_options.for_update])
+def test_a_command_has_an_option_for_every_writable_field(decorate: Any, kind: Any) -> None:
+    def command(**_given: Any) -> None:
+        pass
+
+    decorated = decorate(kind.DESCRIPTOR)(command)
+    names = {name.removesuffix("_file") for name in inspect.signature(decorated).parameters}
+    assert names == writable(kind.DESCRIPTOR)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_option_sets_its_field(kind: Any) -> None:
+    others = {f"{n}_file" for n in secret(kind.DESCRIPTOR)} | shared(kind.DESCRIPTOR)
+    for name in shared(kind.DESCRIPTOR):
+        [field] = [one for one in fields.of(kind.DESCRIPTOR) if one.name == name]
+        text = next(iter(field.numbers), "true")
+        message, named = field_options.message(kind, dict.fromkeys(others) | {name: text})
+
+        assert (named, list(values(message))) == ([name], [name])
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [(providers, Provider), (client_types, ClientType)], ids=["p", "c"]
+)
+def test_create_and_update_have_these_options(module: Any, kind: Any) -> None:
+    for command in (module.create, module.update):
+        names = {name.removesuffix("_file") for name in inspect.signature(command).parameters}
+
+        assert names > writable(kind.DESCRIPTOR)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_every_writable_field_has_a_help_text(kind: Any) -> None:
+    assert [one.name for one in fields.writable(kind.DESCRIPTOR) if not one.help] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_document_keeps_the_value_of_every_field_except_secrets(kind: Any) -> None:
     message = filled(kind)
-    document = DOCUMENTS[kind]
-    again = document.model_validate(document.of(message).model_dump()).message()
+    again = documents.parse(kind, documents.plain(message))
 
-    expected = writable(kind.DESCRIPTOR) - secret(kind.DESCRIPTOR)
-    assert kept(again) == expected
-    assert all(getattr(again, name) == getattr(message, name) for name in expected)
+    kept = shared(kind.DESCRIPTOR)
+    assert values(again) == {n: value for n, value in values(message).items() if n in kept}
+    assert values(again).keys() == kept
 
 
-@pytest.mark.parametrize("kind", RESOURCES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_results_show_every_field_except_secrets(kind: Any) -> None:
-    def difference(message: Descriptor) -> set[str]:
-        fields = {field.name for field in message.fields} - secret(message)
-        return fields ^ set(output.as_dict(filled(kind)))
+    names = {field.name for field in kind.DESCRIPTOR.fields}
 
-    assert difference(kind.DESCRIPTOR) == set()
-    assert difference(grown(kind.DESCRIPTOR)) == {ADDED}
+    assert output.as_dict(filled(kind)).keys() == names - secret(kind.DESCRIPTOR)
 
 
-def rest_row(message: Any) -> dict[str, Any]:
+def rest_row(message: Message) -> dict[str, Any]:
     """A resource as the REST API shows it."""
-    rest = portal_rest_pb2.DESCRIPTOR.message_types_by_name[message.DESCRIPTOR.name]
+    resource: Any = message.DESCRIPTOR
+    rest = portal_rest_pb2.DESCRIPTOR.message_types_by_name[resource.name]
     row: dict[str, Any] = {"ID": 7}
-    for name in writable(message.DESCRIPTOR) - secret(message.DESCRIPTOR):
-        field = message.DESCRIPTOR.fields_by_name[name]
+    for name in shared(resource):
+        enum = resource.fields_by_name[name].enum_type
         value = getattr(message, name)
-        if field.enum_type:
-            [number] = value if field.is_repeated else [value]
-            prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
-            value = field.enum_type.values_by_number[number].name.removeprefix(prefix).lower()
+        if enum:
+            [number] = value if resource.fields_by_name[name].is_repeated else [value]
+            prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+            value = enum.values_by_number[number].name.removeprefix(prefix).lower()
         row[rest.fields_by_name[RENAMED.get(name, name)].json_name] = value
     return row
 
 
-@pytest.mark.parametrize("kind", RESOURCES)
+@pytest.mark.parametrize("kind", OWN)
 def test_an_import_keeps_the_value_of_every_field(kind: Any) -> None:
     message = filled(kind)
     row = rest_row(message)
-    read: Any = source.provider(row) if kind is Provider else source.client_type(row, {})
-    again = read.message()
+    read: Message = source.provider(row) if kind is Provider else source.client_type(row, {})
 
-    expected = writable(kind.DESCRIPTOR) - secret(kind.DESCRIPTOR)
-    assert kept(again) == expected
-    assert all(getattr(again, name) == getattr(message, name) for name in expected)
+    kept = shared(kind.DESCRIPTOR)
+    assert values(read) == {n: value for n, value in values(message).items() if n in kept}
+    assert values(read).keys() == kept
 
 
-def api_names(files: list[FileDescriptor]) -> Iterator[str]:
-    """The resources, the enums and their values."""
-    for file in files:
-        yield from (
-            name for name in file.message_types_by_name if name in ("Provider", "ClientType")
-        )
+@pytest.mark.parametrize("kind", COPIES)
+def test_an_import_fails_loudly_if_the_rest_api_does_not_have_a_field(kind: Any) -> None:
+    [added] = [one for one in fields.of(kind.DESCRIPTOR) if one.name == ADDED]
+    with pytest.raises(KeyError, match=ADDED):
+        source.key(kind.DESCRIPTOR, added)
+
+
+def api_names() -> Iterator[str]:
+    for file in FILES:
+        yield from file.message_types_by_name
         for enum in file.enum_types_by_name.values():
             yield enum.name
-            yield from enum_values(enum)
+            yield from enum.values_by_name
 
 
-def enum_values(enum: EnumDescriptor) -> list[str]:
-    return [value.name for value in enum.values if value.number]
+def test_the_package_exports_every_message_enum_and_enum_value() -> None:
+    assert set(api_names()) - EXPORTED == set()
 
 
-def test_the_package_exports_the_resources_the_enums_and_their_values() -> None:
-    assert set(api_names(FILES)) - set(portal_client.__all__) == set()
+def test_the_package_knows_every_public_proto() -> None:
+    folder = ROOT / "protos" / "portal" / "oauth" / "v1"
+
+    assert {path.name for path in folder.glob("*.proto")} == {
+        file.name.rpartition("/")[2] for file in FILES
+    }
 
 
-@pytest.mark.parametrize("name", portal_client.__all__)
+@pytest.mark.parametrize("name", sorted(EXPORTED))
 def test_every_exported_name_exists(name: str) -> None:
     assert hasattr(portal_client, name)
+
+
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+
+
+def test_the_tables_of_options_on_the_page_are_current() -> None:
+    assert cli_docs.current(PAGE) == PAGE, "run `python -m tools.cli_docs`"
+    assert cli_docs.current(PAGE.replace("`--description`", "`--text`")) == PAGE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_of_options_has_every_writable_field(kind: Any) -> None:
+    def command(**_given: Any) -> None:
+        pass
+
+    app = typer.Typer()
+    app.command()(field_options.for_create(kind.DESCRIPTOR)(command))
+    names = " ".join(names for names, _ in cli_docs.options({"x": typer.main.get_command(app)}))
+
+    for name in writable(kind.DESCRIPTOR):
+        assert f"--{name.replace('_', '-')}" in names
+
+
+def test_the_file_on_the_page_is_valid() -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [document] = documents.load(text, "page")
+
+    assert document.provider.name == "Staff"
+    assert len(document.client_types) == 1

@@ -1,4 +1,4 @@
-"""`portal import` from a portal that is slow, drops connections and has bad rows."""
+"""`portal import` from a portal that is slow, drops connections and has invalid rows."""
 
 import json
 import signal
@@ -55,7 +55,7 @@ def provider(number: int, *client_types: Row, **other: Any) -> Row:
 
 
 class OldPortal(ThreadingHTTPServer):
-    """A portal's lists, with pages of at most `cap` rows. `misbehave` sees each call first."""
+    """The lists of a portal, in pages of at most `cap` rows. `misbehave` can replace a response."""
 
     daemon_threads = True
 
@@ -91,13 +91,13 @@ class _Call(BaseHTTPRequestHandler):
         if self.server.misbehave(len(self.server.calls), self):
             return None
         if self.headers["Authorization"] != OLD_KEY:
-            return self.answer(401, {"errors": ["Key not authorised"]})
+            return self.respond(401, {"errors": ["Key not authorized"]})
         url = urlsplit(self.path)
         rows = self.rows(url.path.removeprefix("/portal-api/oauth-providers").strip("/"))
         query = {name: int(value) for name, [value] in parse_qs(url.query).items()}
         size = min(self.server.cap, query["per_page"])
         start = size * (query["page"] - 1)
-        return self.answer(200, rows[start : start + size])
+        return self.respond(200, rows[start : start + size])
 
     def rows(self, path: str) -> list[Row]:
         if not path:
@@ -109,7 +109,7 @@ class _Call(BaseHTTPRequestHandler):
         found = next(one for one in self.server.providers if str(one["ID"]) == number)
         return list(found["client_types"])
 
-    def answer(self, status: int, body: Any) -> None:
+    def respond(self, status: int, body: Any) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -122,7 +122,7 @@ class _Call(BaseHTTPRequestHandler):
 
 
 def drop(call: BaseHTTPRequestHandler) -> bool:
-    """Close the connection in the middle of the answer."""
+    """Close the connection in the middle of the response."""
     call.send_response(200)
     call.send_header("content-length", "1000")
     call.end_headers()
@@ -142,14 +142,14 @@ def names(portal: Command, provider_id: int) -> list[str]:
     return [one["name"] for one in portal.json("client-types", "list", str(provider_id))]
 
 
-def test_everything_is_taken_over_once(portal: Command) -> None:
+def test_an_import_is_complete_and_idempotent(portal: Command) -> None:
     rows = [provider(n, *(client_type(m) for m in range(1, 8))) for n in range(1, 6)]
     with OldPortal(*rows).running() as old:
         first = portal("import", "--from", old.url)
         again = portal("import", "--from", f"{old.url}/portal-api/")
 
-    assert "40 created, 0 changed, 0 as they were, 0 not taken over." in first.stderr
-    assert "0 created, 0 changed, 40 as they were, 0 not taken over." in again.stderr
+    assert "40 created, 0 changed, 0 unchanged, 0 not imported." in first.stderr
+    assert "0 created, 0 changed, 40 unchanged, 0 not imported." in again.stderr
     assert OLD_KEY not in first.stdout + first.stderr
     assert [one["name"] for one in portal.json("providers", "list")] == [r["Name"] for r in rows]
     assert names(portal, 5) == [f"type {n}" for n in range(1, 8)]
@@ -158,7 +158,7 @@ def test_everything_is_taken_over_once(portal: Command) -> None:
     assert one["grant_types"] == ["authorization_code", "pkce"]
 
 
-def test_names_that_come_twice_stay_two(portal: Command) -> None:
+def test_resources_with_the_same_name_stay_separate(portal: Command) -> None:
     twins = [client_type(1, Name="twin"), client_type(2, Name="twin", GrantType="implicit")]
     with OldPortal(provider(1, *twins, Name="p"), provider(2, Name="p")).running() as old:
         portal("import", "--from", old.url)
@@ -169,14 +169,14 @@ def test_names_that_come_twice_stay_two(portal: Command) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_dropped_connections_and_busy_answers_are_tried_again(portal: Command) -> None:
+def test_dropped_connections_and_overload_are_retried(portal: Command) -> None:
     def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
         match number % 4:
             case 1:
                 return drop(call)
             case 2:
                 assert isinstance(call, _Call)
-                call.answer(503, {"errors": ["busy"]})
+                call.respond(503, {"errors": ["busy"]})
                 return True
         return False
 
@@ -188,7 +188,7 @@ def test_dropped_connections_and_busy_answers_are_tried_again(portal: Command) -
     assert names(portal, 2) == ["type 1"]
 
 
-def test_slow_pages_are_waited_for(portal: Command) -> None:
+def test_slow_responses_are_waited_for(portal: Command) -> None:
     def misbehave(_number: int, _call: BaseHTTPRequestHandler) -> bool:
         time.sleep(0.5)
         return False
@@ -198,7 +198,7 @@ def test_slow_pages_are_waited_for(portal: Command) -> None:
         assert "2 created" in portal("import", "--from", old.url, "--timeout=5").stderr
 
 
-def test_bad_rows_are_named_and_the_others_are_taken(portal: Command) -> None:
+def test_invalid_rows_are_reported_and_the_others_are_imported(portal: Command) -> None:
     rows = [
         provider(1, client_type(1, GrantType="magic"), client_type(2), client_type(3, Name=None)),
         provider(2, client_type(4), WellKnownURL="nowhere"),
@@ -213,31 +213,31 @@ def test_bad_rows_are_named_and_the_others_are_taken(portal: Command) -> None:
     )
     assert "client type None (3) of provider 'provider 1' (1): name: " in done.stderr
     assert "provider 'provider 2' (keycloak): provider.well_known_uri: must be" in done.stderr
-    assert "client type 'type 4' of provider 'provider 2': its provider was not taken" in (
+    assert "client type 'type 4' of provider 'provider 2': its provider was not imported" in (
         done.stderr
     )
-    assert "provider 'provider 3' (3): type: 'oktagon' is none of keycloak" in done.stderr
-    assert "4 created, 0 changed, 0 as they were, 5 not taken over." in done.stderr
+    assert "provider 'provider 3' (3): type: 'oktagon' is not one of: keycloak" in done.stderr
+    assert "4 created, 0 changed, 0 unchanged, 5 not imported." in done.stderr
     assert [one["name"] for one in portal.json("providers", "list")] == ["provider 1", "provider 4"]
 
 
-def test_a_wrong_key_and_what_is_no_portal_are_told(portal: Command) -> None:
+def test_a_wrong_key_and_a_url_that_is_not_a_portal_are_errors(portal: Command) -> None:
     with OldPortal(provider(1)).running() as old:
         wrong = portal("import", "--from", old.url, "--key", "nope-nope", code=Exit.FAILED)
-        assert "answers 401 to GET /oauth-providers: Key not authorised" in wrong.stderr
+        assert "status 401 for GET /oauth-providers: Key not authorized" in wrong.stderr
         assert "nope-nope" not in wrong.stderr
 
         def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
             assert isinstance(call, _Call)
-            call.answer(200, {"hello": "world"})
+            call.respond(200, {"hello": "world"})
             return True
 
         old.misbehave = misbehave
         other = portal("import", "--from", old.url, code=Exit.FAILED)
-        assert "it answers no array to GET /oauth-providers" in other.stderr
+        assert "the response to GET /oauth-providers is not a JSON array" in other.stderr
 
 
-def test_an_import_that_is_killed_is_started_again_and_doubles_nothing(portal: Command) -> None:
+def test_a_killed_import_can_be_run_again_without_duplicates(portal: Command) -> None:
     rows = [provider(n, *(client_type(m) for m in range(1, 4))) for n in range(1, 9)]
     reached = threading.Event()
 
@@ -262,13 +262,13 @@ def test_an_import_that_is_killed_is_started_again_and_doubles_nothing(portal: C
         old.misbehave = lambda _number, _call: False
         done = portal("import", "--from", old.url)
 
-    assert ", 0 not taken over." in done.stderr
+    assert ", 0 not imported." in done.stderr
     assert [one["name"] for one in portal.json("providers", "list")] == [r["Name"] for r in rows]
     for provider_id in range(1, 9):
         assert names(portal, provider_id) == ["type 1", "type 2", "type 3"]
 
 
-def test_one_of_our_own_portals_can_be_moved_over_rest(portal: Command, stack: Stack) -> None:
+def test_an_import_from_this_server_over_rest(portal: Command, stack: Stack) -> None:
     with stack.client() as rest:
         made = rest.post(
             "/oauth-providers",
@@ -284,8 +284,10 @@ def test_one_of_our_own_portals_can_be_moved_over_rest(portal: Command, stack: S
     assert names(portal, moved["id"]) == [f"n{number}" for number in range(25)]
 
 
-def test_rows_that_are_hardly_rows_are_named_and_the_others_are_taken(portal: Command) -> None:
-    oddly: list[Any] = [None, 7, "x", [1], {}, provider(1, ID="../../secrets"), provider(2, ID=[1])]
+def test_rows_that_are_not_objects_are_reported_and_the_others_are_imported(
+    portal: Command,
+) -> None:
+    odd: list[Any] = [None, 7, "x", [1], {}, provider(1, ID="../../secrets"), provider(2, ID=[1])]
     rows: list[Any] = [client_type(4), None, client_type(5)]
     good = provider(3, *rows)
     with OldPortal(good, cap=20).running() as old:
@@ -294,20 +296,20 @@ def test_rows_that_are_hardly_rows_are_named_and_the_others_are_taken(portal: Co
             if "/oauth-providers?page=1&" not in call.path:
                 return False
             assert isinstance(call, _Call)
-            call.answer(200, [*oddly, call.rows("")[0]])
+            call.respond(200, [*odd, call.rows("")[0]])
             return True
 
         old.misbehave = misbehave
         done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
 
-    assert "provider row: is no object: null" in done.stderr
+    assert "provider row: not a JSON object: null" in done.stderr
     assert "provider 'provider 1' (../../secrets): ID: must be an integer" in done.stderr
-    assert "client type row of provider 'provider 3' (3): is no object" in done.stderr
-    assert "3 created, 0 changed, 0 as they were, 8 not taken over." in done.stderr
+    assert "client type row of provider 'provider 3' (3): not a JSON object" in done.stderr
+    assert "3 created, 0 changed, 0 unchanged, 8 not imported." in done.stderr
     assert names(portal, 1) == ["type 4", "type 5"]
 
 
-def test_a_row_that_comes_twice_is_taken_once(portal: Command) -> None:
+def test_a_row_that_repeats_is_imported_once(portal: Command) -> None:
     one, other = client_type(1), client_type(2)
     row = provider(1, one, other, one, other, one)
     with OldPortal(row, row, row, cap=2).running() as old:
@@ -317,26 +319,26 @@ def test_a_row_that_comes_twice_is_taken_once(portal: Command) -> None:
     assert names(portal, 1) == ["type 1", "type 2"]
 
 
-def test_a_portal_that_knows_no_pages_is_read_once(portal: Command) -> None:
+def test_a_portal_that_ignores_page_is_read_once(portal: Command) -> None:
     rows = [provider(n, client_type(n)) for n in range(1, 4)]
     with OldPortal(*rows).running() as old:
 
         def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
             assert isinstance(call, _Call)
             path = urlsplit(call.path).path.removeprefix("/portal-api/oauth-providers").strip("/")
-            call.answer(200, call.rows(path))
+            call.respond(200, call.rows(path))
             return True
 
         old.misbehave = misbehave
         done = portal("import", "--from", old.url)
 
-    assert "6 created, 0 changed, 0 as they were, 0 not taken over." in done.stderr
+    assert "6 created, 0 changed, 0 unchanged, 0 not imported." in done.stderr
     assert len(old.calls) == 8
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("status", [404, 500, 200])
-def test_a_provider_without_its_client_types_does_not_keep_the_others(
+def test_a_provider_whose_client_types_fail_does_not_stop_the_import(
     portal: Command, status: int
 ) -> None:
     with OldPortal(*(provider(n, client_type(n)) for n in range(1, 4))).running() as old:
@@ -345,32 +347,32 @@ def test_a_provider_without_its_client_types_does_not_keep_the_others(
             if "/oauth-providers/2/" not in call.path:
                 return False
             assert isinstance(call, _Call)
-            call.answer(status, {"errors": ["gone"]})
+            call.respond(status, {"errors": ["gone"]})
             return True
 
         old.misbehave = misbehave
         done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
 
-    assert "not taken over: provider 'provider 2' (2): it answers" in done.stderr
+    assert "not imported: provider 'provider 2' (2): " in done.stderr
     listed = [one["name"] for one in portal.json("providers", "list")]
     assert listed == ["provider 1", "provider 3"]
 
 
-def test_a_portal_that_takes_only_short_pages_is_read_by_them(portal: Command) -> None:
+def test_a_portal_with_a_small_page_limit_is_read_in_small_pages(portal: Command) -> None:
     with OldPortal(*(provider(n) for n in range(1, 45)), cap=20).running() as old:
 
         def misbehave(_number: int, call: BaseHTTPRequestHandler) -> bool:
             if "per_page=20" in call.path:
                 return False
             assert isinstance(call, _Call)
-            call.answer(400, {"errors": ["per_page: must be between 1 and 20"]})
+            call.respond(400, {"errors": ["per_page: must be between 1 and 20"]})
             return True
 
         old.misbehave = misbehave
         assert "44 created" in portal("import", "--from", old.url).stderr
 
 
-def test_a_busy_portal_gets_the_time_that_it_asks_for(portal: Command) -> None:
+def test_retry_after_is_honored(portal: Command) -> None:
     times: list[float] = []
 
     def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
@@ -388,16 +390,16 @@ def test_a_busy_portal_gets_the_time_that_it_asks_for(portal: Command) -> None:
         done = portal("import", "--from", old.url)
 
     assert times[1] - times[0] >= 2
-    assert "it answers 429 to GET /oauth-providers; trying again" in done.stderr
+    assert "status 429 for GET /oauth-providers; retrying" in done.stderr
 
 
-def test_a_key_is_neither_shown_nor_sent_elsewhere(portal: Command) -> None:
+def test_the_api_key_is_neither_shown_nor_sent_to_a_redirect(portal: Command) -> None:
     def misbehave(number: int, call: BaseHTTPRequestHandler) -> bool:
         assert isinstance(call, _Call)
         if "elsewhere" in call.path:
-            call.answer(200, [])
+            call.respond(200, [])
         elif number > 1:
-            call.answer(401, {"errors": [f"bad key {OLD_KEY}\x1b[31m\nsorry"]})
+            call.respond(401, {"errors": [f"bad key {OLD_KEY}\x1b[31m\nsorry"]})
         else:
             call.send_response(301)
             call.send_header("location", "/elsewhere")
@@ -410,19 +412,19 @@ def test_a_key_is_neither_shown_nor_sent_elsewhere(portal: Command) -> None:
         moved = portal("import", "--from", old.url, code=Exit.FAILED)
         echoed = portal("import", "--from", old.url, code=Exit.FAILED)
 
-    assert moved.stderr.endswith("answers 301 to GET /oauth-providers, to be sent to /elsewhere\n")
-    assert echoed.stderr.endswith(": bad key <the key>\\x1b[31m sorry\n")
+    assert moved.stderr.endswith("status 301 for GET /oauth-providers, a redirect to /elsewhere\n")
+    assert echoed.stderr.endswith(": bad key <API key>\\x1b[31m sorry\n")
     assert len(old.calls) == 2
 
 
 @pytest.mark.parametrize("url", ["old-portal", "ftp://old", "http://", "https://me:pass@old", ""])
-def test_what_is_no_address_is_told_at_once(portal: Command, url: str) -> None:
+def test_an_invalid_url_is_rejected_immediately(portal: Command, url: str) -> None:
     done = portal("import", "--from", url, code=Exit.USAGE)
 
-    assert done.stderr == "portal: --from: must be an address such as https://old-portal\n"
+    assert done.stderr == "portal: --from: must be a URL such as https://old-portal\n"
 
 
-def test_a_key_of_ours_that_may_not_write_ends_it(tmp_path: Path) -> None:
+def test_an_api_key_without_write_access_stops_the_import(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/p.db"
     with started(url, admin_key=SecretStr(KEY)) as server:
         viewer = run_portal("keys", "create", "--role=viewer", PORTAL_DATABASE_URL=url)

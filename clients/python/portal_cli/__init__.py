@@ -1,1 +1,1 @@
-"""The command `portal`: the client on the command line, and the server where it is installed."""
+"""The command line `portal`."""

@@ -1,4 +1,4 @@
-"""The command `portal`, also as `python -m portal_cli`."""
+"""Entry point of `portal` and of `python -m portal_cli`."""
 
 import sys
 
@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from portal_cli.main import run  # noqa: PLC0415 - what it needs is an extra
+        from portal_cli.main import run  # noqa: PLC0415 - its dependencies are an extra
     except ModuleNotFoundError as error:
         sys.exit(f"portal: the command line needs {error.name}: pip install 'oauth-portal[cli]'")
     run()

@@ -1,128 +1,50 @@
-"""Providers and client types as people write them, in YAML, and as the messages of the API."""
+"""YAML documents that describe a portal: read, validate, write."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from types import GenericAlias
+from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from portal_cli import fields
 from portal_cli.errors import CommandError
-from portal_cli.words import (
-    GRANT_TYPE,
-    OKTA_APP_TYPE,
-    PROVIDER_TYPE,
-    RESPONSE_TYPE,
-    TOKEN_ENDPOINT_AUTH_METHOD,
-)
+from portal_cli.fields import Field
 from portal_client import ClientType, Provider
 
-
-def _optional(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
-    return lambda word: check(word) if word else None
+Resource = TypeVar("Resource", bound=Message)
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@dataclass(slots=True)
+class ProviderDocument:
+    """A provider with its client types.
+
+    The messages hold what a document says: fields that a caller can set except secrets, and the
+    uid if the document has one.
+    """
+
+    provider: Provider
+    client_types: Sequence[ClientType] = ()
 
 
-class ClientTypeDocument(_Document):
-    """A client type; the words are those of RFC 7591."""
-
-    name: str
-    description: str = ""
-    response_types: list[Annotated[str, AfterValidator(RESPONSE_TYPE.checked)]]
-    grant_types: list[Annotated[str, AfterValidator(GRANT_TYPE.checked)]]
-    token_endpoint_auth_method: Annotated[
-        str | None, AfterValidator(_optional(TOKEN_ENDPOINT_AUTH_METHOD.checked))
-    ] = None
-    okta_app_type: Annotated[str | None, AfterValidator(_optional(OKTA_APP_TYPE.checked))] = None
-
-    @classmethod
-    def of(cls, message: ClientType) -> "ClientTypeDocument":
-        """What a message says."""
-        return cls.model_construct(
-            name=message.name,
-            description=message.description,
-            response_types=RESPONSE_TYPE.words_of(message.response_types),
-            grant_types=GRANT_TYPE.words_of(message.grant_types),
-            token_endpoint_auth_method=TOKEN_ENDPOINT_AUTH_METHOD.word(
-                message.token_endpoint_auth_method
-            ),
-            okta_app_type=OKTA_APP_TYPE.word(message.okta_app_type),
-        )
-
-    def message(self) -> ClientType:
-        """The message."""
-        return ClientType(
-            name=self.name,
-            description=self.description,
-            response_types=RESPONSE_TYPE.numbers(self.response_types),
-            grant_types=GRANT_TYPE.numbers(self.grant_types),
-            token_endpoint_auth_method=TOKEN_ENDPOINT_AUTH_METHOD.number(
-                self.token_endpoint_auth_method
-            ),
-            okta_app_type=OKTA_APP_TYPE.number(self.okta_app_type),
-        )
-
-
-class ProviderDocument(_Document):
-    """A provider with its client types. Its registration access token is in no document."""
-
-    name: str
-    type: Annotated[str, AfterValidator(PROVIDER_TYPE.checked)]
-    well_known_uri: str
-    tls_insecure_skip_verify: bool = False
-    client_types: list[ClientTypeDocument] = Field(default_factory=list)
-
-    @classmethod
-    def of(
-        cls, message: Provider, client_types: list[ClientTypeDocument] | None = None
-    ) -> "ProviderDocument":
-        """What a message says."""
-        return cls.model_construct(
-            name=message.name,
-            type=str(PROVIDER_TYPE.word(message.type)),
-            well_known_uri=message.well_known_uri,
-            tls_insecure_skip_verify=message.tls_insecure_skip_verify,
-            client_types=client_types or [],
-        )
-
-    def message(self) -> Provider:
-        """The message."""
-        return Provider(
-            name=self.name,
-            type=PROVIDER_TYPE.number(self.type),
-            well_known_uri=self.well_known_uri,
-            tls_insecure_skip_verify=self.tls_insecure_skip_verify,
-        )
-
-
-class PortalDocument(_Document):
-    """All of a portal."""
-
-    providers: list[ProviderDocument]
-
-
-# The fields of a document that a message has, too.
-PROVIDER_FIELDS: Final = tuple(
-    name for name in ProviderDocument.model_fields if name != "client_types"
-)
-CLIENT_TYPE_FIELDS: Final = tuple(ClientTypeDocument.model_fields)
-
-
-# Where pydantic speaks of Python.
-_OUR_WORDS: Final = {
+# Where pydantic's text is about Python.
+_TEXTS: Final = {
     "model_type": "must be a mapping",
-    "extra_forbidden": "there is no such key",
+    "extra_forbidden": "unknown field",
     "missing": "is required",
 }
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that comes twice; what stood there first would be lost in silence."""
+    """Rejects duplicate keys: YAML would silently drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
         """The mapping. Raises: ConstructorError."""
@@ -132,39 +54,61 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is given twice", key.start_mark
+                    None, None, f"duplicate field {key.value!r}", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def load(text: str, name: str) -> PortalDocument:
+def load(text: str, name: str) -> list[ProviderDocument]:
     """Read a document.
 
     Raises:
-        CommandError: it is no YAML, or not of this form; the text says where.
+        CommandError: invalid YAML or an invalid document; the text names the place.
     """
     try:
-        return PortalDocument.model_validate(yaml.load(text, _Loader))  # noqa: S506 - a safe one
+        # The loader is a SafeLoader.
+        portal: Any = _PORTAL.model_validate(yaml.load(text, _Loader))  # noqa: S506
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise CommandError(f"{name}: {line}{error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise CommandError(f"{name}: {error}") from None
     except ValidationError as error:
-        raise CommandError(f"{name}: {described(error)}") from None
+        raise CommandError(f"{name}: {describe(error)}") from None
+    return [
+        ProviderDocument(
+            _message(Provider, provider),
+            [_message(ClientType, client_type) for client_type in provider.client_types],
+        )
+        for provider in portal.providers
+    ]
 
 
-def described(error: ValidationError) -> str:
-    """What is wrong where, in one line."""
+def parse(kind: type[Resource], values: Mapping[str, Any]) -> Resource:
+    """A resource from plain data. Raises: ValidationError."""
+    return _message(kind, _model(kind.DESCRIPTOR).model_validate(values))
+
+
+def plain(resource: Provider | ClientType) -> dict[str, Any]:
+    """A resource as plain data: required fields, and other fields that are set."""
+    return {
+        field.name: value
+        for field in fields.shared(resource.DESCRIPTOR)
+        if (value := field.value(resource)) or field.required
+    }
+
+
+def describe(error: ValidationError) -> str:
+    """One line that names each invalid field and what is wrong with it."""
     return "; ".join(
-        f"{'.'.join(map(str, part['loc'])) or 'the document'}: {_plain(part)}"
+        f"{'.'.join(map(str, part['loc'])) or 'document'}: {_text(part)}"
         for part in error.errors(include_url=False)
     )
 
 
-def _plain(error: ErrorDetails) -> str:
-    return _OUR_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+def _text(error: ErrorDetails) -> str:
+    return _TEXTS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
 
 
 def dump(document: Any) -> str:
@@ -180,4 +124,51 @@ def read(file: Path) -> str:
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CommandError(f"{file}: is not UTF-8") from None
+        raise CommandError(f"{file}: not UTF-8") from None
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ValueError("must be a UUID") from None
+
+
+@cache
+def _model(resource: Descriptor) -> type[BaseModel]:
+    """The form of a resource in a document: enums are words, which validation turns to numbers."""
+    uid = Annotated[str, AfterValidator(_uuid)]
+    definitions: dict[str, Any] = {
+        field.name: _definition(field) for field in fields.shared(resource)
+    }
+    return create_model(
+        resource.name,
+        __config__=ConfigDict(extra="forbid"),
+        uid=(uid | None, None),
+        **definitions,
+    )
+
+
+def _definition(field: Field) -> tuple[Any, Any]:
+    one: Any = Annotated[str, AfterValidator(field.number)] if field.numbers else field.type
+    value = _list_of(one) if field.repeated else one
+    return (value, ...) if field.required else (value | None, None)
+
+
+def _message(kind: type[Resource], model: BaseModel) -> Resource:
+    names = _model(kind.DESCRIPTOR).model_fields
+    return kind(**{name: getattr(model, name) for name in names})
+
+
+def _list_of(element: Any) -> Any:
+    return GenericAlias(list, (element,))
+
+
+_PROVIDER: Final = create_model(
+    "Provider",
+    __base__=_model(Provider.DESCRIPTOR),
+    client_types=(_list_of(_model(ClientType.DESCRIPTOR)), []),
+)
+_PORTAL: Final = create_model(
+    "Portal", __config__=ConfigDict(extra="forbid"), providers=(_list_of(_PROVIDER), ...)
+)

@@ -1,10 +1,10 @@
-"""What a command ends with. Exit codes are documented in docs/cli.md."""
+"""Errors and exit codes of commands. docs/cli.md describes the exit codes."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """How a command ended."""
+    """Exit codes."""
 
     DONE = 0
     FAILED = 1
@@ -15,9 +15,8 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """A command cannot go on; the text is one line for people."""
+    """A command failed; the text is one line for the user."""
 
     def __init__(self, text: str, code: Exit = Exit.FAILED) -> None:
-        """Take the line and the exit code."""
         super().__init__(text)
         self.code = code

@@ -1,4 +1,4 @@
-"""The command `portal`: the client's commands, and those of the server where it is installed."""
+"""The command `portal`: commands of the client, and of the server if that is installed."""
 
 import sys
 from importlib.metadata import entry_points, version
@@ -14,9 +14,10 @@ from portal_cli.output import printable
 from portal_client import PortalError
 from portal_client.connection import TARGET, TIMEOUT_S
 
-# A package that has commands of its own names its typer application here.
+# The entry points of packages that add commands: each is a typer application.
 _PLUGINS: Final = "portal.commands"
-# What typer raises for a wrong command line; it exports no name for it.
+# What typer raises for an invalid command line. typer vendors click and does not export the class;
+# `click.UsageError` is a different one.
 _UsageError: Final[Any] = typer.BadParameter.__base__
 
 app = typer.Typer(
@@ -44,33 +45,40 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - an option
 def options(
     context: typer.Context,
     target: Annotated[
-        str, typer.Option(envvar="PORTAL_TARGET", help="Where the portal's gRPC is: host:port.")
+        str, typer.Option(envvar="PORTAL_TARGET", help="gRPC address of the portal: host:port.")
     ] = TARGET,
     key: Annotated[
         str | None,
-        typer.Option(envvar="PORTAL_KEY", help="An API key; better by the variable."),
+        typer.Option(
+            envvar="PORTAL_KEY", help="API key. Prefer PORTAL_KEY: other users can see arguments."
+        ),
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", envvar="PORTAL_TLS", help="Use TLS.")] = False,
     ca: Annotated[
         Path | None,
-        typer.Option(envvar="PORTAL_CA", help="TLS with these authorities: a PEM file."),
+        typer.Option(
+            envvar="PORTAL_CA", help="PEM file with CA certificates to trust; implies --tls."
+        ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(help="Seconds that a call may take, tries included.", min=0.001)
+        float, typer.Option(help="Seconds that a request may take, including retries.", min=0.001)
     ] = TIMEOUT_S,
     output: Annotated[
-        Output, typer.Option("--output", "-o", help="How results are written.")
+        Output, typer.Option("--output", "-o", help="Format of results.")
     ] = Output.TABLE,
     _version_wanted: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Keep what all commands need."""
+    """Keep the options that all commands share."""
     context.obj = Options(target, key, tls, ca, timeout, output)
 
 
 def run() -> None:
-    """Run the command line and exit with a code of `Exit`; errors are one line."""
+    """Run the command line and exit with a code of `Exit`. An error is one line on stderr."""
     sys.exit(_run())
 
 
@@ -78,21 +86,21 @@ def _run() -> int:
     try:
         return app(standalone_mode=False) or Exit.DONE
     except _UsageError as error:
-        _tell(error.format_message())
+        _report(error.format_message())
         return Exit.USAGE
     except CommandError as error:
-        _tell(error)
+        _report(error)
         return error.code
     except PortalError as error:
-        _tell(error)
+        _report(error)
         return Exit.FAILED
     except (typer.Abort, KeyboardInterrupt):
-        _tell("stopped")
+        _report("stopped")
         return Exit.INTERRUPTED
     except BrokenPipeError:  # `portal … | head`
         sys.stderr.close()
         return Exit.DONE
 
 
-def _tell(what: object) -> None:
-    print(f"portal: {printable(' '.join(str(what).split()))}", file=sys.stderr)
+def _report(error: object) -> None:
+    print(f"portal: {printable(' '.join(str(error).split()))}", file=sys.stderr)

@@ -1,11 +1,12 @@
-"""What every command of the client knows: where the portal is, and how to write."""
+"""Options that several commands share."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -14,9 +15,12 @@ from portal_client import Portal, Tls
 
 MAX_ID: Final = (1 << 31) - 1
 
+Etag = Annotated[str, typer.Option(help="Only if this is the current etag of the resource.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
 
 class Output(StrEnum):
-    """How results are written."""
+    """The format of results."""
 
     TABLE = "table"
     JSON = "json"
@@ -36,9 +40,9 @@ class Options:
 
     @contextmanager
     def portal(self) -> Iterator[Portal]:
-        """The portal. Raises: CommandError (no key or none that can be, an unreadable file)."""
+        """A client for the portal. Raises: CommandError (API key missing or invalid, bad file)."""
         if not self.key:
-            raise CommandError("there is no key: set PORTAL_KEY, or give --key", Exit.USAGE)
+            raise CommandError("no API key: set PORTAL_KEY or pass --key", Exit.USAGE)
         tls = Tls(ca=self.ca) if self.ca else self.tls
         try:
             portal = Portal(self.target, key=self.key, tls=tls, timeout=self.timeout)
@@ -51,8 +55,28 @@ class Options:
 
 
 def of(context: typer.Context) -> Options:
-    """The options of a command."""
+    """The options before a command."""
     options = context.find_object(Options)
     if options is None:
         raise CommandError("the command was started without the options of `portal`")
     return options
+
+
+def require_change(names: Sequence[str]) -> None:
+    """Raise CommandError if an update has no fields."""
+    if not names:
+        raise CommandError("nothing to update: pass at least one field", Exit.USAGE)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask the user, unless `--yes` was passed.
+
+    Raises:
+        typer.Abort: the user said no.
+        CommandError: standard input is not a terminal.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError("stdin is not a terminal; pass --yes to confirm", Exit.USAGE)
+    typer.confirm(question, abort=True, err=True)

@@ -2,52 +2,40 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 
-from portal_cli import documents
-from portal_cli.documents import CLIENT_TYPE_FIELDS, PROVIDER_FIELDS
+from portal_cli import documents, fields
 from portal_cli.options import Output
 from portal_client import ClientType, Provider
 
 Resource = Provider | ClientType
 
-_NO_EDGE: Final = 1 << 16
+_UNLIMITED: Final = 1 << 16
 _MINUTE: Final = "%Y-%m-%d %H:%M"
-# What a table has no room for, `get` shows and programs get.
+# The columns that fit a terminal; `get`, JSON and YAML show every field.
 _COLUMNS: Final = {
     Provider: ("id", "name", "type", "well_known_uri", "updated"),
     ClientType: ("id", "name", "response_types", "grant_types", "okta_app_type", "updated"),
 }
 
 
-def as_dict(resource: Resource) -> dict[str, Any]:
-    """All of a resource that a program may want, in words."""
-    if isinstance(resource, Provider):
-        document: Any = documents.ProviderDocument.of(resource)
-        fields: Sequence[str] = PROVIDER_FIELDS
-        more = {"registration_access_token_set": resource.registration_access_token_set}
-        ids: dict[str, Any] = {"id": resource.id, "uid": resource.uid}
-    else:
-        document = documents.ClientTypeDocument.of(resource)
-        fields, more = CLIENT_TYPE_FIELDS, {}
-        ids = {"id": resource.id, "uid": resource.uid, "provider_id": resource.provider_id}
+def as_dict(resource: Message) -> dict[str, Any]:
+    """A resource as plain data: all fields except secrets."""
     return {
-        **ids,
-        **{name: getattr(document, name) for name in fields},
-        **more,
-        "create_time": resource.create_time.ToJsonString(),
-        "update_time": resource.update_time.ToJsonString(),
-        "etag": resource.etag,
+        field.name: field.value(resource)
+        for field in fields.of(resource.DESCRIPTOR)
+        if not field.secret
     }
 
 
 def printable(text: str) -> str:
-    """The text with what could command a terminal escaped, as a line in which nothing is hidden."""
+    """The text as one line, with control characters and invisible characters escaped."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
@@ -79,8 +67,8 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
 
 
 def _console() -> Console:
-    # Names are anybody's text: never markup, never links. What is no terminal has no edge.
-    width = None if sys.stdout.isatty() else _NO_EDGE
+    # A name can be any text: never markup. Don't wrap when stdout is not a terminal.
+    width = None if sys.stdout.isatty() else _UNLIMITED
     return Console(markup=False, highlight=False, emoji=False, width=width)
 
 

@@ -1,35 +1,24 @@
-"""What must be done so that a portal is as a document says.
+"""The writes that make a portal match a document.
 
-Names need not be unique, so the first of a name in the document stands for the first of that name
-in the portal (in the order of ids), the second for the second. What is there and not in the
-document is left alone unless it is to be pruned.
+A resource of the document is the resource of the portal with the same uid, or else the one with the
+same name. Names need not be unique: the first of a name in the document is the first of that name
+in the portal (by id), the second is the second, and so on. Resources that are not in the document
+stay unless they are to be pruned.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
-from portal_cli.documents import (
-    CLIENT_TYPE_FIELDS,
-    PROVIDER_FIELDS,
-    ClientTypeDocument,
-    ProviderDocument,
-)
-from portal_client import ClientType, Portal, Provider
+from portal_cli import documents, fields
+from portal_cli.documents import ProviderDocument
+from portal_client import PROVIDER_TYPE_OKTA, ClientType, Portal, Provider
 
 CREATE, CHANGE, DELETE, KEEP = "+", "~", "-", " "
 _INDENT: Final = "    "
-_OKTA: Final = "okta"
 
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-Wanted = TypeVar("Wanted", bound=_Named)
-Found = TypeVar("Found", bound=_Named)
+Resource = TypeVar("Resource", Provider, ClientType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +27,10 @@ class Step:
 
     Attributes:
         sign: CREATE, CHANGE or DELETE.
-        what: the resource, for people.
-        provider: of a client type, its provider, for people; "" for a provider.
-        run: does it.
-        changes: what changes about it, a line each.
+        what: describes the resource.
+        provider: describes the provider of a client type; "" for a provider.
+        run: makes the request.
+        changes: a line for each field that changes.
     """
 
     sign: str
@@ -65,8 +54,8 @@ def lines(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(slots=True)
-class _Place:
-    """A provider, for people; its id once it is there."""
+class _Parent:
+    """The provider of client types: its description, and its id, which is 0 until it exists."""
 
     what: str
     id: int = 0
@@ -78,106 +67,136 @@ class Planner:
 
     Args:
         portal: the portal.
-        prune: whether to delete what no document names.
+        prune: whether to delete resources that are not in the document.
     """
 
     portal: Portal
     prune: bool = False
 
-    def plan(self, documents: Sequence[ProviderDocument]) -> list[Step]:
+    def plan(self, wanted: Sequence[ProviderDocument]) -> list[Step]:
         """The steps for all providers."""
-        pairs, others = _matched(documents, self.portal.list_providers())
-        steps = [step for wanted, found in pairs for step in self.of_provider(wanted, found)]
+        found = self.portal.list_providers()
+        existing, others = match([document.provider for document in wanted], found)
+        steps = [
+            step
+            for document, provider in zip(wanted, existing, strict=True)
+            for step in self.of_provider(document, provider)
+        ]
         if self.prune:
-            steps += (_delete_provider(found) for found in others)
+            steps += (_delete_provider(provider) for provider in others)
         return steps
 
-    def of_provider(self, wanted: ProviderDocument, found: Provider | None) -> list[Step]:
+    def of_provider(self, document: ProviderDocument, found: Provider | None) -> list[Step]:
         """The steps for one provider and its client types."""
+        wanted = document.provider
         if found is None:
-            place = _Place(f"provider {wanted.name!r} ({wanted.type})")
+            parent = _Parent(f"provider {wanted.name!r} ({documents.plain(wanted)['type']})")
             return [
-                _create_provider(wanted, place),
-                *(_create_client_type(place, new) for new in wanted.client_types),
+                _create_provider(wanted, parent),
+                *(_create_client_type(new, parent) for new in document.client_types),
             ]
-        place = _Place(f"provider {wanted.name!r} ({found.id})", found.id)
-        own = _change_provider(wanted, found, place)
-        theirs = list(self._client_type_steps(wanted, place))
-        # Okta asks more of client types: they must be ready before, or may change only after.
-        return [*theirs, *own] if wanted.type == _OKTA else [*own, *theirs]
+        parent = _Parent(f"provider {wanted.name!r} ({found.id})", found.id)
+        own = _change_provider(wanted, found, parent)
+        children = list(self._client_type_steps(document.client_types, parent))
+        # A provider of type Okta requires okta_app_type of each client type: set that before the
+        # provider becomes Okta, and clear it only after the provider has another type.
+        okta = wanted.type == PROVIDER_TYPE_OKTA
+        return [*children, *own] if okta else [*own, *children]
 
-    def _client_type_steps(self, wanted: ProviderDocument, place: _Place) -> Iterator[Step]:
-        there = self.portal.list_client_types(place.id)
-        pairs, others = _matched(wanted.client_types, there)
-        for document, found in pairs:
+    def _client_type_steps(self, wanted: Sequence[ClientType], parent: _Parent) -> Iterator[Step]:
+        existing, others = match(wanted, self.portal.list_client_types(parent.id))
+        for client_type, found in zip(wanted, existing, strict=True):
             if found is None:
-                yield _create_client_type(place, document)
+                yield _create_client_type(client_type, parent)
             else:
-                yield from _change_client_type(document, found, place)
+                yield from _change_client_type(client_type, found, parent)
         if self.prune:
             for found in others:
-                yield _delete_client_type(found, place)
+                yield _delete_client_type(found, parent)
 
 
-def _create_provider(wanted: ProviderDocument, place: _Place) -> Step:
+def match(
+    wanted: Sequence[Resource], existing: Iterable[Resource]
+) -> tuple[list[Resource | None], list[Resource]]:
+    """The existing resource for each one that is wanted, and the existing resources that are left.
+
+    The same uid has priority over the same name.
+    """
+    left = {resource.uid: resource for resource in existing}
+    found = [left.pop(resource.uid, None) for resource in wanted]
+    by_name: dict[str, list[Resource]] = defaultdict(list)
+    for resource in left.values():
+        by_name[resource.name].append(resource)
+    for index, resource in enumerate(wanted):
+        if found[index] is None and by_name[resource.name]:
+            found[index] = by_name[resource.name].pop(0)
+    return found, [resource for same_name in by_name.values() for resource in same_name]
+
+
+def _create_provider(wanted: Provider, parent: _Parent) -> Step:
     def run(portal: Portal) -> None:
-        place.id = portal.create_provider(wanted.message()).id
+        parent.id = portal.create_provider(wanted).id
 
-    return Step(CREATE, place.what, "", run)
+    return Step(CREATE, parent.what, "", run)
 
 
-def _create_client_type(place: _Place, wanted: ClientTypeDocument) -> Step:
+def _create_client_type(wanted: ClientType, parent: _Parent) -> Step:
     def run(portal: Portal) -> None:
-        portal.create_client_type(place.id, wanted.message())
+        portal.create_client_type(parent.id, wanted)
 
-    return Step(CREATE, f"client type {wanted.name!r}", place.what, run)
+    return Step(CREATE, f"client type {wanted.name!r}", parent.what, run)
 
 
-def _change_provider(wanted: ProviderDocument, found: Provider, place: _Place) -> list[Step]:
-    changed = _differences(wanted, ProviderDocument.of(found), PROVIDER_FIELDS)
-    message = wanted.message()
+def _change_provider(wanted: Provider, found: Provider, parent: _Parent) -> list[Step]:
+    changes = _changes(wanted, found)
+    message = Provider()
+    message.CopyFrom(wanted)
     message.id, message.etag = found.id, found.etag
 
     def run(portal: Portal) -> None:
-        portal.update_provider(message, fields=changed)
+        portal.update_provider(message, fields=changes)
 
-    return [Step(CHANGE, place.what, "", run, _lines(changed))] if changed else []
+    return [Step(CHANGE, parent.what, "", run, _lines(changes))] if changes else []
 
 
-def _change_client_type(wanted: ClientTypeDocument, found: ClientType, place: _Place) -> list[Step]:
-    changed = _differences(wanted, ClientTypeDocument.of(found), CLIENT_TYPE_FIELDS)
-    message = wanted.message()
+def _change_client_type(wanted: ClientType, found: ClientType, parent: _Parent) -> list[Step]:
+    changes = _changes(wanted, found)
+    message = ClientType()
+    message.CopyFrom(wanted)
     message.provider_id, message.id, message.etag = found.provider_id, found.id, found.etag
 
     def run(portal: Portal) -> None:
-        portal.update_client_type(message, fields=changed)
+        portal.update_client_type(message, fields=changes)
 
     what = f"client type {wanted.name!r} ({found.id})"
-    return [Step(CHANGE, what, place.what, run, _lines(changed))] if changed else []
+    return [Step(CHANGE, what, parent.what, run, _lines(changes))] if changes else []
 
 
 def _delete_provider(found: Provider) -> Step:
     def run(portal: Portal) -> None:
         portal.delete_provider(found.id, etag=found.etag)
 
-    return Step(DELETE, f"provider {found.name!r} ({found.id}) with its client types", "", run)
+    return Step(DELETE, f"provider {found.name!r} ({found.id}) and its client types", "", run)
 
 
-def _delete_client_type(found: ClientType, place: _Place) -> Step:
+def _delete_client_type(found: ClientType, parent: _Parent) -> Step:
     def run(portal: Portal) -> None:
         portal.delete_client_type(found.provider_id, found.id, etag=found.etag)
 
-    return Step(DELETE, f"client type {found.name!r} ({found.id})", place.what, run)
+    return Step(DELETE, f"client type {found.name!r} ({found.id})", parent.what, run)
 
 
-def _lines(changed: dict[str, str]) -> list[str]:
-    return [f"{name}: {change}" for name, change in changed.items()]
+def _lines(changes: dict[str, str]) -> list[str]:
+    return [f"{name}: {change}" for name, change in changes.items()]
 
 
-def _differences(wanted: Any, found: Any, fields: Iterable[str]) -> dict[str, str]:
-    """The fields that differ, and how."""
-    pairs = ((name, getattr(found, name), getattr(wanted, name)) for name in fields)
-    return {name: f"{_text(old)} → {_text(new)}" for name, old, new in pairs if old != new}
+def _changes(wanted: Resource, found: Resource) -> dict[str, str]:
+    """The fields that differ, each with its old and new value."""
+    values = (
+        (field.name, field.value(found), field.value(wanted))
+        for field in fields.shared(wanted.DESCRIPTOR)
+    )
+    return {name: f"{_text(old)} → {_text(new)}" for name, old, new in values if old != new}
 
 
 def _text(value: Any) -> str:
@@ -187,16 +206,5 @@ def _text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case list():
-            return f"[{', '.join(value)}]"
+            return f"[{', '.join(map(str, value))}]"
     return repr(value)
-
-
-def _matched(
-    wanted: Sequence[Wanted], found: Iterable[Found]
-) -> tuple[list[tuple[Wanted, Found | None]], list[Found]]:
-    """Each that is wanted with the one that it stands for, and those that nothing stands for."""
-    by_name: dict[str, list[Found]] = defaultdict(list)
-    for one in found:
-        by_name[one.name].append(one)
-    pairs = [(one, by_name[one.name].pop(0) if by_name[one.name] else None) for one in wanted]
-    return pairs, [one for left in by_name.values() for one in left]

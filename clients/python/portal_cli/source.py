@@ -1,4 +1,4 @@
-"""Another portal, read over the REST API that portals have."""
+"""Reads another portal over its REST API."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,74 +6,86 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import httpx
+from google.protobuf.descriptor import Descriptor
 from pydantic import ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from portal_cli.documents import ClientTypeDocument, ProviderDocument, described
+from portal.rest.v1 import portal_rest_pb2
+from portal_cli import documents, fields
 from portal_cli.errors import CommandError, Exit
+from portal_cli.fields import Field
+from portal_client import ClientType, Provider
 from portal_client.connection import check_key
 
 _BASE: Final = "portal-api"
-_TRIES: Final = 8
+_ATTEMPTS: Final = 8
 _BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=10.0)
 _LONGEST_WAIT_S: Final = 120.0
 _BUSY: Final = {408, 425, 429, 500, 502, 503, 504}
-# What every portal takes: it is the default.
+# The default of the REST API, which every portal accepts.
 _PER_PAGE: Final = 20
-# Where the dialect has another word than the RFCs. `it_token` is *sic*.
+# Values that the REST API spells differently than the RFCs. `it_token` is *sic*.
 _WORDS: Final = {"it_token": "id_token"}
+# Fields that the REST API names differently.
+_RENAMED: Final = {
+    "well_known_uri": "well_known_url",
+    "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
+    "grant_types": "grant_type",
+}
 
-# Of the old portal's JSON: an object, or whatever stands in its place.
+# An element of a list in the portal's JSON; should be an object, may be anything.
 Row = Any
-Document = TypeVar("Document", ProviderDocument, ClientTypeDocument)
+Resource = TypeVar("Resource", Provider, ClientType)
 
 
 class BadRow(Exception):
-    """A row that cannot be taken over; the text says which and why."""
+    """A row that cannot be imported; the text names it and the reason."""
 
 
-class _BadAnswer(Exception):
-    """What was asked for is not to be had; something else may be."""
+class _BadResponse(Exception):
+    """A response that is an error or not a list. Requests for other paths may succeed."""
 
 
-class _TryAgain(Exception):
-    """The portal did not answer, or not yet."""
+class _Retryable(Exception):
+    """A request that failed and may succeed later.
 
-    def __init__(self, text: str, *, answered: bool, after: float = 0.0) -> None:
-        """Take what happened, whether it answered, and the seconds that it asks to wait for."""
+    Attributes:
+        responded: whether there was a response.
+        after: the seconds to wait that the response asks for.
+    """
+
+    def __init__(self, text: str, *, responded: bool, after: float = 0.0) -> None:
         super().__init__(text)
-        self.answered = answered
+        self.responded = responded
         self.after = after
 
 
 class Source:
-    """A portal to read from."""
+    """The portal to import from.
+
+    Args:
+        url: the base URL, with or without `/portal-api`.
+        key: an API key that can read.
+        timeout: seconds to wait for each response.
+        per_page: rows of a page.
+        notify: called with a line of text before each retry.
+
+    Raises:
+        CommandError: the URL or the API key is invalid.
+    """
 
     def __init__(
-        self, url: str, key: str, timeout: float, per_page: int, told: Callable[[str], None]
+        self, url: str, key: str, timeout: float, per_page: int, notify: Callable[[str], None]
     ) -> None:
-        """Take where it is and how to ask.
-
-        Args:
-            url: its address, with or without `/portal-api`.
-            key: a key that may read.
-            timeout: seconds to wait for each answer.
-            per_page: rows to ask for at a time.
-            told: gets a line for people when something is tried again.
-
-        Raises:
-            CommandError: the address or the key is none.
-        """
         try:
             check_key(key)
         except ValueError as error:
             raise CommandError(str(error), Exit.USAGE) from None
         self._key = key
         self._per_page = per_page
-        self._told = told
-        # A portal may be slow; a dropped connection is tried again with a new one. No redirect is
-        # followed: the key is for the host that was named.
+        self._notify = notify
+        # Redirects are not followed: the API key is for this host only.
         self._client = httpx.Client(
             base_url=_address(url),
             headers={"Authorization": key, "Accept": "application/json"},
@@ -89,26 +101,26 @@ class Source:
         """All providers. Raises: CommandError."""
         try:
             return list(self._pages("/oauth-providers"))
-        except _BadAnswer as error:
+        except _BadResponse as error:
             raise CommandError(f"{self._client.base_url}: {error}") from None
 
     def client_types(self, provider: Row) -> list[Row]:
         """All client types of a provider. Raises: BadRow, CommandError."""
         try:
             return list(self._pages(f"/oauth-providers/{provider['ID']}/client-types"))
-        except _BadAnswer as error:
+        except _BadResponse as error:
             raise BadRow(f"provider {_title(provider)}: {error}") from None
 
     def _pages(self, path: str) -> Iterator[Row]:
-        """All rows, page by page. A portal may cap `per_page`: the end is an empty page.
+        """All rows, page by page. A portal may cap `per_page`, so the end is an empty page.
 
-        Rows that come or go meanwhile shift the pages: a row that comes twice is passed over.
+        Concurrent inserts and deletes shift the pages: a row that repeats is skipped.
         """
         seen: set[int | str] = set()
         page = 1
         while rows := self._page(path, page):
             new = {name: row for row in rows if (name := _identity(row)) not in seen}
-            if not new:  # it knows no pages
+            if not new:  # the portal ignores `page`
                 return
             yield from new.values()
             seen.update(new)
@@ -117,81 +129,80 @@ class Source:
     def _page(self, path: str, page: int) -> list[Row]:
         query = {"page": page, "per_page": self._per_page}
         try:
-            answer: httpx.Response = self._try_again(self._get, path, query)
-        except _TryAgain as error:
-            if error.answered:
-                raise _BadAnswer(str(error)) from None
-            raise CommandError(f"{self._client.base_url}: {error}; start again to go on") from None
-        status, said = answer.status_code, self._errors(answer)
+            response: httpx.Response = self._retrying(self._get, path, query)
+        except _Retryable as error:
+            if error.responded:
+                raise _BadResponse(str(error)) from None
+            raise CommandError(
+                f"{self._client.base_url}: {error}; run the command again to continue"
+            ) from None
+        status, errors = response.status_code, self._errors(response)
         if status == httpx.codes.BAD_REQUEST and page == 1 and self._per_page > _PER_PAGE:
             self._per_page = _PER_PAGE
             return self._page(path, page)
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise CommandError(f"{self._client.base_url} answers {status} to GET {path}{said}")
+            raise CommandError(f"{self._client.base_url}: status {status} for GET {path}{errors}")
         if status != httpx.codes.OK:
-            raise _BadAnswer(f"it answers {status} to GET {path}{said}")
+            raise _BadResponse(f"status {status} for GET {path}{errors}")
         rows: Any = None
         with suppress(ValueError, RecursionError):
-            rows = answer.json()
+            rows = response.json()
         if not isinstance(rows, list):
-            raise _BadAnswer(f"it answers no array to GET {path}")
+            raise _BadResponse(f"the response to GET {path} is not a JSON array")
         return rows
 
     def _get(self, path: str, query: dict[str, int]) -> httpx.Response:
         try:
-            answer = self._client.get(path, params=query)
+            response = self._client.get(path, params=query)
         except httpx.RequestError as error:
             what = str(error) or type(error).__name__
-            raise _TryAgain(f"GET {path}: {what}", answered=False) from None
-        if answer.status_code in _BUSY:
-            raise _TryAgain(
-                f"it answers {answer.status_code} to GET {path}",
-                answered=True,
-                after=_seconds(answer.headers.get("Retry-After", "")),
+            raise _Retryable(f"GET {path}: {what}", responded=False) from None
+        if response.status_code in _BUSY:
+            raise _Retryable(
+                f"status {response.status_code} for GET {path}",
+                responded=True,
+                after=_seconds(response.headers.get("Retry-After", "")),
             )
-        return answer
+        return response
 
     @property
-    def _try_again(self) -> Retrying:
+    def _retrying(self) -> Retrying:
         return Retrying(
-            retry=retry_if_exception_type(_TryAgain),
-            stop=stop_after_attempt(_TRIES),
+            retry=retry_if_exception_type(_Retryable),
+            stop=stop_after_attempt(_ATTEMPTS),
             wait=_wait,
-            before_sleep=self._tell,
+            before_sleep=lambda state: self._notify(f"{_failure(state)}; retrying"),
             reraise=True,
         )
 
-    def _tell(self, state: RetryCallState) -> None:
-        self._told(f"{_failure(state)}; trying again")
-
-    def _errors(self, answer: httpx.Response) -> str:
-        """What it says of a refusal, without the key should it repeat that."""
-        if answer.has_redirect_location:
-            return f", to be sent to {answer.headers['Location']}"
+    def _errors(self, response: httpx.Response) -> str:
+        """The errors in a response, without the API key in case they repeat it."""
+        if response.has_redirect_location:
+            return f", a redirect to {response.headers['Location']}"
         try:
-            said = "; ".join(map(str, answer.json()["errors"]))
+            errors = "; ".join(map(str, response.json()["errors"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             return ""
-        return f": {said.replace(self._key, '<the key>')}"
+        return f": {errors.replace(self._key, '<API key>')}"
 
 
 def _address(url: str) -> httpx.URL:
-    """The address of its API. Raises: CommandError."""
+    """The base URL of the REST API. Raises: CommandError."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-        raise CommandError("--from: must be an address such as https://old-portal", Exit.USAGE)
+        raise CommandError("--from: must be a URL such as https://old-portal", Exit.USAGE)
     path = parsed.path.rstrip("/")
     return parsed.copy_with(
         path=path if path.endswith(f"/{_BASE}") else f"{path}/{_BASE}", query=None, fragment=None
     )
 
 
-def _failure(state: RetryCallState) -> _TryAgain:
+def _failure(state: RetryCallState) -> _Retryable:
     error = state.outcome and state.outcome.exception()
-    assert isinstance(error, _TryAgain)  # noqa: S101 - nothing else is tried again
+    assert isinstance(error, _Retryable)  # noqa: S101 - nothing else is retried
     return error
 
 
@@ -200,12 +211,12 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _seconds(text: str) -> float:
-    """What `Retry-After` asks for (RFC 9110, section 10.2.3); of a date, nothing."""
+    """The seconds in `Retry-After` (RFC 9110, section 10.2.3); 0 for a date."""
     return min(float(text), _LONGEST_WAIT_S) if text.isdecimal() else 0.0
 
 
 def _identity(row: Row) -> int | str:
-    """Its ID; of a row that has none, all of it."""
+    """The ID of a row, or the whole row if it has none."""
     if isinstance(row, dict) and _is_id(row.get("ID")):
         return int(row["ID"])
     return json.dumps(row, sort_keys=True)
@@ -215,40 +226,18 @@ def _is_id(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
-def provider(row: Row) -> ProviderDocument:
-    """A provider of the dialect, without its client types. Raises: BadRow."""
+def provider(row: Row) -> Provider:
+    """The provider in a row. Raises: BadRow."""
     what = f"provider {_title(row)}"
-    values = _object(row, what)
-    if not _is_id(values.get("ID")):
+    if not _is_id(_object(row, what).get("ID")):
         raise BadRow(f"{what}: ID: must be an integer")
-    return _document(
-        ProviderDocument,
-        what,
-        {
-            "name": values.get("Name"),
-            "type": str(values.get("Type") or "").lower(),
-            "well_known_uri": values.get("WellKnownURL"),
-            "tls_insecure_skip_verify": values.get("SSLInsecureSkipVerify") or False,
-        },
-    )
+    return _resource(Provider, what, row)
 
 
-def client_type(row: Row, where: Row) -> ClientTypeDocument:
-    """A client type of the dialect, of this provider. Raises: BadRow."""
-    what = f"client type {_title(row)} of provider {_title(where)}"
-    values = _object(row, what)
-    return _document(
-        ClientTypeDocument,
-        what,
-        {
-            "name": values.get("Name"),
-            "description": values.get("Description") or "",
-            "response_types": _words(values.get("ResponseTypes")),
-            "grant_types": _words(values.get("GrantType")),
-            "token_endpoint_auth_method": values.get("TokenEndpointAuthMethod") or None,
-            "okta_app_type": values.get("OktaAppType") or None,
-        },
-    )
+def client_type(row: Row, parent: Row) -> ClientType:
+    """The client type in a row of a provider. Raises: BadRow."""
+    what = f"client type {_title(row)} of provider {_title(parent)}"
+    return _resource(ClientType, what, _object(row, what))
 
 
 def _title(row: Row) -> str:
@@ -257,20 +246,38 @@ def _title(row: Row) -> str:
 
 def _object(row: Row, what: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise BadRow(f"{what}: is no object: {json.dumps(row):.60}")
+        raise BadRow(f"{what}: not a JSON object: {json.dumps(row):.60}")
     return row
 
 
-def _document(kind: type[Document], what: str, values: dict[str, Any]) -> Document:
+def _resource(kind: type[Resource], what: str, row: dict[str, Any]) -> Resource:
+    resource = kind.DESCRIPTOR
+    values = {
+        field.name: _value(field, row.get(key(resource, field)))
+        for field in fields.shared(resource)
+    }
+    given = {name: value for name, value in values.items() if value not in (None, "")}
     try:
-        return kind.model_validate(values)
+        return documents.parse(kind, given)
     except ValidationError as error:
-        raise BadRow(f"{what}: {described(error)}") from None
+        raise BadRow(f"{what}: {documents.describe(error)}") from None
 
 
-def _words(text: Any) -> Any:
-    """A comma-separated list, each word once; anything else as it is, for the check to refuse."""
-    if not isinstance(text, str):
-        return text
-    words = (word.strip() for word in text.split(","))
-    return list(dict.fromkeys(_WORDS.get(word, word) for word in words if word))
+def key(resource: Descriptor, field: Field) -> str:
+    """The key of a field in the JSON of the REST API. Raises: KeyError."""
+    rest = portal_rest_pb2.DESCRIPTOR.message_types_by_name[resource.name]
+    return rest.fields_by_name[_RENAMED.get(field.name, field.name)].json_name
+
+
+def _value(field: Field, value: Any) -> Any:
+    """What a document has in place of a value of the REST API."""
+    if not (field.numbers and isinstance(value, str)):
+        return value  # as it is: validation accepts or rejects it
+    words = [_word(word) for word in value.split(",")]
+    # A repeated value counts once.
+    return list(dict.fromkeys(filter(None, words))) if field.repeated else _word(value)
+
+
+def _word(text: str) -> str:
+    word = text.strip().lower()
+    return _WORDS.get(word, word)

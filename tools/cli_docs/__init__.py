@@ -1,0 +1,1 @@
+"""The generator of the option tables in docs/cli.md."""
