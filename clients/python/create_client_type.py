@@ -1,4 +1,4 @@
-"""Creates a client type. PORTAL_TARGET says where, PORTAL_KEY as whom."""
+"""Creates a client type. Reads the address from PORTAL_TARGET and the API key from PORTAL_KEY."""
 
 from portal_client import (
     GRANT_TYPE_PKCE,
