@@ -186,10 +186,10 @@ class ClientType(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Assigned by the server; never used again, not even after a deletion."""
+    """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
-    """UUID, assigned by the server; the same for the client type's whole life
-    (AIP-148).
+    """UUID (RFC 9562), assigned by the server unless the Create request has one;
+    never changes (AIP-148).
     """
     provider_id: _builtins.int
     """The provider it belongs to."""
@@ -205,7 +205,7 @@ class ClientType(_message.Message):
     """
     etag: _builtins.str
     """Changes with each write of the client type (AIP-154), quotes included. In an
-    update: if set, the one that must still be stored.
+    update, if set, it must match the current etag.
     """
     @_builtins.property
     def response_types(self) -> _containers.RepeatedScalarFieldContainer[Global___ResponseType.ValueType]:
@@ -260,14 +260,20 @@ class CreateClientTypeRequest(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The provider that gets it."""
     request_id: _builtins.str
-    """Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-    default, the same request with the same id gets it again and nothing is
-    done twice; another request with it is refused. 1 to 255 printable ASCII
-    characters, a UUID4 for choice; each key has ids of its own. Refusals are
-    not kept.
+    """Makes a retry safe (AIP-155). The server stores the response, by default
+    for 24 hours; the same request with the same id returns it and does nothing
+    twice. Another request with the same id is rejected. 1 to 255 printable
+    ASCII characters, preferably a UUID; each API key has its own ids. Errors
+    are not stored.
+    """
+    uid: _builtins.str
+    """The uid that the client type gets, for one that is known elsewhere under that
+    UUID (RFC 9562). ALREADY_EXISTS: another client type has it. Absent: the server
+    assigns one.
     """
     @_builtins.property
     def client_type(self) -> Global___ClientType:
@@ -279,10 +285,11 @@ class CreateClientTypeRequest(_message.Message):
         provider_id: _builtins.int = ...,
         client_type: Global___ClientType | None = ...,
         request_id: _builtins.str = ...,
+        uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "provider_id", b"provider_id", "request_id", b"request_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,12 +334,12 @@ class ListClientTypesRequest(_message.Message):
     provider_id: _builtins.int
     """The provider whose client types are listed."""
     page_size: _builtins.int
-    """The most client types to return. 0 stands for 50; above 200 is taken as
-    200 (AIP-158).
+    """Maximum number of client types to return. 0 means 50; the server reduces a
+    larger number to 200 (AIP-158).
     """
     page_token: _builtins.str
-    """next_page_token of the page before. provider_id and filter must be the
-    same as there.
+    """next_page_token of the previous page. provider_id and filter must be the
+    same as in its request.
     """
     filter: _builtins.str
     """Conditions joined by AND (a part of AIP-160), each one of
@@ -363,14 +370,14 @@ Global___ListClientTypesRequest: _TypeAlias = ListClientTypesRequest  # noqa: Y0
 
 @_typing.final
 class ListClientTypesResponse(_message.Message):
-    """Answer of ListClientTypes."""
+    """Response of ListClientTypes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CLIENT_TYPES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Ask for the next page with this; empty after the last one."""
+    """The page_token of the request for the next page; empty on the last page."""
     @_builtins.property
     def client_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientType]:
         """One page, in ascending order of id."""
@@ -442,7 +449,7 @@ class DeleteClientTypeRequest(_message.Message):
     id: _builtins.int
     """The client type's id."""
     etag: _builtins.str
-    """If set, the etag that must still be stored."""
+    """If set, it must match the current etag."""
     request_id: _builtins.str
     """As in CreateClientTypeRequest."""
     def __init__(

@@ -32,10 +32,10 @@ class ClientTypeServiceStub:
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def __init__(self, channel):
@@ -77,10 +77,10 @@ class ClientTypeServiceServicer:
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def CreateClientType(self, request, context):
@@ -111,7 +111,7 @@ class ClientTypeServiceServicer:
         """Updates the fields of a client type that the mask names (AIP-134).
 
         NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        given etag is not the stored one; nothing is changed.
+        etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,7 @@ class ClientTypeServiceServicer:
         """Deletes a client type.
 
         NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        given etag is not the stored one; nothing is deleted.
+        etag does not match the current one; nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,10 +169,10 @@ class ClientTypeService:
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @staticmethod

@@ -33,10 +33,10 @@ class ClientTypeServiceStub:
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @_typing.overload
@@ -58,13 +58,13 @@ class ClientTypeServiceStub:
     """Updates the fields of a client type that the mask names (AIP-134).
 
     NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    given etag is not the stored one; nothing is changed.
+    etag does not match the current one; nothing is changed.
     """
     DeleteClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]
     """Deletes a client type.
 
     NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    given etag is not the stored one; nothing is deleted.
+    etag does not match the current one; nothing is deleted.
     """
 
 @_typing.type_check_only
@@ -74,10 +74,10 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -96,13 +96,13 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
     """Updates the fields of a client type that the mask names (AIP-134).
 
     NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    given etag is not the stored one; nothing is changed.
+    etag does not match the current one; nothing is changed.
     """
     DeleteClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client type.
 
     NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    given etag is not the stored one; nothing is deleted.
+    etag does not match the current one; nothing is deleted.
     """
 
 class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -111,10 +111,10 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
     A client type is reached only through its provider: any other provider_id
     answers NOT_FOUND.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @_abc_1.abstractmethod
@@ -155,7 +155,7 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Updates the fields of a client type that the mask names (AIP-134).
 
         NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        given etag is not the stored one; nothing is changed.
+        etag does not match the current one; nothing is changed.
         """
 
     @_abc_1.abstractmethod
@@ -167,7 +167,7 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a client type.
 
         NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        given etag is not the stored one; nothing is deleted.
+        etag does not match the current one; nothing is deleted.
         """
 
 def add_ClientTypeServiceServicer_to_server(servicer: ClientTypeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,15 +28,16 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x03\n\x08Provider\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x04type\x18\x04 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewell_known_uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x18tls_insecure_skip_verify\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12(\n\x19registration_access_token\x18\x07 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12+\n\x1dregistration_access_token_set\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\"d\n\x15\x43reateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x12GetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\"_\n\x14ListProvidersRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x15ListProvidersResponse\x12,\n\tproviders\x18\x01 \x03(\x0b\x32\x19.portal.oauth.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x01\n\x15UpdateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x15\x44\x65leteProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01*\x92\x01\n\x0cProviderType\x12\x1d\n\x19PROVIDER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n\x13PROVIDER_TYPE_OTHER\x10\x04\x32\xbc\x03\n\x0fProviderService\x12S\n\x0e\x43reateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12M\n\x0bGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12^\n\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\x12S\n\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n\x0e\x44\x65leteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n\x08Provider\x12\x11\n\x02id\x18\x01 \x01(\x05\x42\x05\xe2\x41\x02\x03\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x04type\x18\x04 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewell_known_uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x18tls_insecure_skip_verify\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12(\n\x19registration_access_token\x18\x07 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12+\n\x1dregistration_access_token_set\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\"w\n\x15\x43reateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x12GetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\"_\n\x14ListProvidersRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x15ListProvidersResponse\x12,\n\tproviders\x18\x01 \x03(\x0b\x32\x19.portal.oauth.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x01\n\x15UpdateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x15\x44\x65leteProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01*\x92\x01\n\x0cProviderType\x12\x1d\n\x19PROVIDER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n\x13PROVIDER_TYPE_OTHER\x10\x04\x32\xc6\x03\n\x0fProviderService\x12S\n\x0e\x43reateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12R\n\x0bGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\"\x03\x90\x02\x01\x12\x63\n\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12S\n\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n\x0e\x44\x65leteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.EmptyB\x8b\x01\n\x0fportal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'portal.oauth.v1.provider_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017portal.oauth.v1B\rProviderProtoP\001Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\252\002\017Portal.OAuth.V1\312\002\017Portal\\OAuth\\V1\352\002\021Portal::OAuth::V1'
   _globals['_PROVIDER'].fields_by_name['id']._loaded_options = None
-  _globals['_PROVIDER'].fields_by_name['id']._serialized_options = b'\342A\001\003'
+  _globals['_PROVIDER'].fields_by_name['id']._serialized_options = b'\342A\002\003\010'
   _globals['_PROVIDER'].fields_by_name['uid']._loaded_options = None
   _globals['_PROVIDER'].fields_by_name['uid']._serialized_options = b'\342A\001\003'
   _globals['_PROVIDER'].fields_by_name['name']._loaded_options = None
@@ -61,6 +62,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['provider']._serialized_options = b'\342A\001\002'
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_CREATEPROVIDERREQUEST'].fields_by_name['uid']._loaded_options = None
+  _globals['_CREATEPROVIDERREQUEST'].fields_by_name['uid']._serialized_options = b'\342A\001\001'
   _globals['_GETPROVIDERREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETPROVIDERREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -81,22 +84,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
-  _globals['_PROVIDERTYPE']._serialized_start=1171
-  _globals['_PROVIDERTYPE']._serialized_end=1317
+  _globals['_PROVIDERSERVICE'].methods_by_name['GetProvider']._loaded_options = None
+  _globals['_PROVIDERSERVICE'].methods_by_name['GetProvider']._serialized_options = b'\220\002\001'
+  _globals['_PROVIDERSERVICE'].methods_by_name['ListProviders']._loaded_options = None
+  _globals['_PROVIDERSERVICE'].methods_by_name['ListProviders']._serialized_options = b'\220\002\001'
+  _globals['_PROVIDERTYPE']._serialized_start=1191
+  _globals['_PROVIDERTYPE']._serialized_end=1337
   _globals['_PROVIDER']._serialized_start=181
-  _globals['_PROVIDER']._serialized_end=586
-  _globals['_CREATEPROVIDERREQUEST']._serialized_start=588
-  _globals['_CREATEPROVIDERREQUEST']._serialized_end=688
-  _globals['_GETPROVIDERREQUEST']._serialized_start=690
-  _globals['_GETPROVIDERREQUEST']._serialized_end=728
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=730
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=825
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=827
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=921
-  _globals['_UPDATEPROVIDERREQUEST']._serialized_start=924
-  _globals['_UPDATEPROVIDERREQUEST']._serialized_end=1079
-  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1081
-  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1168
-  _globals['_PROVIDERSERVICE']._serialized_start=1320
-  _globals['_PROVIDERSERVICE']._serialized_end=1764
+  _globals['_PROVIDER']._serialized_end=587
+  _globals['_CREATEPROVIDERREQUEST']._serialized_start=589
+  _globals['_CREATEPROVIDERREQUEST']._serialized_end=708
+  _globals['_GETPROVIDERREQUEST']._serialized_start=710
+  _globals['_GETPROVIDERREQUEST']._serialized_end=748
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=750
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=845
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=847
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=941
+  _globals['_UPDATEPROVIDERREQUEST']._serialized_start=944
+  _globals['_UPDATEPROVIDERREQUEST']._serialized_end=1099
+  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1101
+  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1188
+  _globals['_PROVIDERSERVICE']._serialized_start=1340
+  _globals['_PROVIDERSERVICE']._serialized_end=1794
 # @@protoc_insertion_point(module_scope)

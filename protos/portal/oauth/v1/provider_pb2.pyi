@@ -73,10 +73,10 @@ class Provider(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Assigned by the server; never used again, not even after a deletion."""
+    """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
-    """UUID, assigned by the server; the same for the provider's whole life
-    (AIP-148).
+    """UUID (RFC 9562), assigned by the server unless the Create request has one;
+    never changes (AIP-148).
     """
     name: _builtins.str
     """Shown to people; 1 to 255 characters, not blank; need not be unique."""
@@ -92,13 +92,14 @@ class Provider(_message.Message):
     registration_access_token: _builtins.str
     """The secret that the portal presents to register clients (RFC 7591, section
     1.2, calls it the initial access token); at most 4096 characters. Accepted
-    in requests, empty in every answer.
+    in requests, empty in every response.
     """
     registration_access_token_set: _builtins.bool
     """Whether a registration_access_token is stored."""
     etag: _builtins.str
     """Changes with each write of the provider (AIP-154), quotes included; its
-    client types do not count. In an update: if set, the one that must still be stored.
+    client types do not change it. In an update, if set, it must match the
+    current etag.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -139,12 +140,18 @@ class CreateProviderRequest(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-    default, the same request with the same id gets it again and nothing is
-    done twice; another request with it is refused. 1 to 255 printable ASCII
-    characters, a UUID4 for choice; each key has ids of its own. Refusals are
-    not kept.
+    """Makes a retry safe (AIP-155). The server stores the response, by default
+    for 24 hours; the same request with the same id returns it and does nothing
+    twice. Another request with the same id is rejected. 1 to 255 printable
+    ASCII characters, preferably a UUID; each API key has its own ids. Errors
+    are not stored.
+    """
+    uid: _builtins.str
+    """The uid that the provider gets, for one that is known elsewhere under that
+    UUID (RFC 9562). ALREADY_EXISTS: another provider has it. Absent: the server
+    assigns one.
     """
     @_builtins.property
     def provider(self) -> Global___Provider:
@@ -155,10 +162,11 @@ class CreateProviderRequest(_message.Message):
         *,
         provider: Global___Provider | None = ...,
         request_id: _builtins.str = ...,
+        uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,11 +204,13 @@ class ListProvidersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The most providers to return. 0 stands for 50; above 200 is taken as
-    200 (AIP-158).
+    """Maximum number of providers to return. 0 means 50; the server reduces a
+    larger number to 200 (AIP-158).
     """
     page_token: _builtins.str
-    """next_page_token of the page before. The filter must be the same as there."""
+    """next_page_token of the previous page. The filter must be the same as in its
+    request.
+    """
     filter: _builtins.str
     """Conditions joined by AND (a part of AIP-160), each one of
       name = "exact name"
@@ -226,14 +236,14 @@ Global___ListProvidersRequest: _TypeAlias = ListProvidersRequest  # noqa: Y015
 
 @_typing.final
 class ListProvidersResponse(_message.Message):
-    """Answer of ListProviders."""
+    """Response of ListProviders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Ask for the next page with this; empty after the last one."""
+    """The page_token of the request for the next page; empty on the last page."""
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
         """One page, in ascending order of id."""
@@ -301,7 +311,7 @@ class DeleteProviderRequest(_message.Message):
     id: _builtins.int
     """The provider's id."""
     etag: _builtins.str
-    """If set, the etag that must still be stored."""
+    """If set, it must match the current etag."""
     request_id: _builtins.str
     """As in CreateProviderRequest."""
     def __init__(

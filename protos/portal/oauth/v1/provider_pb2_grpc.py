@@ -29,10 +29,10 @@ if _version_not_supported:
 class ProviderServiceStub:
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def __init__(self, channel):
@@ -71,10 +71,10 @@ class ProviderServiceStub:
 class ProviderServiceServicer:
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def CreateProvider(self, request, context):
@@ -103,7 +103,7 @@ class ProviderServiceServicer:
 
         NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
         provider while one of its client types has no okta_app_type. ABORTED: the
-        given etag is not the stored one; nothing is changed.
+        etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +112,7 @@ class ProviderServiceServicer:
     def DeleteProvider(self, request, context):
         """Deletes a provider together with its client types.
 
-        NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+        NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
         nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,10 +158,10 @@ def add_ProviderServiceServicer_to_server(servicer, server):
 class ProviderService:
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @staticmethod

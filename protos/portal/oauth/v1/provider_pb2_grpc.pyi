@@ -30,10 +30,10 @@ GRPC_VERSION: str
 class ProviderServiceStub:
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @_typing.overload
@@ -51,12 +51,12 @@ class ProviderServiceStub:
 
     NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
     provider while one of its client types has no okta_app_type. ABORTED: the
-    given etag is not the stored one; nothing is changed.
+    etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]
     """Deletes a provider together with its client types.
 
-    NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+    NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
     nothing is deleted.
     """
 
@@ -64,10 +64,10 @@ class ProviderServiceStub:
 class ProviderServiceAsyncStub(ProviderServiceStub):
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -82,22 +82,22 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
 
     NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
     provider while one of its client types has no okta_app_type. ABORTED: the
-    given etag is not the stored one; nothing is changed.
+    etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a provider together with its client types.
 
-    NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+    NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
     nothing is deleted.
     """
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Manages the OAuth 2.0 identity providers at which clients are registered.
 
-    Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-    key's role does not allow the method, INVALID_ARGUMENT with a
-    google.rpc.BadRequest that lists every bad field. Each error carries a
-    google.rpc.ErrorInfo whose reason programs can switch on.
+    Every method returns UNAUTHENTICATED without a valid API key,
+    PERMISSION_DENIED if the role of the API key does not allow the method, and
+    INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
     """
 
     @_abc_1.abstractmethod
@@ -134,7 +134,7 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
         provider while one of its client types has no okta_app_type. ABORTED: the
-        given etag is not the stored one; nothing is changed.
+        etag does not match the current one; nothing is changed.
         """
 
     @_abc_1.abstractmethod
@@ -145,7 +145,7 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a provider together with its client types.
 
-        NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+        NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
         nothing is deleted.
         """
 

@@ -7,10 +7,11 @@ gRPC use portal.oauth.v1 instead.
 
 - The order of the field numbers is the order of the JSON keys.
 - Request fields are `optional`: an absent key differs from an empty one, and
-  Envoy then refuses a key given twice or given in both path and query.
-- Numbers in requests have 64 bits, so that one out of range is refused by
-  the rules and not by the parser; those in answers have 32, because JSON
+  Envoy rejects a key that is given twice or in both path and query.
+- Numbers in requests have 64 bits, so that the rules reject one that is out
+  of range, not the parser; those in responses have 32 bits, because JSON
   writes longer ones as strings.
+- Ids in paths are strings: a number or a uid.
 - A list is a stream, because Envoy writes a stream as a bare JSON array.
 """
 
@@ -51,8 +52,8 @@ class ProviderInput(_message.Message):
     ssl_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
     registration_access_token: _builtins.str
-    """The secret to register clients with; at most 4096 characters. In no answer.
-    Absent in a replacement: stays as it is stored. "": cleared.
+    """The secret to register clients with; at most 4096 characters. Not in any
+    response. If absent in a replacement, the stored one is kept; "" clears it.
     """
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Provider(_message.Message):
     ssl_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
     id: _builtins.int
-    """Number of the provider; never used again."""
+    """Number of the provider; never reused."""
     created_at: _builtins.str
     """When the provider was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
@@ -159,7 +160,7 @@ class ProviderWithClientTypes(_message.Message):
     ssl_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
     id: _builtins.int
-    """Number of the provider; never used again."""
+    """Number of the provider; never reused."""
     created_at: _builtins.str
     """When the provider was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
@@ -287,7 +288,7 @@ class ClientType(_message.Message):
     okta_app_type: _builtins.str
     """`web`, `native`, `browser`, `service`, or "" when unset."""
     id: _builtins.int
-    """Number of the client type; never used again."""
+    """Number of the client type; never reused."""
     created_at: _builtins.str
     """When the client type was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
@@ -315,7 +316,7 @@ Global___ClientType: _TypeAlias = ClientType  # noqa: Y015
 
 @_typing.final
 class Status(_message.Message):
-    """That an operation without a result was done."""
+    """The response of an operation without a result."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,12 +346,12 @@ class ListProvidersRequest(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     per_page: _builtins.int
-    """Rows to a page: 1 to 1000, 20 when absent."""
+    """Rows per page: 1 to 10,000; the default is 20."""
     page: _builtins.int
-    """Number of the page, from 1; 1 when absent."""
+    """Number of the page, from 1; the default is 1."""
     limit: _builtins.int
-    """Most rows in this answer, 1 to 1000; the page still starts where per_page
-    puts it.
+    """Maximum number of rows in this response, 1 to 10,000; does not change where
+    the page starts.
     """
     def __init__(
         self,
@@ -411,12 +412,12 @@ class GetProviderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id", "provider_id", b"provider_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -436,8 +437,8 @@ class UpdateProviderRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
     @_builtins.property
     def provider(self) -> Global___ProviderInput:
         """What replaces it."""
@@ -445,7 +446,7 @@ class UpdateProviderRequest(_message.Message):
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
         provider: Global___ProviderInput | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "_provider_id", b"_provider_id", "provider", b"provider", "provider_id", b"provider_id"]  # noqa: Y015
@@ -471,14 +472,14 @@ class DeleteProviderRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
     force: _builtins.str
-    """`true` or `false`: delete it even when it is in use."""
+    """`true`, `false`, `1` or `0`: whether to delete it even if it is in use."""
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
         force: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_force", b"_force", "_provider_id", b"_provider_id", "force", b"force", "provider_id", b"provider_id"]  # noqa: Y015
@@ -506,20 +507,20 @@ class ListClientTypesRequest(_message.Message):
     PER_PAGE_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
     per_page: _builtins.int
-    """Rows to a page: 1 to 1000, 20 when absent."""
+    """Rows per page: 1 to 10,000; the default is 20."""
     page: _builtins.int
-    """Number of the page, from 1; 1 when absent."""
+    """Number of the page, from 1; the default is 1."""
     limit: _builtins.int
-    """Most rows in this answer, 1 to 1000; the page still starts where per_page
-    puts it.
+    """Maximum number of rows in this response, 1 to 10,000; does not change where
+    the page starts.
     """
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
         per_page: _builtins.int | None = ...,
         page: _builtins.int | None = ...,
         limit: _builtins.int | None = ...,
@@ -555,8 +556,8 @@ class CreateClientTypeRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
     @_builtins.property
     def client_type(self) -> Global___ClientTypeInput:
         """The client type to create."""
@@ -564,7 +565,7 @@ class CreateClientTypeRequest(_message.Message):
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
         client_type: Global___ClientTypeInput | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_client_type", b"_client_type", "_provider_id", b"_provider_id", "client_type", b"client_type", "provider_id", b"provider_id"]  # noqa: Y015
@@ -590,15 +591,15 @@ class GetClientTypeRequest(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
-    client_type_id: _builtins.int
-    """Number of the client type."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
-        client_type_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -624,10 +625,10 @@ class UpdateClientTypeRequest(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
-    client_type_id: _builtins.int
-    """Number of the client type."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
     @_builtins.property
     def client_type(self) -> Global___ClientTypeInput:
         """What replaces it."""
@@ -635,8 +636,8 @@ class UpdateClientTypeRequest(_message.Message):
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
-        client_type_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
         client_type: Global___ClientTypeInput | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_client_type", b"_client_type", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_type", b"client_type", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
@@ -667,17 +668,17 @@ class DeleteClientTypeRequest(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
-    provider_id: _builtins.int
-    """Number of the provider."""
-    client_type_id: _builtins.int
-    """Number of the client type."""
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
     force: _builtins.str
-    """`true` or `false`: delete it even when it is in use."""
+    """`true`, `false`, `1` or `0`: whether to delete it even if it is in use."""
     def __init__(
         self,
         *,
-        provider_id: _builtins.int | None = ...,
-        client_type_id: _builtins.int | None = ...,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
         force: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id", "_force", b"_force", "_provider_id", b"_provider_id", "client_type_id", b"client_type_id", "force", b"force", "provider_id", b"provider_id"]  # noqa: Y015

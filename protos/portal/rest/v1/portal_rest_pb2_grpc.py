@@ -115,8 +115,8 @@ class PortalRestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProvider(self, request, context):
-        """Replaces a provider. An absent optional key is cleared, but for
-        RegistrationAccessToken, which stays as it is stored.
+        """Replaces a provider. An absent optional key is cleared, except
+        RegistrationAccessToken, which is kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -7,10 +7,11 @@ gRPC use portal.oauth.v1 instead.
 
 - The order of the field numbers is the order of the JSON keys.
 - Request fields are `optional`: an absent key differs from an empty one, and
-  Envoy then refuses a key given twice or given in both path and query.
-- Numbers in requests have 64 bits, so that one out of range is refused by
-  the rules and not by the parser; those in answers have 32, because JSON
+  Envoy rejects a key that is given twice or in both path and query.
+- Numbers in requests have 64 bits, so that the rules reject one that is out
+  of range, not the parser; those in responses have 32 bits, because JSON
   writes longer ones as strings.
+- Ids in paths are strings: a number or a uid.
 - A list is a stream, because Envoy writes a stream as a bare JSON array.
 """
 
@@ -53,8 +54,8 @@ class PortalRestServiceStub:
     GetProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.GetProviderRequest, _portal_rest_pb2.ProviderWithClientTypes]
     """Gets a provider with all its client types."""
     UpdateProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.UpdateProviderRequest, _portal_rest_pb2.ProviderWithClientTypes]
-    """Replaces a provider. An absent optional key is cleared, but for
-    RegistrationAccessToken, which stays as it is stored.
+    """Replaces a provider. An absent optional key is cleared, except
+    RegistrationAccessToken, which is kept.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteProviderRequest, _portal_rest_pb2.Status]
     """Deletes a provider together with its client types."""
@@ -83,8 +84,8 @@ class PortalRestServiceAsyncStub(PortalRestServiceStub):
     GetProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.GetProviderRequest, _portal_rest_pb2.ProviderWithClientTypes]  # type: ignore[assignment]
     """Gets a provider with all its client types."""
     UpdateProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.UpdateProviderRequest, _portal_rest_pb2.ProviderWithClientTypes]  # type: ignore[assignment]
-    """Replaces a provider. An absent optional key is cleared, but for
-    RegistrationAccessToken, which stays as it is stored.
+    """Replaces a provider. An absent optional key is cleared, except
+    RegistrationAccessToken, which is kept.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteProviderRequest, _portal_rest_pb2.Status]  # type: ignore[assignment]
     """Deletes a provider together with its client types."""
@@ -134,8 +135,8 @@ class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portal_rest_pb2.UpdateProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_portal_rest_pb2.ProviderWithClientTypes, _abc.Awaitable[_portal_rest_pb2.ProviderWithClientTypes]]:
-        """Replaces a provider. An absent optional key is cleared, but for
-        RegistrationAccessToken, which stays as it is stored.
+        """Replaces a provider. An absent optional key is cleared, except
+        RegistrationAccessToken, which is kept.
         """
 
     @_abc_1.abstractmethod

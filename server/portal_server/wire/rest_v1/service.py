@@ -1,6 +1,8 @@
 """PortalRestService: the portal's REST operations, behind Envoy's transcoder."""
 
+import re
 from collections.abc import Iterator
+from typing import Protocol
 
 import grpc
 
@@ -9,11 +11,14 @@ from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.provider_details import Whole
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
+from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.paging import page_range
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
+
+_ID = re.compile(r"[0-9]{1,18}")
 
 NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
 
@@ -44,7 +49,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
     ) -> pb.ProviderWithClientTypes:
         """Get a provider with its client types."""
-        found = self._catalog.get_provider_with_client_types(request.provider_id)
+        found = self._catalog.get_provider_with_client_types(_provider_id(request))
         send_etag(context, found[0].etag)
         return _whole(found)
 
@@ -58,7 +63,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
             fields.discard("registration_access_token")
         draft = _provider_draft(request.provider)
         updated = self._catalog.update_provider_with_client_types(
-            request.provider_id, Change(draft, fields, if_match(context))
+            _provider_id(request), Change(draft, fields, if_match(context))
         )
         send_etag(context, updated[0].etag)
         return _whole(updated)
@@ -68,14 +73,14 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.Status:
         """Delete a provider with its client types."""
         _check_force(request.force)
-        self._catalog.delete_provider(request.provider_id, if_match(context))
+        self._catalog.delete_provider(_provider_id(request), if_match(context))
         return pb.Status(status="ok")
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ClientType]:
         """List the client types of a provider."""
-        page = self._catalog.list_client_types(request.provider_id, (), _page_range(request))
+        page = self._catalog.list_client_types(_provider_id(request), (), _page_range(request))
         return map(_client_type, page.items)
 
     def CreateClientType(
@@ -83,7 +88,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.ClientType:
         """Create a client type."""
         draft = _client_type_draft(request.client_type)
-        created = self._catalog.create_client_type(request.provider_id, draft)
+        created = self._catalog.create_client_type(_provider_id(request), draft)
         send_etag(context, created.etag)
         return _client_type(created)
 
@@ -91,7 +96,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Get a client type."""
-        found = self._catalog.get_client_type(request.provider_id, request.client_type_id)
+        found = self._catalog.get_client_type(_provider_id(request), _client_type_id(request))
         send_etag(context, found.etag)
         return _client_type(found)
 
@@ -101,8 +106,8 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         """Replace a client type."""
         draft = _client_type_draft(request.client_type)
         updated = self._catalog.update_client_type(
-            request.provider_id,
-            request.client_type_id,
+            _provider_id(request),
+            _client_type_id(request),
             Change(draft, CLIENT_TYPE, if_match(context)),
         )
         send_etag(context, updated.etag)
@@ -114,9 +119,31 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         """Delete a client type."""
         _check_force(request.force)
         self._catalog.delete_client_type(
-            request.provider_id, request.client_type_id, if_match(context)
+            _provider_id(request), _client_type_id(request), if_match(context)
         )
         return pb.Status(status="ok")
+
+
+class _OfProvider(Protocol):
+    provider_id: str
+
+
+class _OfClientType(Protocol):
+    client_type_id: str
+
+
+def _provider_id(request: _OfProvider) -> int:
+    return _number(request.provider_id, Resource.PROVIDER)
+
+
+def _client_type_id(request: _OfClientType) -> int:
+    return _number(request.client_type_id, Resource.CLIENT_TYPE)
+
+
+def _number(text: str, resource: Resource) -> int:
+    if not _ID.fullmatch(text):
+        raise NotFound(resource, quote(text))
+    return int(text)
 
 
 def _check_force(text: str) -> None:
