@@ -14,6 +14,7 @@ from portal_server.domain.errors import (
     Exhausted,
     PortalError,
     Precondition,
+    Reason,
     Unavailable,
 )
 from portal_server.storage import group_commit
@@ -104,7 +105,7 @@ def test_writes_that_wait_are_committed_together() -> None:
 
 def test_a_refused_write_fails_no_neighbour() -> None:
     def refused(_transaction: LedgerTransaction) -> str:
-        raise Precondition("NO", "no")
+        raise Precondition(Reason.OKTA_APP_TYPE_MISSING, "no")
 
     ledger = Ledger()
     a, no, b = together(ledger, adds("a"), refused, adds("b"))
@@ -115,7 +116,9 @@ def test_a_refused_write_fails_no_neighbour() -> None:
     assert ledger.commits == 2
 
 
-@pytest.mark.parametrize("error", [RuntimeError("bug"), Precondition("NO", "late")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("bug"), Precondition(Reason.OKTA_APP_TYPE_MISSING, "late")], ids=repr
+)
 def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
     error: Exception,
 ) -> None:
@@ -131,7 +134,9 @@ def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
     assert ledger.committed == ["first", "a", "b"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("bug"), Aborted("A", "lost")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("bug"), Aborted(Reason.CONCURRENT_CHANGE, "lost")], ids=repr
+)
 def test_when_what_was_put_off_fails_each_write_is_done_alone(error: Exception) -> None:
     ledger = Ledger()
     ledger.break_flush = error
@@ -152,7 +157,7 @@ def test_a_write_that_lost_against_another_runs_again_three_times_at_most(
         transaction.add("unlucky")
         if lost < losses:
             lost += 1
-            raise Aborted("A", "lost")
+            raise Aborted(Reason.CONCURRENT_CHANGE, "lost")
         return "done"
 
     ledger = Ledger()
@@ -172,7 +177,7 @@ def test_a_commit_that_fails_fails_all_and_runs_nothing_again() -> None:
         return transaction.add("x")
 
     ledger = Ledger()
-    ledger.break_commit = Aborted("A", "nobody knows")
+    ledger.break_commit = Aborted(Reason.CONCURRENT_CHANGE, "nobody knows")
     results = together(ledger, work, work)
 
     assert [type(result) for result in results] == [Aborted, Aborted]
@@ -182,7 +187,7 @@ def test_a_commit_that_fails_fails_all_and_runs_nothing_again() -> None:
 
 def test_a_database_that_is_away_fails_all_at_once() -> None:
     ledger = Ledger()
-    ledger.break_begin = Unavailable("U", "away")
+    ledger.break_begin = Unavailable(Reason.STORAGE_UNAVAILABLE, "away")
     commit = GroupCommit(ledger.transaction)
     for _ in range(2):
         with pytest.raises(Unavailable):
@@ -240,4 +245,4 @@ def test_many_threads_lose_nothing_and_get_their_own_answers() -> None:
 
 
 def _refuse(_transaction: LedgerTransaction) -> str:
-    raise Precondition("NO", "no")
+    raise Precondition(Reason.OKTA_APP_TYPE_MISSING, "no")

@@ -13,7 +13,7 @@ from portal_server.catalog.idempotency import Forgetting, Retries
 from portal_server.catalog.quota import Quota
 from portal_server.domain.calls import Call, Request, serving
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
-from portal_server.domain.errors import Exhausted, Precondition, Unavailable
+from portal_server.domain.errors import Exhausted, Precondition, Reason, Unavailable
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.store import Store
@@ -69,7 +69,10 @@ def test_old_answers_are_found_behind_one_that_was_renewed(store: Store) -> None
 def test_forgetting_goes_on_after_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     retries = Retries(store, timedelta(seconds=0.01))
     create(store, 1)
-    forget, failures = retries.forget_expired, iter([Unavailable("AWAY", "away")])
+    forget, failures = (
+        retries.forget_expired,
+        iter([Unavailable(Reason.STORAGE_UNAVAILABLE, "away")]),
+    )
 
     def fails_once() -> bool:
         for failure in failures:

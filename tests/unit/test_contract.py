@@ -19,7 +19,7 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_type_pb2, errors_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.client_type import (
     CLIENT_TYPE,
@@ -29,6 +29,7 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
+from portal_server.domain.errors import Reason, Rule
 from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import PROVIDER, Provider, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow
@@ -233,7 +234,7 @@ def test_each_field_of_a_rest_request_is_optional(request_: Descriptor) -> None:
 @pytest.mark.parametrize("request_", parameters(REST, "Request"))
 def test_each_number_of_a_rest_request_has_64_bits(request_: Descriptor) -> None:
     scalars = {f.name: f.type for f in request_.fields if f.message_type is None}
-    texts = {"force"}
+    texts = {"force", "provider_id", "client_type_id"}
 
     assert {
         name for name, type_ in scalars.items() if type_ == FieldDescriptor.TYPE_STRING
@@ -387,3 +388,15 @@ def test_the_edge_knows_the_key_of_every_field_of_a_body() -> None:
     assert known == {
         field.name: field.json_name for message in inputs for field in message.DESCRIPTOR.fields
     }
+
+
+@pytest.mark.parametrize(
+    ("reasons", "enum"),
+    [(Reason, errors_pb2.ErrorReason), (Rule, errors_pb2.FieldErrorReason)],
+    ids=["errors", "fields"],
+)
+def test_every_reason_of_the_server_is_in_the_protos(reasons: type[StrEnum], enum: Any) -> None:
+    prefix = enum.DESCRIPTOR.values[0].name.removesuffix("UNSPECIFIED")
+    declared = [name.removeprefix(prefix) for name in enum.keys()[1:]]
+
+    assert list(reasons) == declared

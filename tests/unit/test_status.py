@@ -34,6 +34,7 @@ from portal_server.domain.errors import (
     Invalid,
     NotFound,
     PortalError,
+    Reason,
     Resource,
     Rule,
     Unauthenticated,
@@ -86,7 +87,7 @@ def an_error(class_: type[PortalError]) -> PortalError:
         return class_(Resource.PROVIDER, "0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b")
     if issubclass(class_, (Unauthenticated, Abandoned)):
         return class_()
-    return class_("SOME_REASON", "a text")
+    return class_(Reason.ETAG_MISMATCH, "a text")
 
 
 def details(status: Status) -> list[Message]:
@@ -145,7 +146,7 @@ def test_each_refusal_has_a_code_of_its_own_and_a_reason_for_programs(
 
 
 def test_the_message_of_a_refusal_is_its_own() -> None:
-    status = to_status(Aborted("SOME_REASON", "a text"), PLAIN)
+    status = to_status(Aborted(Reason.ETAG_MISMATCH, "a text"), PLAIN)
 
     assert status.message == "a text"
 

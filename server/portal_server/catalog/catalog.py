@@ -23,7 +23,7 @@ from portal_server.domain.client_type import (
     check_becomes_okta,
     check_client_type,
 )
-from portal_server.domain.errors import Aborted, NotFound, Resource
+from portal_server.domain.errors import Aborted, NotFound, Reason, Resource
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
 from portal_server.storage.store import Lock, Store, Transaction
@@ -227,7 +227,7 @@ def _client_type(
 
 def _require_etag(stored: Provider | ClientType, etags: Etags) -> None:
     if etags is not None and stored.etag not in etags:
-        raise Aborted("ETAG_MISMATCH", "it was changed since: the etag is not the stored one's")
+        raise Aborted(Reason.ETAG_MISMATCH, "the etag does not match the current one")
 
 
 def _draft(stored: Provider | ClientType, form: type[Draft]) -> Draft:

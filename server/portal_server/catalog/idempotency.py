@@ -26,6 +26,7 @@ from portal_server.domain.errors import (
     Invalid,
     PortalError,
     Precondition,
+    Reason,
     Resource,
     Rule,
     Violation,
@@ -97,14 +98,14 @@ class Retries:
                 return _unpacked(kept.response, kind, of_before=kept.key_id is None), 0
             if self._quota.is_used_up(request.key_id, now):
                 text = "too many responses are kept for this key; send it without a request id"
-                raise Exhausted("KEPT_RESPONSES_QUOTA", text + " or try again later")
+                raise Exhausted(Reason.KEPT_RESPONSES_QUOTA, text + " or try again later")
             result = work(tx)
             packed = _packed(result, kind)
             if kept:
                 tx.responses.remove(request.digest)
             if not tx.responses.add(request, packed, now):
                 # Another process was faster. Run again, this finds its answer.
-                raise Aborted("CONCURRENT_RETRY", "the same request is being served; try again")
+                raise Aborted(Reason.CONCURRENT_RETRY, "the same request is in progress; retry")
             return result, len(packed)
 
         result, size = self._store.write(once, adds)
@@ -192,5 +193,5 @@ def _unpacked(packed: bytes, kind: Any, *, of_before: bool) -> Any:
         return None
     if of_before:
         text = "it was done by an earlier version of the server, which kept the response otherwise"
-        raise Precondition("RESPONSE_NOT_READABLE", text + ": get the resource instead")
+        raise Precondition(Reason.RESPONSE_NOT_READABLE, text + ": get the resource instead")
     return _FORMS[kind].validate_json(packed)

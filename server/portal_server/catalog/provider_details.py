@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from portal_server.domain.client_type import ClientType
-from portal_server.domain.errors import Exhausted, NotFound, Precondition, Resource
+from portal_server.domain.errors import Exhausted, NotFound, Precondition, Reason, Resource
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
@@ -46,7 +46,7 @@ class _Pace:
         """Wait for the read before and its pause. Raises: Exhausted, after WAIT_S."""
         if not self._lock.acquire(timeout=WAIT_S):
             text = f"too many providers with over {LARGE} client types are read; try again later"
-            raise Exhausted("TOO_MANY_LARGE_READS", text)
+            raise Exhausted(Reason.TOO_MANY_LARGE_READS, text)
         try:
             time.sleep(max(0.0, self._free_at - time.monotonic()))
             yield
@@ -135,4 +135,4 @@ def _check(rows: int, size: int) -> None:
 
 def _too_large(what: str) -> Precondition:
     text = f"the provider has {what}: read them by pages, from the list of its client types"
-    return Precondition("PROVIDER_TOO_LARGE", text)
+    return Precondition(Reason.PROVIDER_TOO_LARGE, text)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from portal_server.domain import fields
-from portal_server.domain.errors import Invalid, Precondition, Rule, Violation
+from portal_server.domain.errors import Invalid, Precondition, Reason, Rule, Violation
 from portal_server.domain.fields import Field, Text, Unknown, Word, Words
 from portal_server.domain.identity import etag_of
 from portal_server.domain.provider import ProviderType
@@ -129,4 +129,4 @@ def check_becomes_okta(without_app_type: Sequence[int]) -> None:
     if without_app_type:
         ids = ", ".join(map(str, without_app_type))
         message = f"the provider cannot become Okta while client types lack an Okta app type: {ids}"
-        raise Precondition("OKTA_APP_TYPE_MISSING", message)
+        raise Precondition(Reason.OKTA_APP_TYPE_MISSING, message)

@@ -49,6 +49,36 @@ class Violation:
     allowed: tuple[StrEnum, ...] = ()
 
 
+class Reason(StrEnum):
+    """Why a call failed: the values of `ErrorReason` in errors.proto, which explains each."""
+
+    INVALID_FIELDS = "INVALID_FIELDS"
+    KEY_INVALID = "KEY_INVALID"
+    ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
+    PROVIDER_NOT_FOUND = "PROVIDER_NOT_FOUND"
+    CLIENT_TYPE_NOT_FOUND = "CLIENT_TYPE_NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    CONCURRENT_RETRY = "CONCURRENT_RETRY"
+    CONCURRENT_CHANGE = "CONCURRENT_CHANGE"
+    OKTA_APP_TYPE_MISSING = "OKTA_APP_TYPE_MISSING"
+    IDS_EXHAUSTED = "IDS_EXHAUSTED"
+    PROVIDER_TOO_LARGE = "PROVIDER_TOO_LARGE"
+    RESPONSE_NOT_READABLE = "RESPONSE_NOT_READABLE"
+    TOO_MANY_CALLS = "TOO_MANY_CALLS"
+    TOO_MANY_WRITES = "TOO_MANY_WRITES"
+    TOO_MANY_LARGE_READS = "TOO_MANY_LARGE_READS"
+    KEPT_RESPONSES_QUOTA = "KEPT_RESPONSES_QUOTA"
+    STORAGE_EXHAUSTED = "STORAGE_EXHAUSTED"
+    STORAGE_FULL = "STORAGE_FULL"
+    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    WRITES_STALLED = "WRITES_STALLED"
+    STORAGE_TIMEOUT = "STORAGE_TIMEOUT"
+    CALL_ABANDONED = "CALL_ABANDONED"
+    INTERNAL = "INTERNAL"
+
+
 class Resource(StrEnum):
     """The kinds of resources."""
 
@@ -64,9 +94,9 @@ class OperatorError(Exception):
 
 
 class PortalError(Exception):
-    """Any error of a call; `reason` (UPPER_SNAKE_CASE, AIP-193) is stable, for programs."""
+    """Any error of a call; `reason` is stable, for programs (AIP-193)."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -76,16 +106,21 @@ class Invalid(PortalError):
     """The request breaks rules: all of them are in `violations`."""
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__("INVALID_FIELDS", "the request has invalid fields")
+        super().__init__(Reason.INVALID_FIELDS, "the request has invalid fields")
         self.violations = violations
+
+
+_NOT_FOUND = {
+    Resource.PROVIDER: Reason.PROVIDER_NOT_FOUND,
+    Resource.CLIENT_TYPE: Reason.CLIENT_TYPE_NOT_FOUND,
+}
 
 
 class NotFound(PortalError):
     """There is no resource with this id or uid."""
 
     def __init__(self, resource: Resource, id_: int | str) -> None:
-        reason = resource.upper().replace(" ", "_") + "_NOT_FOUND"
-        super().__init__(reason, f"{resource} {id_} not found")
+        super().__init__(_NOT_FOUND[resource], f"{resource} {id_} not found")
         self.resource = resource
         self.id = id_
 
@@ -94,7 +129,7 @@ class AlreadyExists(PortalError):
     """Another resource has this uid."""
 
     def __init__(self, resource: Resource, uid: str) -> None:
-        super().__init__("ALREADY_EXISTS", f"a {resource} with the uid {uid} exists already")
+        super().__init__(Reason.ALREADY_EXISTS, f"a {resource} with the uid {uid} exists already")
         self.resource = resource
         self.id = uid
 
@@ -110,7 +145,9 @@ class Unauthenticated(PortalError):
     """
 
     def __init__(self) -> None:
-        super().__init__("KEY_INVALID", "a valid API key is required in the authorization header")
+        super().__init__(
+            Reason.KEY_INVALID, "a valid API key is required in the authorization header"
+        )
 
 
 class Forbidden(PortalError):
@@ -133,7 +170,7 @@ class Abandoned(PortalError):
     """Nobody waits for the response any more; nothing was done."""
 
     def __init__(self) -> None:
-        super().__init__("CALL_ABANDONED", "the caller is gone or its deadline has passed")
+        super().__init__(Reason.CALL_ABANDONED, "the caller is gone or its deadline has passed")
 
 
 class DeadlineExceeded(PortalError):

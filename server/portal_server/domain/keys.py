@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
-from portal_server.domain.errors import Forbidden
+from portal_server.domain.errors import Forbidden, Reason
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY = re.compile(r"oap_([A-Za-z0-9]{8})_[A-Za-z0-9]{32}")
@@ -56,7 +56,8 @@ class Caller:
             Forbidden: the role does not allow it.
         """
         if write and self.role is not Role.ADMIN:
-            raise Forbidden("ROLE_NOT_ALLOWED", f"a key with the role {self.role} may not write")
+            text = f"a key with the role {self.role} may not write"
+            raise Forbidden(Reason.ROLE_NOT_ALLOWED, text)
 
 
 def generate() -> tuple[str, str]:

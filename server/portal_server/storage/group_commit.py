@@ -33,6 +33,7 @@ from portal_server.domain.errors import (
     Aborted,
     Exhausted,
     PortalError,
+    Reason,
     Resource,
     Unavailable,
 )
@@ -158,7 +159,7 @@ class GroupCommit:
             if not self._led:
                 self._led = job.leads = True
             elif len(self._waiting) >= MAX_WAITING:
-                raise Exhausted("TOO_MANY_WRITES", "too many writes wait; try again later")
+                raise Exhausted(Reason.TOO_MANY_WRITES, "too many writes wait; try again later")
             elif self._stalls.stall > STALLED_S or self._stalls.in_doubt:
                 raise stalled()
             else:

@@ -18,6 +18,7 @@ from portal_server.domain.errors import (
     Exhausted,
     Invalid,
     PortalError,
+    Reason,
     Rule,
     Unauthenticated,
     Violation,
@@ -38,7 +39,7 @@ _NO_DEADLINE_S = 1e8
 
 def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
     """Answer a call for which there is no place."""
-    full = Exhausted("TOO_MANY_CALLS", "too many calls wait; try again later")
+    full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; try again later")
     refuse(full, context)
 
 

@@ -24,6 +24,7 @@ from portal_server.domain.errors import (
     NotFound,
     PortalError,
     Precondition,
+    Reason,
     Resource,
     Violation,
 )
@@ -111,7 +112,7 @@ def to_status(error: PortalError, surface: Surface) -> Status:
 
 def internal(number: str) -> Status:
     """The status of a bug: nothing but a number, under which the log has the rest."""
-    info = ErrorInfo(reason="INTERNAL", domain=ERROR_DOMAIN, metadata={"error": number})
+    info = ErrorInfo(reason=Reason.INTERNAL, domain=ERROR_DOMAIN, metadata={"error": number})
     return _status(Code.INTERNAL, f"internal error {number}", [info])
 
 

@@ -19,6 +19,7 @@ from portal_server.domain.errors import (
     Exhausted,
     PortalError,
     Precondition,
+    Reason,
     Unavailable,
 )
 from portal_server.domain.identity import MAX_ID
@@ -30,19 +31,19 @@ log = logging.getLogger(__name__)
 class _Failure:
     """What callers are told."""
 
-    kind: Callable[[str, str], PortalError]
-    reason: str
+    kind: Callable[[Reason, str], PortalError]
+    reason: Reason
     text: str
 
 
-_LOST = _Failure(Aborted, "CONCURRENT_CHANGE", "another call changed the same data; try again")
-_SLOW = _Failure(DeadlineExceeded, "STORAGE_TIMEOUT", "the storage did not answer in time")
+_LOST = _Failure(Aborted, Reason.CONCURRENT_CHANGE, "another call changed the same data; try again")
+_SLOW = _Failure(DeadlineExceeded, Reason.STORAGE_TIMEOUT, "the storage did not answer in time")
 _BUSY = _Failure(
-    Exhausted, "STORAGE_EXHAUSTED", "the storage has no free connection or memory; try again"
+    Exhausted, Reason.STORAGE_EXHAUSTED, "the storage has no free connection or memory; try again"
 )
-_FULL = _Failure(Unavailable, "STORAGE_FULL", "the storage is full: nothing was stored")
-_AWAY = _Failure(Unavailable, "STORAGE_UNAVAILABLE", "the storage is not available; try again")
-_NO_IDS = _Failure(Precondition, "IDS_EXHAUSTED", f"no more can be created: ids end at {MAX_ID}")
+_FULL = _Failure(Unavailable, Reason.STORAGE_FULL, "the storage is full: nothing was stored")
+_AWAY = _Failure(Unavailable, Reason.STORAGE_UNAVAILABLE, "the storage is not available; try again")
+_NO_IDS = _Failure(Precondition, Reason.IDS_EXHAUSTED, f"all ids up to {MAX_ID} are used")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE = {
@@ -100,7 +101,7 @@ def no_ids() -> PortalError:
 def unconfirmed() -> PortalError:
     """What a write ends with that was not confirmed in time."""
     return Unavailable(
-        "OUTCOME_UNKNOWN",
+        Reason.OUTCOME_UNKNOWN,
         "the write was not confirmed in time: outcome unknown;"
         " send it again with the same request id",
     )
@@ -109,7 +110,7 @@ def unconfirmed() -> PortalError:
 def stalled() -> PortalError:
     """What a write is refused with while others are not confirmed."""
     return Unavailable(
-        "WRITES_STALLED",
+        Reason.WRITES_STALLED,
         "writes before this one are not confirmed, their outcome unknown;"
         " nothing of this one was stored: send it again later",
     )

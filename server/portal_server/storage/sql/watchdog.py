@@ -23,7 +23,7 @@ from typing import Any
 
 import psycopg
 
-from portal_server.domain.errors import Abandoned, DeadlineExceeded, PortalError
+from portal_server.domain.errors import Abandoned, DeadlineExceeded, PortalError, Reason
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Watched:
         if self._wanted is None:
             return failure() if late else None
         if late:
-            return DeadlineExceeded("STORAGE_TIMEOUT", "the storage did not answer in time")
+            return DeadlineExceeded(Reason.STORAGE_TIMEOUT, "the storage did not answer in time")
         return None if self._wanted() else Abandoned()
 
     def interrupt(self, cause: PortalError) -> None:

@@ -12,6 +12,7 @@ from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.provider_details import Whole
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import NotFound, Resource
+from portal_server.domain.fields import quote
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.rest_v1 import dialect
