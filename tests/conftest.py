@@ -18,13 +18,13 @@ from sqlalchemy import Engine
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1.portal_rest_pb2_grpc import PortalRestServiceStub
-from portal_server.catalog.catalog import Catalog
 from portal_server.catalog.keyring import KeyRing
 from portal_server.run.server import Server
 from portal_server.run.settings import Settings
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
+from tests.support.catalog import Catalog
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.stack import ADMIN_KEY, Stack
 

@@ -97,7 +97,7 @@ def test_an_exception_is_internal_under_a_number_that_the_log_has(
     def broken(_self: object, _id: int) -> None:
         raise RuntimeError("s3cr3t detail")
 
-    monkeypatch.setattr("portal_server.catalog.catalog.Catalog.get_provider", broken)
+    monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)
     with caplog.at_level(logging.INFO), pytest.raises(grpc.RpcError) as error:
         portal.providers.GetProvider(provider_pb2.GetProviderRequest(id=1))
     refusal = Refusal(error.value)
@@ -381,7 +381,7 @@ def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.Mo
     def broken(_self: object, _id: int) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("portal_server.catalog.catalog.Catalog.get_provider", broken)
+    monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)
     request = provider_pb2.GetProviderRequest(id=1)
     numbers = {
         Refusal(error_of(lambda: portal.providers.GetProvider(request))).metadata["error"]

@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from portal.oauth.v1 import client_type_pb2
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal
+from tests.support.catalog import CALL
 from tests.support.details import Refusal
 
 GIVEN: dict[str, Any] = {
@@ -273,7 +274,7 @@ def test_a_token_is_set_by_an_update_and_replaced_by_another(portal_on_each: Por
         update(portal_on_each, created.id, name="n"),
         update(portal_on_each, created.id, "*", **GIVEN, registration_access_token=TOKEN + "2"),
     ]
-    stored = portal_on_each.catalog.get_provider(created.id)
+    stored = portal_on_each.catalog.providers.get(CALL, created.id)
 
     assert [answer.registration_access_token_set for answer in answers] == [True] * 3
     assert [answer.registration_access_token for answer in answers] == [""] * 3

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal_server.domain.calls import Call
 from portal_server.run.readiness import Readiness
 from portal_server.wire import health
 from tests.conftest import with_key
@@ -78,7 +79,7 @@ class Told:
         self.hangs.set()
         self.commit_s = 0.0
 
-    def ask(self) -> None:
+    def ask(self, _call: Call) -> None:
         self.hangs.wait(20)
 
     def readiness(self) -> Readiness:

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.updates import Change
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
@@ -30,6 +30,7 @@ from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate, require_known
 from portal_server.storage.store import Store, Transaction
+from tests.support.catalog import CALL, Catalog
 from tests.support.postgres import Postgres, running_postgres
 
 SECRET = "s3cret-w0rd"  # noqa: S105
@@ -82,7 +83,7 @@ def until_it_works(catalog: Catalog, id_: int) -> float:
     start = monotonic()
     while monotonic() - start < 10:
         try:
-            catalog.get_provider(id_)
+            catalog.providers.get(CALL, id_)
         except Unavailable:
             sleep(0.05)
         else:
@@ -97,13 +98,13 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
     caplog.set_level(logging.INFO)
     store = Store(mortal)
     catalog, keyring = Catalog(store), KeyRing(store)
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
     key = keyring.create(Role.ADMIN, "a note")
     calls: dict[str, Callable[[], object]] = {
-        "read": lambda: catalog.get_provider(created.id),
-        "list": lambda: catalog.list_providers((), PageRange(limit=5)),
-        "write": lambda: catalog.update_provider(created.id, Change(PROVIDER, ALL)),
-        "authenticate": lambda: keyring.authenticate([key]),
+        "read": lambda: catalog.providers.get(CALL, created.id),
+        "list": lambda: catalog.providers.list(CALL, (), PageRange(limit=5)),
+        "write": lambda: catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL)),
+        "authenticate": lambda: keyring.authenticate(CALL, [key]),
         "require_known": lambda: require_known(mortal),
         "migrate": lambda: migrate(mortal),
     }
@@ -117,9 +118,9 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
     seconds = until_it_works(catalog, created.id)
 
     assert seconds < 3
-    assert catalog.get_provider(created.id) == created
-    assert catalog.update_provider(created.id, Change(PROVIDER, ALL)).uid == created.uid
-    assert keyring.authenticate([key]).role == "admin"
+    assert catalog.providers.get(CALL, created.id) == created
+    assert catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL)).uid == created.uid
+    assert keyring.authenticate(CALL, [key]).role == "admin"
     assert len(caplog.records) >= len(calls)
     assert SECRET not in caplog.text
     assert key not in caplog.text
@@ -129,11 +130,11 @@ def test_after_a_restart_that_nobody_noticed_the_first_call_works(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
     catalog = Catalog(Store(mortal))
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
     with stopped(own_postgres, "fast"):
         pass
 
-    assert catalog.get_provider(created.id) == created
+    assert catalog.providers.get(CALL, created.id) == created
 
 
 def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
@@ -141,21 +142,21 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
 ) -> None:
     store = Store(mortal)
     catalog = Catalog(store)
-    before = catalog.create_provider(PROVIDER)
+    before = catalog.providers.create(CALL, PROVIDER)
 
     with ExitStack() as stack:
 
         def work(tx: Transaction) -> None:
             tx.providers.remove(before.id)
             stack.enter_context(stopped(own_postgres, "immediate"))
-            tx.providers.find(before.id)
+            tx.providers.get(before.id)
 
         with pytest.raises(Unavailable) as refusal:
-            store.write(work)
+            store.write(CALL, work)
         assert_says(refusal.value, "STORAGE_UNAVAILABLE")
 
     assert until_it_works(catalog, before.id) < 3
-    assert catalog.get_provider(before.id) == before
+    assert catalog.providers.get(CALL, before.id) == before
 
 
 @contextmanager
@@ -184,17 +185,17 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     constant: str,
     error: type[PortalError],
 ) -> None:
-    created = Catalog(Store(mortal)).create_provider(PROVIDER)
+    created = Catalog(Store(mortal)).providers.create(CALL, PROVIDER)
     monkeypatch.setattr(engine_module, constant, 0.3)
     hasty = open_engine(mortal.url)
     catalog = Catalog(Store(hasty))
 
     start = monotonic()
     with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as refusal:
-        catalog.update_provider(created.id, Change(PROVIDER, ALL))
+        catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL))
     waited = monotonic() - start
-    after = catalog.get_provider(created.id)
-    written = catalog.update_provider(created.id, Change(PROVIDER, ALL))
+    after = catalog.providers.get(CALL, created.id)
+    written = catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL))
     hasty.dispose()
 
     assert_says(refusal.value, REASONS[error])
@@ -216,7 +217,7 @@ def test_a_secret_in_a_statement_that_fails_is_not_logged(
         held(own_postgres, "LOCK TABLE provider IN EXCLUSIVE MODE"),
         pytest.raises(DeadlineExceeded),
     ):
-        Catalog(Store(hasty)).create_provider(PROVIDER)
+        Catalog(Store(hasty)).providers.create(CALL, PROVIDER)
     hasty.dispose()
 
     assert "storage: DeadlineExceeded: " in caplog.text
@@ -225,7 +226,7 @@ def test_a_secret_in_a_statement_that_fails_is_not_logged(
 
 def create_many(catalog: Catalog, draft: ProviderDraft) -> None:
     for _ in range(20):
-        catalog.create_provider(draft)
+        catalog.providers.create(CALL, draft)
 
 
 def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
@@ -234,7 +235,7 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
     migrate(engine)
     catalog = Catalog(Store(engine))
-    before = catalog.create_provider(PROVIDER)
+    before = catalog.providers.create(CALL, PROVIDER)
     big = replace(PROVIDER, registration_access_token=SECRET * 300)
     with engine.connect() as connection:  # the one that the pool gives again
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -242,7 +243,7 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
 
     with pytest.raises(Unavailable) as refusal:
         create_many(catalog, big)
-    kept = catalog.get_provider(before.id)
+    kept = catalog.providers.get(CALL, before.id)
     engine.dispose()
 
     assert_says(refusal.value, "STORAGE_FULL")
@@ -267,17 +268,17 @@ def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) ->
     engines = [open_engine(parse_url(own_postgres.url())) for _ in range(2)]
     migrate(engines[0])
     catalog = Catalog(Store(engines[0]))
-    ids = [catalog.create_provider(PROVIDER).id for _ in range(2)]
+    ids = [catalog.providers.create(CALL, PROVIDER).id for _ in range(2)]
 
     def lock_both(engine: Engine, order: list[int]) -> str:
         def work(tx: Transaction) -> str:
-            tx.providers.find(order[0], "exclusive")
+            tx.providers.get(order[0], "exclusive")
             sleep(0.3)
-            tx.providers.find(order[1], "exclusive")
+            tx.providers.get(order[1], "exclusive")
             return "done"
 
         try:
-            return Store(engine).write(work)
+            return Store(engine).write(CALL, work)
         except Aborted as error:
             return error.reason
 
@@ -307,11 +308,11 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
         most = engine_module.POOL_SIZE
         held = [stack.enter_context(engine.connect()) for _ in range(most)]
         with pytest.raises(Exhausted) as of_read:
-            catalog.get_provider(1)
+            catalog.providers.get(CALL, 1)
         with pytest.raises(Exhausted) as of_write:
-            catalog.create_provider(PROVIDER)
+            catalog.providers.create(CALL, PROVIDER)
         held[0].close()
-        created = catalog.create_provider(PROVIDER)
+        created = catalog.providers.create(CALL, PROVIDER)
     engine.dispose()
 
     assert_says(of_read.value, "STORAGE_EXHAUSTED")

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from portal_server.catalog.catalog import Catalog
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql import filters
 from portal_server.storage.sql.statements import Statement
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 KINDS = [
@@ -34,20 +34,22 @@ def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
             super().__init__(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(filters, "Statement", Counted)
-    provider_id = catalog.create_provider(PROVIDER).id
+    provider_id = catalog.providers.create(CALL, PROVIDER).id
     for shape in itertools.permutations(KINDS, 3):
-        assert catalog.list_client_types(provider_id, shape, PageRange(limit=5)).items == []
+        assert catalog.client_types.list(CALL, provider_id, shape, PageRange(limit=5)).items == []
 
     assert compiled == len(KINDS)
 
 
 def test_conditions_of_one_kind_keep_their_own_values(catalog: Catalog) -> None:
     for name in ("ab", "bc", "ca", "abc"):
-        catalog.create_provider(replace(PROVIDER, name=name))
+        catalog.providers.create(CALL, replace(PROVIDER, name=name))
     has = [Condition("name", Comparison.HAS, letter) for letter in "abc"]
 
     def names(*where: Condition) -> list[str]:
-        return [found.name for found in catalog.list_providers(where, PageRange(limit=9)).items]
+        return [
+            found.name for found in catalog.providers.list(CALL, where, PageRange(limit=9)).items
+        ]
 
     assert names(*has) == ["abc"]
     assert names(*has[:2]) == ["ab", "abc"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from portal_server.domain.calls import Call, serving
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
@@ -20,6 +20,7 @@ from portal_server.domain.errors import (
 from portal_server.storage import group_commit
 from portal_server.storage.group_commit import GroupCommit
 from portal_server.storage.inserts import Adds
+from tests.support.catalog import CALL
 
 
 class Ledger:
@@ -78,7 +79,7 @@ def together(ledger: Ledger, *works: Work) -> list[object]:
 
     def run(work: Work) -> object:
         try:
-            return commit.run(work)
+            return commit.run(CALL, work)
         except Exception as error:  # noqa: BLE001
             return error
 
@@ -191,20 +192,20 @@ def test_a_database_that_is_away_fails_all_at_once() -> None:
     commit = GroupCommit(ledger.transaction)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            commit.run(adds("x"))
+            commit.run(CALL, adds("x"))
     ledger.break_begin = None
 
-    assert commit.run(adds("y")) == "y"
+    assert commit.run(CALL, adds("y")) == "y"
 
 
 def test_a_write_whose_caller_is_gone_is_not_begun() -> None:
     ledger = Ledger()
     commit = GroupCommit(ledger.transaction)
-    with serving(Call(lambda: False)), pytest.raises(Abandoned):
-        commit.run(adds("x"))
+    with pytest.raises(Abandoned):
+        commit.run(Call(lambda: False), adds("x"))
 
     assert ledger.committed == []
-    assert commit.run(adds("y")) == "y"
+    assert commit.run(CALL, adds("y")) == "y"
 
 
 def test_too_many_writes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,13 +214,13 @@ def test_too_many_writes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) ->
     commit = GroupCommit(ledger.transaction)
     ledger.go.clear()
     with ThreadPoolExecutor(3) as pool:
-        leader = pool.submit(commit.run, adds("a"))
+        leader = pool.submit(commit.run, CALL, adds("a"))
         assert ledger.begun.wait(5)
-        waiting = [pool.submit(commit.run, adds(text)) for text in "bc"]
+        waiting = [pool.submit(commit.run, CALL, adds(text)) for text in "bc"]
         while len(commit._waiting) < 2:  # noqa: SLF001
             pass
         with pytest.raises(Exhausted) as refusal:
-            commit.run(adds("d"))
+            commit.run(CALL, adds("d"))
         ledger.go.set()
         results = [future.result(5) for future in (leader, *waiting)]
 
@@ -233,7 +234,7 @@ def test_many_threads_lose_nothing_and_get_their_own_answers() -> None:
 
     def run(n: int) -> object:
         try:
-            return commit.run(adds(str(n)) if n % 7 else _refuse)
+            return commit.run(CALL, adds(str(n)) if n % 7 else _refuse)
         except PortalError:
             return None
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, text
 
-from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
 from portal_server.domain.errors import PortalError, Precondition
 from portal_server.domain.identity import MAX_ID
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -30,7 +31,7 @@ def set_last_id(engine: Engine, table: str, last: int) -> None:
 
 def outcome(catalog: Catalog, provider_id: int) -> int | str:
     try:
-        return catalog.create_client_type(provider_id, CLIENT_TYPE).id
+        return catalog.client_types.create(CALL, provider_id, CLIENT_TYPE).id
     except PortalError as error:
         return error.reason
 
@@ -38,43 +39,43 @@ def outcome(catalog: Catalog, provider_id: int) -> int | str:
 def test_a_create_past_the_last_id_is_refused_and_stores_nothing(
     catalog: Catalog, engine: Engine
 ) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    catalog.create_client_type(provider.id, CLIENT_TYPE)
+    provider = catalog.providers.create(CALL, PROVIDER)
+    catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
     set_last_id(engine, "client_type", MAX_ID - 1)
-    last = catalog.create_client_type(provider.id, CLIENT_TYPE)
+    last = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     for _ in range(2):
         with pytest.raises(Precondition, match="ids end at 2147483647") as refusal:
-            catalog.create_client_type(provider.id, CLIENT_TYPE)
+            catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
         assert refusal.value.reason == "IDS_EXHAUSTED"
-    _, client_types = catalog.get_provider_with_client_types(provider.id)
+    client_types = catalog.providers.get_detail(CALL, provider.id).client_types
 
     assert last.id == MAX_ID
     assert [found.id for found in client_types][1:] == [MAX_ID]
-    assert len(catalog.list_client_types(provider.id, (), PageRange(limit=9)).items) == 2
+    assert len(catalog.client_types.list(CALL, provider.id, (), PageRange(limit=9)).items) == 2
 
 
 def test_a_provider_past_the_last_id_is_refused(catalog: Catalog, engine: Engine) -> None:
-    catalog.create_provider(PROVIDER)
+    catalog.providers.create(CALL, PROVIDER)
     set_last_id(engine, "provider", MAX_ID)
     with pytest.raises(Precondition, match="ids end at 2147483647"):
-        catalog.create_provider(PROVIDER)
+        catalog.providers.create(CALL, PROVIDER)
 
-    assert len(catalog.list_providers((), PageRange(limit=9)).items) == 1
+    assert len(catalog.providers.list(CALL, (), PageRange(limit=9)).items) == 1
 
 
 def test_creates_that_are_refused_for_want_of_ids_fail_no_neighbor(
     catalog: Catalog, engine: Engine
 ) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    first = catalog.create_client_type(provider.id, CLIENT_TYPE)
+    provider = catalog.providers.create(CALL, PROVIDER)
+    first = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
     set_last_id(engine, "client_type", MAX_ID)
 
     def call(number: int) -> int | str:
         if number % 2:
             return outcome(catalog, provider.id)
         change = Change(replace(CLIENT_TYPE, name=f"n{number}"), {"name"})
-        return catalog.update_client_type(provider.id, first.id, change).id
+        return catalog.client_types.update(CALL, provider.id, first.id, change).id
 
     with ThreadPoolExecutor(16) as pool:
         ends = list(pool.map(call, range(64)))
@@ -84,17 +85,17 @@ def test_creates_that_are_refused_for_want_of_ids_fail_no_neighbor(
 
 
 def test_creates_among_many_updates_use_about_one_id_each(catalog: Catalog) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    first = catalog.create_client_type(provider.id, CLIENT_TYPE)
+    provider = catalog.providers.create(CALL, PROVIDER)
+    first = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     def call(number: int) -> object:
         if number % 10 == 0:
-            return catalog.create_client_type(provider.id, CLIENT_TYPE)
+            return catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
         change = Change(replace(CLIENT_TYPE, name=f"n{number}"), {"name"})
-        return catalog.update_client_type(provider.id, first.id, change)
+        return catalog.client_types.update(CALL, provider.id, first.id, change)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(call, range(600)))
-    last = catalog.create_client_type(provider.id, CLIENT_TYPE)
+    last = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     assert 61 <= last.id - first.id <= 66

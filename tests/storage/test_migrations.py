@@ -17,7 +17,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
-from portal_server.catalog.catalog import Catalog
 from portal_server.domain.errors import DeadlineExceeded
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.rows.providers import ProviderRow
@@ -25,6 +24,7 @@ from portal_server.storage.sql import schema
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
 OURS = {"provider", "client_type", "answer", "api_key"}
@@ -64,17 +64,17 @@ def test_tables_that_were_made_twice_work(empty: Engine) -> None:
     migrate(empty, "base")
     migrate(empty)
     catalog = Catalog(Store(empty))
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
 
-    assert catalog.get_provider(created.id) == created
+    assert catalog.providers.get(CALL, created.id) == created
 
 
 def test_to_migrate_again_changes_nothing(engine: Engine) -> None:
     catalog = Catalog(Store(engine))
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
     migrate(engine)
 
-    assert catalog.get_provider(created.id) == created
+    assert catalog.providers.get(CALL, created.id) == created
 
 
 def test_the_models_are_what_the_migrations_make(engine: Engine) -> None:

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from portal_server.catalog import provider_details
-from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.updates import Change
 from portal_server.domain.errors import Exhausted, NotFound, Precondition
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 RENAMED = Change(ProviderDraft(name="new"), {"name"})
@@ -30,7 +31,7 @@ def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 def provider_with(
     catalog: Catalog, engine: Engine, client_types: int, description: str = ""
 ) -> int:
-    provider = catalog.create_provider(PROVIDER)
+    provider = catalog.providers.create(CALL, PROVIDER)
     row = {
         "provider_id": provider.id,
         "name": "n",
@@ -52,12 +53,11 @@ def test_a_provider_within_the_bounds_is_shown_whole(
     catalog: Catalog, engine: Engine, client_types: int
 ) -> None:
     id_ = provider_with(catalog, engine, client_types)
-    updated, after = catalog.update_provider_with_client_types(id_, RENAMED)
-    provider, shown = catalog.get_provider_with_client_types(id_)
+    updated = catalog.providers.update_detail(CALL, id_, RENAMED)
+    found = catalog.providers.get_detail(CALL, id_)
 
-    assert updated == provider
-    assert after == shown
-    assert len(shown) == client_types
+    assert updated == found
+    assert len(found.client_types) == client_types
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_past_a_bound_a_provider_is_neither_shown_nor_written(
 ) -> None:
     id_ = provider_with(catalog, engine, client_types, description)
     with pytest.raises(Precondition, match=said) as of_get:
-        catalog.get_provider_with_client_types(id_)
+        catalog.providers.get_detail(CALL, id_)
     with pytest.raises(Precondition, match=said) as of_put:
-        catalog.update_provider_with_client_types(id_, RENAMED)
+        catalog.providers.update_detail(CALL, id_, RENAMED)
 
     assert of_get.value.reason == of_put.value.reason == "PROVIDER_TOO_LARGE"
     assert "by pages" in str(of_get.value)
-    assert catalog.get_provider(id_).name == "p"
-    assert catalog.update_provider(id_, RENAMED).name == "new"
+    assert catalog.providers.get(CALL, id_).name == "p"
+    assert catalog.providers.update(CALL, id_, RENAMED).name == "new"
 
 
 @contextmanager
 def large_read(catalog: Catalog) -> Iterator[None]:
-    with catalog._wholes._pace.turn(1, 1):  # noqa: SLF001
+    with catalog.providers._details._pace.turn(1, 1):  # noqa: SLF001
         yield
 
 
@@ -89,12 +89,12 @@ def test_large_providers_are_read_one_at_a_time(catalog: Catalog, engine: Engine
     large, small = (provider_with(catalog, engine, number) for number in (11, 10))
     with large_read(catalog):
         with pytest.raises(Exhausted) as error:
-            catalog.get_provider_with_client_types(large)
+            catalog.providers.get_detail(CALL, large)
         with pytest.raises(Exhausted):
-            catalog.update_provider_with_client_types(large, RENAMED)
-        assert catalog.get_provider(large).name == "p"
-        assert len(catalog.get_provider_with_client_types(small)[1]) == 10
-    assert len(catalog.get_provider_with_client_types(large)[1]) == 11
+            catalog.providers.update_detail(CALL, large, RENAMED)
+        assert catalog.providers.get(CALL, large).name == "p"
+        assert len(catalog.providers.get_detail(CALL, small).client_types) == 10
+    assert len(catalog.providers.get_detail(CALL, large).client_types) == 11
 
     assert error.value.reason == "TOO_MANY_LARGE_READS"
 
@@ -111,7 +111,7 @@ def test_a_large_read_waits_for_the_one_before(catalog: Catalog, engine: Engine)
     holder = threading.Thread(target=hold)
     holder.start()
     assert begun.wait(1)
-    assert len(catalog.get_provider_with_client_types(id_)[1]) == 11
+    assert len(catalog.providers.get_detail(CALL, id_).client_types) == 11
     holder.join()
 
 
@@ -121,9 +121,9 @@ def test_a_pause_as_long_as_it_is_large_follows_a_large_read(
     monkeypatch.setattr(provider_details, "PAUSE_PER_CLIENT_TYPE_S", 0.01)
     id_ = provider_with(catalog, engine, 11)
     start = time.monotonic()
-    catalog.get_provider_with_client_types(id_)
+    catalog.providers.get_detail(CALL, id_)
     first = time.monotonic() - start
-    catalog.get_provider_with_client_types(id_)
+    catalog.providers.get_detail(CALL, id_)
 
     assert first < 0.1
     assert time.monotonic() - start > 0.11
@@ -131,6 +131,6 @@ def test_a_pause_as_long_as_it_is_large_follows_a_large_read(
 
 def test_a_provider_that_is_not_there_is_not_found(catalog: Catalog) -> None:
     with pytest.raises(NotFound):
-        catalog.update_provider_with_client_types(7, RENAMED)
+        catalog.providers.update_detail(CALL, 7, RENAMED)
     with pytest.raises(NotFound):
-        catalog.get_provider_with_client_types(7)
+        catalog.providers.get_detail(CALL, 7)

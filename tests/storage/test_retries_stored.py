@@ -1,6 +1,5 @@
 """Kept answers: forgotten in time, a few at a time, and never in the way."""
 
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -8,40 +7,39 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import Engine, text
 
-from portal_server.catalog.catalog import Catalog
-from portal_server.catalog.idempotency import Forgetting, Retries
+from portal_server.catalog.idempotency import ExpiryTask, Idempotency
 from portal_server.catalog.quota import Quota
-from portal_server.domain.calls import Call, Request, serving
+from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
 from portal_server.domain.errors import Exhausted, Precondition, Reason, Unavailable
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.store import Store
+from tests.support.catalog import CALL, Catalog
 
 DRAFT = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 
 
 def create(store: Store, number: int, keep: timedelta = timedelta(days=1)) -> int:
-    digest = sha256(str(number).encode()).digest()
-    with serving(Call(request=Request(digest, b"f"))):
-        return Catalog(store, Retries(store, keep)).create_provider(DRAFT).id
+    call = with_id(number, "")
+    return Catalog(store, Idempotency(store, keep)).providers.create(call, DRAFT).id
 
 
 def kept(store: Store) -> int:
-    return len(store.read_snapshot(lambda tx: tx.responses.oldest(0, 10_000)))
+    return len(store.read_snapshot(CALL, lambda tx: tx.responses.oldest(0, 10_000)))
 
 
 def test_only_expired_answers_are_forgotten_a_batch_at_a_time(store: Store) -> None:
     for number in range(130):
         create(store, number)
-    nothing = Retries(store, timedelta(days=1))
-    everything = Retries(store, timedelta(0))
+    nothing = Idempotency(store, timedelta(days=1))
+    everything = Idempotency(store, timedelta(0))
 
-    assert not nothing.forget_expired()
+    assert not nothing.delete_expired()
     assert kept(store) == 130
-    assert everything.forget_expired()
+    assert everything.delete_expired()
     assert kept(store) == 30
-    assert not everything.forget_expired()
+    assert not everything.delete_expired()
     assert kept(store) == 0
 
 
@@ -59,18 +57,18 @@ def test_old_answers_are_found_behind_one_that_was_renewed(store: Store) -> None
         create(store, number)
     old = datetime.now(UTC)
     renewed = create(store, 0, keep=timedelta(0))
-    retries = Retries(store, datetime.now(UTC) - old)
-    retries.forget_expired()
+    idempotency = Idempotency(store, datetime.now(UTC) - old)
+    idempotency.delete_expired()
 
     assert kept(store) == 1
     assert create(store, 0) == renewed
 
 
-def test_forgetting_goes_on_after_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    retries = Retries(store, timedelta(seconds=0.01))
+def test_expiry_goes_on_after_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    idempotency = Idempotency(store, timedelta(seconds=0.01))
     create(store, 1)
     forget, failures = (
-        retries.forget_expired,
+        idempotency.delete_expired,
         iter([Unavailable(Reason.STORAGE_UNAVAILABLE, "away")]),
     )
 
@@ -79,21 +77,21 @@ def test_forgetting_goes_on_after_a_failure(store: Store, monkeypatch: pytest.Mo
             raise failure
         return forget()
 
-    monkeypatch.setattr(retries, "forget_expired", fails_once)
-    forgetting = Forgetting(retries)
-    forgetting.start()
+    monkeypatch.setattr(idempotency, "delete_expired", fails_once)
+    expiry = ExpiryTask(idempotency)
+    expiry.start()
     deadline = datetime.now(UTC) + timedelta(seconds=5)
     while kept(store):
         assert datetime.now(UTC) < deadline
-    forgetting.stop()
+    expiry.stop()
 
 
 # What is kept
 
 
-def with_id(number: int, key_id: str = "k") -> AbstractContextManager[None]:
+def with_id(number: int, key_id: str = "k") -> Call:
     digest = sha256(str(number).encode()).digest()
-    return serving(Call(request=Request(digest, b"f", key_id)))
+    return Call(idempotency=IdempotencyKey(digest, b"f", key_id))
 
 
 def set_answer(engine: Engine, column: str, value: object) -> None:
@@ -112,8 +110,7 @@ KEPT = b"""{"name":"p","type":"okta","well_known_uri":"https://idp.test/x","of_y
 def test_a_result_that_was_kept_yesterday_can_be_read(store: Store, engine: Engine) -> None:
     create(store, 1)
     set_answer(engine, "answer", KEPT)
-    with with_id(1):
-        again = Catalog(store).create_provider(DRAFT)
+    again = Catalog(store).providers.create(with_id(1), DRAFT)
 
     assert (again.id, again.type) == (7, ProviderType.OKTA)
     assert again.create_time == datetime(2026, 11, 24, 12, 0, 0, 1, tzinfo=UTC)
@@ -122,9 +119,8 @@ def test_a_result_that_was_kept_yesterday_can_be_read(store: Store, engine: Engi
 
 def test_what_is_kept_has_the_etag_but_not_the_secret(store: Store, engine: Engine) -> None:
     draft = replace(DRAFT, registration_access_token="s3cret-w0rd")  # noqa: S106
-    with with_id(1):
-        first = Catalog(store).create_provider(draft)
-        again = Catalog(store).create_provider(draft)
+    first = Catalog(store).providers.create(with_id(1), draft)
+    again = Catalog(store).providers.create(with_id(1), draft)
     with engine.connect() as connection:
         [kept_as] = connection.execute(text("SELECT answer FROM answer")).scalars()
 
@@ -137,27 +133,27 @@ def test_a_response_that_the_version_before_has_kept_is_not_done_again(
     store: Store, engine: Engine
 ) -> None:
     catalog = Catalog(store)
-    with with_id(1):
-        created = catalog.create_provider(DRAFT)
+    created = catalog.providers.create(with_id(1), DRAFT)
     set_answer(engine, "key_id", None)
     set_answer(engine, "answer", b"\x08\x01\x12\x01p")
-    with with_id(1), pytest.raises(Precondition) as refusal:
-        catalog.create_provider(DRAFT)
+    with pytest.raises(Precondition) as refusal:
+        catalog.providers.create(with_id(1), DRAFT)
 
     assert refusal.value.reason == "RESPONSE_NOT_READABLE"
-    assert [p.id for p in catalog.list_providers((), PageRange(limit=5)).items] == [created.id]
+    assert [p.id for p in catalog.providers.list(CALL, (), PageRange(limit=5)).items] == [
+        created.id
+    ]
 
 
 def test_a_delete_that_the_version_before_has_done_is_confirmed(
     store: Store, engine: Engine
 ) -> None:
     catalog = Catalog(store)
-    id_ = catalog.create_provider(DRAFT).id
-    with with_id(1):
-        catalog.delete_provider(id_)
-        set_answer(engine, "key_id", None)
-        set_answer(engine, "answer", b"")
-        catalog.delete_provider(id_)
+    id_ = catalog.providers.create(CALL, DRAFT).id
+    catalog.providers.delete(with_id(1), id_)
+    set_answer(engine, "key_id", None)
+    set_answer(engine, "answer", b"")
+    catalog.providers.delete(with_id(1), id_)
 
 
 def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> None:
@@ -174,42 +170,36 @@ def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> Non
         response_types=tuple(ResponseType),
         grant_types=tuple(GrantType),
     )
-    with with_id(1):
-        id_ = catalog.create_provider(provider).id
-    with with_id(2):
-        assert catalog.create_client_type(id_, client_type).description == "\x01" * 4096
+    id_ = catalog.providers.create(with_id(1), provider).id
+    assert catalog.client_types.create(with_id(2), id_, client_type).description == "\x01" * 4096
 
 
 # How much is kept
 
 
 def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -> None:
-    catalog = Catalog(store, Retries(store, quota=Quota(timedelta(days=1), 1400)))
+    catalog = Catalog(store, Idempotency(store, quota=Quota(timedelta(days=1), 1400)))
     for number in range(3):
-        with with_id(number):
-            catalog.create_provider(DRAFT)
-    with with_id(3), pytest.raises(Exhausted) as refusal:
-        catalog.create_provider(DRAFT)
-    made = len(catalog.list_providers((), PageRange(limit=9)).items)
+        catalog.providers.create(with_id(number), DRAFT)
+    with pytest.raises(Exhausted) as refusal:
+        catalog.providers.create(with_id(3), DRAFT)
+    made = len(catalog.providers.list(CALL, (), PageRange(limit=9)).items)
 
     assert refusal.value.reason == "KEPT_RESPONSES_QUOTA"
     assert made == 3
-    with with_id(0):
-        assert catalog.create_provider(DRAFT).name == "p"
-    with with_id(3, "another"):
-        catalog.create_provider(DRAFT)
-    catalog.create_provider(DRAFT)
-    assert len(catalog.list_providers((), PageRange(limit=9)).items) == made + 2
+    assert catalog.providers.create(with_id(0), DRAFT).name == "p"
+    catalog.providers.create(with_id(3, "another"), DRAFT)
+    catalog.providers.create(CALL, DRAFT)
+    assert len(catalog.providers.list(CALL, (), PageRange(limit=9)).items) == made + 2
 
 
 def test_what_was_kept_before_the_start_counts(store: Store) -> None:
     for number in range(4):
-        with with_id(number):
-            Catalog(store).create_provider(DRAFT)
+        Catalog(store).providers.create(with_id(number), DRAFT)
     quota = Quota(timedelta(days=1), 1500)
-    retries = Retries(store, quota=quota)
-    retries._started += timedelta(minutes=2)  # noqa: SLF001 - what is kept is older than it
-    retries.count_kept()
+    idempotency = Idempotency(store, quota=quota)
+    idempotency._started += timedelta(minutes=2)  # noqa: SLF001 - what is kept is older than it
+    idempotency.count_stored()
     now = datetime.now(UTC)
 
     assert quota.is_used_up("k", now)
@@ -232,8 +222,8 @@ def test_expired_responses_behind_those_of_the_future_are_forgotten(
             {"past": past, "future": past + timedelta(days=10)},
         )
     create(store, 170)
-    retries = Retries(store)
+    idempotency = Idempotency(store)
 
-    assert retries.forget_expired()
-    assert not retries.forget_expired()
+    assert idempotency.delete_expired()
+    assert not idempotency.delete_expired()
     assert kept(store) == 101

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from portal_server.catalog.catalog import Catalog
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow, ClientTypeStatements
 from portal_server.storage.store import Store
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
 ROWS = 20_000
@@ -20,7 +20,7 @@ INDEX = "ix_client_type_provider_id_id"
 def crowd(engine: Engine) -> tuple[int, int]:
     """A provider with many client types before those of another; it, and its last one's id."""
     catalog = Catalog(Store(engine))
-    first, second = (catalog.create_provider(PROVIDER) for _ in range(2))
+    first, second = (catalog.providers.create(CALL, PROVIDER) for _ in range(2))
     now = first.create_time
     rows = [
         {

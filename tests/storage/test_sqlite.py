@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.updates import Change
 from portal_server.domain.errors import Unavailable
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
@@ -24,6 +24,7 @@ from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store, Transaction
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
 
@@ -84,7 +85,7 @@ def test_new_files_are_for_their_owner_alone_in_a_folder_for_all(tmp_path: Path)
     tmp_path.chmod(0o755)
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db"))
     migrate(engine)
-    Catalog(Store(engine)).create_provider(PROVIDER)
+    Catalog(Store(engine)).providers.create(CALL, PROVIDER)
     found = modes(tmp_path)
     engine.dispose()
 
@@ -142,17 +143,17 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
         other.execute("BEGIN IMMEDIATE")
         start = monotonic()
         with pytest.raises(Unavailable) as refusal:
-            catalog.create_provider(PROVIDER)
+            catalog.providers.create(CALL, PROVIDER)
         waited = monotonic() - start
-        seen = catalog.list_providers((), PageRange(limit=5)).items
-    created = catalog.create_provider(PROVIDER)
+        seen = catalog.providers.list(CALL, (), PageRange(limit=5)).items
+    created = catalog.providers.create(CALL, PROVIDER)
 
     assert 0.2 < waited < 2
     assert seen == []
     assert refusal.value.reason == "OUTCOME_UNKNOWN"
     assert "outcome unknown" in str(refusal.value)
     assert not re.search("sqlite|database|locked", str(refusal.value), re.IGNORECASE)
-    assert catalog.get_provider(created.id) == created
+    assert catalog.providers.get(CALL, created.id) == created
     engine.dispose()
 
 
@@ -186,12 +187,12 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
         Catalog(Store(sqlite)),
         Catalog(Store(other)),
     )
-    id_ = catalog.create_provider(PROVIDER).id
+    id_ = catalog.providers.create(CALL, PROVIDER).id
 
     def work(tx: Transaction) -> bool:
-        found = tx.providers.find(id_)
+        found = tx.providers.get(id_)
         change = Change(replace(PROVIDER, name="b"), {"name"})
-        rival = pool.submit(elsewhere.update_provider, id_, change)
+        rival = pool.submit(elsewhere.providers.update, CALL, id_, change)
         wait([rival], 0.3)
         rivals.append(rival)
         assert found
@@ -200,8 +201,8 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
 
     rivals: list[Future[Any]] = []
     with ThreadPoolExecutor(1) as pool:
-        rival_was_faster = store.write(work)
-        names = [rivals[0].result().name, catalog.get_provider(id_).name]
+        rival_was_faster = store.write(CALL, work)
+        names = [rivals[0].result().name, catalog.providers.get(CALL, id_).name]
     other.dispose()
 
     assert not rival_was_faster
@@ -210,21 +211,21 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
 
 def test_to_close_the_store_folds_the_write_ahead_log_in(sqlite: Engine, file: Path) -> None:
     store = Store(sqlite)
-    created = Catalog(store).create_provider(PROVIDER)
+    created = Catalog(store).providers.create(CALL, PROVIDER)
     log = file.with_name("portal.db-wal")
     before = log.stat().st_size
     store.close()
 
     assert before > 0
     assert [path.name for path in file.parent.iterdir()] == ["portal.db"]
-    assert Catalog(Store(sqlite)).get_provider(created.id) == created
+    assert Catalog(Store(sqlite)).providers.get(CALL, created.id) == created
 
 
 def test_what_is_committed_is_there_for_another_process_before_the_store_is_closed(
     sqlite: Engine, file: Path
 ) -> None:
-    created = Catalog(Store(sqlite)).create_provider(PROVIDER)
+    created = Catalog(Store(sqlite)).providers.create(CALL, PROVIDER)
     other = open_engine(parse_url(f"sqlite:///{file}"))
 
-    assert Catalog(Store(other)).get_provider(created.id) == created
+    assert Catalog(Store(other)).providers.get(CALL, created.id) == created
     other.dispose()

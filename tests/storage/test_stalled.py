@@ -13,14 +13,15 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from portal_server.catalog.catalog import Catalog, Change
-from portal_server.domain.calls import Call, serving
+from portal_server.catalog.updates import Change
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import Abandoned, PortalError, Unavailable
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.sql.transactions import RETRY_PAUSE_S
 from portal_server.storage.store import Store
+from tests.support.catalog import CALL, Catalog
 from tests.support.postgres import Postgres, running_postgres
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -49,14 +50,15 @@ def writing(catalog: Catalog, writes: int) -> Iterator[list[Future[End]]]:
     """So many writes at once, which may end meanwhile; at the end all have."""
     with ThreadPoolExecutor(writes) as pool:
         yield [
-            pool.submit(end_of, lambda: catalog.create_provider(PROVIDER)) for _ in range(writes)
+            pool.submit(end_of, lambda: catalog.providers.create(CALL, PROVIDER))
+            for _ in range(writes)
         ]
 
 
 def slowest_read(catalog: Catalog, id_: int, seconds: float) -> float:
     slowest, until = 0.0, time.monotonic() + seconds
     while time.monotonic() < until:
-        end = end_of(lambda: catalog.get_provider(id_))
+        end = end_of(lambda: catalog.providers.get(CALL, id_))
         assert end.error is None
         slowest = max(slowest, end.took)
         time.sleep(0.02)
@@ -109,13 +111,13 @@ def test_writes_end_when_a_commit_waits_for_a_standby_that_is_gone(
     own_postgres: Postgres, store: Store
 ) -> None:
     catalog = Catalog(store)
-    id_ = catalog.create_provider(PROVIDER).id
+    id_ = catalog.providers.create(CALL, PROVIDER).id
     with without_standby(own_postgres):
         time.sleep(0.3)
         with writing(catalog, 40) as writes:
             slowest = slowest_read(catalog, id_, 3)
             age = store.commit_age()
-            late = end_of(lambda: catalog.create_provider(PROVIDER))
+            late = end_of(lambda: catalog.providers.create(CALL, PROVIDER))
         ends = [write.result() for write in writes]
         kept_in_mind = store.commit_age()
         time.sleep(0.5)
@@ -133,20 +135,20 @@ def test_writes_end_when_a_commit_waits_for_a_standby_that_is_gone(
     assert kept_in_mind > 5
     assert slowest < 1
     assert backends == 0
-    assert catalog.create_provider(PROVIDER).id > id_
+    assert catalog.providers.create(CALL, PROVIDER).id > id_
     assert store.commit_age() == 0
 
 
 def test_writes_and_reads_end_when_postgresql_hangs(own_postgres: Postgres, store: Store) -> None:
     catalog = Catalog(store)
-    id_ = catalog.create_provider(PROVIDER).id
+    id_ = catalog.providers.create(CALL, PROVIDER).id
     with ThreadPoolExecutor(8) as pool:  # connections that are there
-        list(pool.map(lambda _: catalog.get_provider(id_), range(40)))
+        list(pool.map(lambda _: catalog.providers.get(CALL, id_), range(40)))
 
     def read() -> End:
         until = time.monotonic() + 1
-        with serving(Call(lambda: time.monotonic() < until)):
-            return end_of(lambda: catalog.get_provider(id_))
+        call = Call(lambda: time.monotonic() < until)
+        return end_of(lambda: catalog.providers.get(call, id_))
 
     with own_postgres.hanging(), writing(catalog, 20) as writes:
         of_read = read()
@@ -157,9 +159,9 @@ def test_writes_and_reads_end_when_postgresql_hangs(own_postgres: Postgres, stor
     assert isinstance(of_read.error, Abandoned | Unavailable)
     assert of_read.took < 4
     deadline = time.monotonic() + 5
-    while end_of(lambda: catalog.get_provider(id_)).error:
+    while end_of(lambda: catalog.providers.get(CALL, id_)).error:
         assert time.monotonic() < deadline
-    assert catalog.create_provider(PROVIDER).id > id_
+    assert catalog.providers.create(CALL, PROVIDER).id > id_
 
 
 def test_writes_end_when_another_process_holds_the_lock_of_sqlite(tmp_path: Path) -> None:
@@ -168,16 +170,16 @@ def test_writes_end_when_another_process_holds_the_lock_of_sqlite(tmp_path: Path
     migrate(engine)
     store = Store(engine)
     catalog = Catalog(store)
-    id_ = catalog.create_provider(PROVIDER).id
+    id_ = catalog.providers.create(CALL, PROVIDER).id
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with writing(catalog, 20) as writes:
             slowest = slowest_read(catalog, id_, 3)
-            late = end_of(lambda: catalog.create_provider(PROVIDER))
+            late = end_of(lambda: catalog.providers.create(CALL, PROVIDER))
         ends = [write.result() for write in writes]
         other.execute("ROLLBACK")
     time.sleep(RETRY_PAUSE_S)
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
     store.close()
 
     assert_unknown(ends, within=7)
@@ -191,15 +193,17 @@ def test_writes_to_rows_that_another_process_holds_do_not_wait_one_after_the_oth
     own_postgres: Postgres, store: Store
 ) -> None:
     catalog = Catalog(store)
-    ids = [catalog.create_provider(PROVIDER).id for _ in range(20)]
+    ids = [catalog.providers.create(CALL, PROVIDER).id for _ in range(20)]
     change = Change(PROVIDER, {"name"})
     dsn = own_postgres.url().replace("+psycopg", "")
     with psycopg.connect(dsn) as other, ThreadPoolExecutor(20) as pool:
         other.execute("UPDATE provider SET name = 'other'")
-        ends = list(pool.map(lambda id_: end_of(lambda: catalog.update_provider(id_, change)), ids))
+        ends = list(
+            pool.map(lambda id_: end_of(lambda: catalog.providers.update(CALL, id_, change)), ids)
+        )
         other.rollback()
 
     assert {end.error.reason for end in ends if end.error} <= {"STORAGE_TIMEOUT", *REASONS}
     assert all(end.error for end in ends)
     assert max(end.took for end in ends) < 12
-    assert catalog.update_provider(ids[0], change).id == ids[0]
+    assert catalog.providers.update(CALL, ids[0], change).id == ids[0]

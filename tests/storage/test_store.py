@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, func, select
 
-from portal_server.catalog.catalog import Catalog, Change
 from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.provider_details import ProviderDetail
+from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import CLIENT_TYPE as CLIENT_TYPE_FIELDS
 from portal_server.domain.client_type import (
     ClientType,
@@ -26,10 +27,11 @@ from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondi
 from portal_server.domain.keys import Key, Role
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import PROVIDER as PROVIDER_FIELDS
-from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
+from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
 from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
+from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -41,11 +43,11 @@ GRIN = "\N{GRINNING FACE}"
 
 
 def provider_of(catalog: Catalog) -> int:
-    return catalog.create_provider(PROVIDER).id
+    return catalog.providers.create(CALL, PROVIDER).id
 
 
 def create(catalog: Catalog, provider_id: int, *drafts: ClientTypeDraft) -> list[int]:
-    return [catalog.create_client_type(provider_id, draft).id for draft in drafts]
+    return [catalog.client_types.create(CALL, provider_id, draft).id for draft in drafts]
 
 
 def named(catalog: Catalog, provider_id: int, *names: str) -> list[int]:
@@ -58,11 +60,11 @@ def ids(
     *where: Condition,
     part: PageRange = EVERYTHING,
 ) -> list[int]:
-    return [item.id for item in catalog.list_client_types(provider_id, where, part).items]
+    return [item.id for item in catalog.client_types.list(CALL, provider_id, where, part).items]
 
 
 def names(catalog: Catalog, provider_id: int, *where: Condition) -> list[str]:
-    page = catalog.list_client_types(provider_id, where, EVERYTHING)
+    page = catalog.client_types.list(CALL, provider_id, where, EVERYTHING)
     return [item.name for item in page.items]
 
 
@@ -70,25 +72,25 @@ def names(catalog: Catalog, provider_id: int, *where: Condition) -> list[str]:
 
 
 def test_an_id_is_never_used_again_even_after_the_newest_is_deleted(catalog: Catalog) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    first = catalog.create_client_type(provider.id, CLIENT_TYPE)
-    catalog.delete_client_type(provider.id, first.id)
-    second = catalog.create_client_type(provider.id, CLIENT_TYPE)
-    catalog.delete_provider(provider.id)
+    provider = catalog.providers.create(CALL, PROVIDER)
+    first = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
+    catalog.client_types.delete(CALL, provider.id, first.id)
+    second = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
+    catalog.providers.delete(CALL, provider.id)
 
     assert second.id > first.id
-    assert catalog.create_provider(PROVIDER).id > provider.id
+    assert catalog.providers.create(CALL, PROVIDER).id > provider.id
 
 
 def test_what_is_created_is_what_is_read(catalog: Catalog) -> None:
-    provider = catalog.create_provider(PROVIDER)
-    created = catalog.create_client_type(provider.id, CLIENT_TYPE)
+    provider = catalog.providers.create(CALL, PROVIDER)
+    created = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
-    assert catalog.get_provider(provider.id) == provider
-    assert catalog.get_client_type(provider.id, created.id) == created
-    assert catalog.list_providers((), EVERYTHING).items == [provider]
-    assert catalog.list_client_types(provider.id, (), EVERYTHING).items == [created]
-    assert catalog.get_provider_with_client_types(provider.id) == (provider, [created])
+    assert catalog.providers.get(CALL, provider.id) == provider
+    assert catalog.client_types.get(CALL, provider.id, created.id) == created
+    assert catalog.providers.list(CALL, (), EVERYTHING).items == [provider]
+    assert catalog.client_types.list(CALL, provider.id, (), EVERYTHING).items == [created]
+    assert catalog.providers.get_detail(CALL, provider.id) == ProviderDetail(provider, [created])
 
 
 def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
@@ -99,7 +101,7 @@ def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
         tls_insecure_skip_verify=True,
         registration_access_token="a secret",  # noqa: S106
     )
-    read = catalog.get_provider(catalog.create_provider(draft).id)
+    read = catalog.providers.get(CALL, catalog.providers.create(CALL, draft).id)
 
     assert {field: getattr(read, field) for field in PROVIDER_FIELDS} == {
         field: getattr(draft, field) for field in PROVIDER_FIELDS
@@ -118,7 +120,7 @@ def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
         okta_app_type=OktaAppType.SERVICE,
     )
     [id_] = create(catalog, provider_id, draft)
-    read = catalog.get_client_type(provider_id, id_)
+    read = catalog.client_types.get(CALL, provider_id, id_)
 
     assert {field: getattr(read, field) for field in CLIENT_TYPE_FIELDS} == {
         field: getattr(draft, field) for field in CLIENT_TYPE_FIELDS
@@ -149,7 +151,7 @@ def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, te
     named(catalog, provider_id, "another")
     draft = replace(CLIENT_TYPE, name=text, description=text)
     [id_] = create(catalog, provider_id, draft)
-    read = catalog.get_client_type(provider_id, id_)
+    read = catalog.client_types.get(CALL, provider_id, id_)
 
     assert (read.name, read.description) == (text, text)
     assert ids(catalog, provider_id, Condition("name", EQUALS, text)) == [id_]
@@ -164,25 +166,25 @@ def test_the_longest_texts_come_back(catalog: Catalog) -> None:
         well_known_uri="https://idp.test/".ljust(2048, "x"),
         registration_access_token=GRIN * 4096,
     )
-    provider = catalog.create_provider(draft)
+    provider = catalog.providers.create(CALL, draft)
     [id_] = create(catalog, provider.id, replace(CLIENT_TYPE, description=GRIN * 4096))
 
-    assert catalog.get_provider(provider.id) == provider
-    assert catalog.get_client_type(provider.id, id_).description == GRIN * 4096
+    assert catalog.providers.get(CALL, provider.id) == provider
+    assert catalog.client_types.get(CALL, provider.id, id_).description == GRIN * 4096
 
 
 def test_times_come_back_aware_in_utc_with_their_microseconds(
     store: Store, catalog: Catalog
 ) -> None:
     before = datetime.now(UTC)
-    created = catalog.create_provider(PROVIDER)
+    created = catalog.providers.create(CALL, PROVIDER)
     after = datetime.now(UTC)
     odd = datetime(2031, 7, 1, 1, 30, 59, 123457, timezone(timedelta(hours=2)))
     spec = check_provider(PROVIDER)
-    id_ = store.write(lambda tx: tx.providers.add(spec, "u", odd)).id
-    read = catalog.get_provider(id_)
+    id_ = store.write(CALL, lambda tx: tx.providers.add(spec, "u", odd)).id
+    read = catalog.providers.get(CALL, id_)
 
-    assert before <= catalog.get_provider(created.id).create_time <= after
+    assert before <= catalog.providers.get(CALL, created.id).create_time <= after
     assert read.create_time == odd
     assert read.create_time.tzinfo is UTC
     assert read.create_time.isoformat() == "2031-06-30T23:30:59.123457+00:00"
@@ -203,40 +205,54 @@ def test_a_name_may_be_given_twice(catalog: Catalog) -> None:
 def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: Catalog, id_: int) -> None:
     provider_id = provider_of(catalog)
     calls: list[Callable[[], object]] = [
-        lambda: catalog.get_provider(id_),
-        lambda: catalog.get_provider_with_client_types(id_),
-        lambda: catalog.update_provider(id_, Change(PROVIDER, PROVIDER_FIELDS)),
-        lambda: catalog.delete_provider(id_),
-        lambda: catalog.create_client_type(id_, CLIENT_TYPE),
-        lambda: catalog.list_client_types(id_, (), EVERYTHING),
-        lambda: catalog.get_client_type(id_, 1),
-        lambda: catalog.get_client_type(provider_id, id_),
-        lambda: catalog.update_client_type(
-            provider_id, id_, Change(CLIENT_TYPE, CLIENT_TYPE_FIELDS)
+        lambda: catalog.providers.get(CALL, id_),
+        lambda: catalog.providers.get_detail(CALL, id_),
+        lambda: catalog.providers.update(CALL, id_, Change(PROVIDER, PROVIDER_FIELDS)),
+        lambda: catalog.providers.delete(CALL, id_),
+        lambda: catalog.client_types.create(CALL, id_, CLIENT_TYPE),
+        lambda: catalog.client_types.list(CALL, id_, (), EVERYTHING),
+        lambda: catalog.client_types.get(CALL, id_, 1),
+        lambda: catalog.client_types.get(CALL, provider_id, id_),
+        lambda: catalog.client_types.update(
+            CALL, provider_id, id_, Change(CLIENT_TYPE, CLIENT_TYPE_FIELDS)
         ),
-        lambda: catalog.delete_client_type(provider_id, id_),
+        lambda: catalog.client_types.delete(CALL, provider_id, id_),
     ]
 
+    if not id_:  # stands for "not given"
+        del calls[4]
     for call in calls:
-        with pytest.raises(NotFound) as refusal:
+        with pytest.raises(NotFound) as error:
             call()
-        assert refusal.value.id == id_
-    assert catalog.get_provider(provider_id).id == provider_id
+        assert error.value.id == id_
+    assert catalog.providers.get(CALL, provider_id).id == provider_id
+
+
+def test_a_create_without_a_provider_reports_this_with_all_other_violations(
+    catalog: Catalog,
+) -> None:
+    with pytest.raises(Invalid) as error:
+        catalog.client_types.create(CALL, 0, ClientTypeDraft(name=" "))
+
+    fields = [violation.field for violation in error.value.violations]
+    assert fields == ["provider_id", "name", "response_types", "grant_types"]
 
 
 def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: Catalog) -> None:
     owner, other = provider_of(catalog), provider_of(catalog)
     [id_] = create(catalog, owner, CLIENT_TYPE)
-    before = catalog.get_client_type(owner, id_)
+    before = catalog.client_types.get(CALL, owner, id_)
 
     with pytest.raises(NotFound, match=f"client type {id_} "):
-        catalog.get_client_type(other, id_)
+        catalog.client_types.get(CALL, other, id_)
     with pytest.raises(NotFound, match=f"client type {id_} "):
-        catalog.update_client_type(other, id_, Change(replace(CLIENT_TYPE, name="n"), {"name"}))
+        catalog.client_types.update(
+            CALL, other, id_, Change(replace(CLIENT_TYPE, name="n"), {"name"})
+        )
     with pytest.raises(NotFound, match=f"client type {id_} "):
-        catalog.delete_client_type(other, id_)
+        catalog.client_types.delete(CALL, other, id_)
     assert ids(catalog, other) == []
-    assert catalog.get_client_type(owner, id_) == before
+    assert catalog.client_types.get(CALL, owner, id_) == before
 
 
 def test_a_provider_takes_its_own_client_types_with_it_and_no_others(
@@ -245,10 +261,10 @@ def test_a_provider_takes_its_own_client_types_with_it_and_no_others(
     gone, stays = provider_of(catalog), provider_of(catalog)
     [created] = create(catalog, gone, CLIENT_TYPE)
     [other] = create(catalog, stays, CLIENT_TYPE)
-    catalog.delete_provider(gone)
+    catalog.providers.delete(CALL, gone)
 
     with pytest.raises(NotFound, match="provider"):
-        catalog.get_client_type(gone, created)
+        catalog.client_types.get(CALL, gone, created)
     assert ids(catalog, stays) == [other]
     assert rows_of_client_types(engine) == 1
 
@@ -261,13 +277,13 @@ def rows_of_client_types(engine: Engine) -> int:
 def test_what_is_deleted_is_not_found_again(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, CLIENT_TYPE)
-    catalog.delete_client_type(provider_id, id_)
+    catalog.client_types.delete(CALL, provider_id, id_)
 
     with pytest.raises(NotFound, match="client type"):
-        catalog.delete_client_type(provider_id, id_)
-    catalog.delete_provider(provider_id)
+        catalog.client_types.delete(CALL, provider_id, id_)
+    catalog.providers.delete(CALL, provider_id)
     with pytest.raises(NotFound, match="provider"):
-        catalog.delete_provider(provider_id)
+        catalog.providers.delete(CALL, provider_id)
 
 
 # Lists
@@ -279,7 +295,7 @@ def test_a_list_is_read_page_by_page_in_the_order_of_ids(catalog: Catalog) -> No
     pages: list[list[int]] = []
     after: int | None = 0
     while after is not None:
-        page = catalog.list_client_types(provider_id, (), PageRange(limit=3, after=after))
+        page = catalog.client_types.list(CALL, provider_id, (), PageRange(limit=3, after=after))
         pages.append([item.id for item in page.items])
         after = page.next_after
 
@@ -292,21 +308,21 @@ def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
     made = named(catalog, provider_id, *"abcdef")
     providers = [provider_id, *(provider_of(catalog) for _ in range(5))]
     for id_ in reversed(made[:4]):
-        catalog.update_client_type(
-            provider_id, id_, Change(replace(CLIENT_TYPE, name="n"), {"name"})
+        catalog.client_types.update(
+            CALL, provider_id, id_, Change(replace(CLIENT_TYPE, name="n"), {"name"})
         )
     for id_ in reversed(providers[:4]):
-        catalog.update_provider(id_, Change(PROVIDER, {"name"}))
+        catalog.providers.update(CALL, id_, Change(PROVIDER, {"name"}))
 
     assert ids(catalog, provider_id) == made
-    assert [p.id for p in catalog.get_provider_with_client_types(provider_id)[1]] == made
-    assert [p.id for p in catalog.list_providers((), EVERYTHING).items] == providers
+    assert [p.id for p in catalog.providers.get_detail(CALL, provider_id).client_types] == made
+    assert [p.id for p in catalog.providers.list(CALL, (), EVERYTHING).items] == providers
 
 
 def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
     made = [provider_of(catalog) for _ in range(4)]
-    first = catalog.list_providers((), PageRange(limit=2))
-    last = catalog.list_providers((), PageRange(limit=2, after=first.next_after or 0))
+    first = catalog.providers.list(CALL, (), PageRange(limit=2))
+    last = catalog.providers.list(CALL, (), PageRange(limit=2, after=first.next_after or 0))
 
     assert first.next_after == made[1]
     assert [provider.id for provider in last.items] == made[2:]
@@ -314,7 +330,7 @@ def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
 
 
 def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
-    page = catalog.list_providers((), EVERYTHING)
+    page = catalog.providers.list(CALL, (), EVERYTHING)
 
     assert page.items == []
     assert page.next_after is None
@@ -323,9 +339,9 @@ def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
 def test_rows_that_come_and_go_move_nothing_between_two_pages(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abcd")
-    first = catalog.list_client_types(provider_id, (), PageRange(limit=2))
-    catalog.delete_client_type(provider_id, made[0])
-    catalog.delete_client_type(provider_id, made[1])
+    first = catalog.client_types.list(CALL, provider_id, (), PageRange(limit=2))
+    catalog.client_types.delete(CALL, provider_id, made[0])
+    catalog.client_types.delete(CALL, provider_id, made[1])
     [new] = named(catalog, provider_id, "e")
 
     assert first.next_after == made[1]
@@ -369,7 +385,7 @@ def test_pages_and_conditions_go_together(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     made = named(catalog, provider_id, *"abababab")
     a = Condition("name", EQUALS, "a")
-    page = catalog.list_client_types(provider_id, [a], PageRange(limit=2, after=made[0]))
+    page = catalog.client_types.list(CALL, provider_id, [a], PageRange(limit=2, after=made[0]))
 
     assert [item.id for item in page.items] == [made[2], made[4]]
     assert page.next_after == made[4]
@@ -481,13 +497,13 @@ def test_all_conditions_must_hold(catalog: Catalog) -> None:
 
 def test_conditions_find_providers_too(catalog: Catalog) -> None:
     for type_ in ProviderType:
-        catalog.create_provider(replace(PROVIDER, name=f"the {type_}", type=type_))
+        catalog.providers.create(CALL, replace(PROVIDER, name=f"the {type_}", type=type_))
     okta = Condition("type", EQUALS, "okta")
     not_okta = Condition("type", DIFFERS, "okta")
     with_k = Condition("name", HAS, "k")
 
     def found(*where: Condition) -> list[str]:
-        return [provider.name for provider in catalog.list_providers(where, EVERYTHING).items]
+        return [provider.name for provider in catalog.providers.list(CALL, where, EVERYTHING).items]
 
     assert found(okta) == ["the okta"]
     assert found(not_okta) == ["the keycloak", "the gluu", "the other"]
@@ -501,8 +517,9 @@ def test_conditions_find_providers_too(catalog: Catalog) -> None:
 def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
-    before = catalog.get_client_type(provider_id, id_)
-    written = catalog.update_client_type(
+    before = catalog.client_types.get(CALL, provider_id, id_)
+    written = catalog.client_types.update(
+        CALL,
         provider_id,
         id_,
         Change(ClientTypeDraft(name="new", grant_types=(GrantType.PASSWORD,)), {"name"}),
@@ -510,52 +527,57 @@ def test_an_update_writes_its_fields_and_keeps_uid_and_create_time(catalog: Cata
 
     assert written == replace(before, name="new", update_time=written.update_time)
     assert written.update_time > before.update_time
-    assert catalog.get_client_type(provider_id, id_) == written
+    assert catalog.client_types.get(CALL, provider_id, id_) == written
 
 
 def test_an_update_can_clear_what_is_optional(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, replace(WORDS[2], description="d"))
-    written = catalog.update_client_type(provider_id, id_, Change(CLIENT_TYPE, CLIENT_TYPE_FIELDS))
+    written = catalog.client_types.update(
+        CALL, provider_id, id_, Change(CLIENT_TYPE, CLIENT_TYPE_FIELDS)
+    )
 
     assert written.description == ""
     assert written.okta_app_type is None
     assert written.token_endpoint_auth_method is None
-    assert catalog.get_client_type(provider_id, id_) == written
+    assert catalog.client_types.get(CALL, provider_id, id_) == written
 
 
 def test_an_update_touches_no_other_row(catalog: Catalog) -> None:
     provider_id, other = provider_of(catalog), provider_of(catalog)
     first, second = named(catalog, provider_id, "a", "b")
-    untouched = catalog.get_client_type(provider_id, second)
-    other_provider = catalog.get_provider(other)
-    catalog.update_client_type(provider_id, first, Change(replace(CLIENT_TYPE, name="n"), {"name"}))
-    catalog.update_provider(provider_id, Change(replace(PROVIDER, name="n"), {"name"}))
+    untouched = catalog.client_types.get(CALL, provider_id, second)
+    other_provider = catalog.providers.get(CALL, other)
+    catalog.client_types.update(
+        CALL, provider_id, first, Change(replace(CLIENT_TYPE, name="n"), {"name"})
+    )
+    catalog.providers.update(CALL, provider_id, Change(replace(PROVIDER, name="n"), {"name"}))
 
-    assert catalog.get_client_type(provider_id, second) == untouched
-    assert catalog.get_provider(other) == other_provider
+    assert catalog.client_types.get(CALL, provider_id, second) == untouched
+    assert catalog.providers.get(CALL, other) == other_provider
 
 
 def test_an_update_of_a_provider_returns_it_with_its_client_types(catalog: Catalog) -> None:
-    provider = catalog.create_provider(replace(PROVIDER, registration_access_token="t"))  # noqa: S106
+    provider = catalog.providers.create(CALL, replace(PROVIDER, registration_access_token="t"))  # noqa: S106
     made = named(catalog, provider.id, "a", "b")
     new = replace(PROVIDER, name="n", tls_insecure_skip_verify=True)
-    written, client_types = catalog.update_provider_with_client_types(
-        provider.id, Change(new, {"name", "tls_insecure_skip_verify"})
+    detail = catalog.providers.update_detail(
+        CALL, provider.id, Change(new, {"name", "tls_insecure_skip_verify"})
     )
 
+    written = detail.provider
     assert written == replace(
         provider, name="n", tls_insecure_skip_verify=True, update_time=written.update_time
     )
     assert written.update_time > provider.update_time
-    assert [client_type.id for client_type in client_types] == made
-    assert catalog.get_provider_with_client_types(provider.id) == (written, client_types)
+    assert [client_type.id for client_type in detail.client_types] == made
+    assert catalog.providers.get_detail(CALL, provider.id) == detail
 
 
 def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     times = [
-        catalog.update_provider(provider_id, Change(PROVIDER, {"name"})).update_time
+        catalog.providers.update(CALL, provider_id, Change(PROVIDER, {"name"})).update_time
         for _ in range(5)
     ]
 
@@ -565,13 +587,13 @@ def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
 def test_an_update_that_is_refused_changes_nothing(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, CLIENT_TYPE)
-    before = catalog.get_client_type(provider_id, id_)
+    before = catalog.client_types.get(CALL, provider_id, id_)
 
     with pytest.raises(Invalid):
-        catalog.update_client_type(
-            provider_id, id_, Change(ClientTypeDraft(description="d"), {"name"})
+        catalog.client_types.update(
+            CALL, provider_id, id_, Change(ClientTypeDraft(description="d"), {"name"})
         )
-    assert catalog.get_client_type(provider_id, id_) == before
+    assert catalog.client_types.get(CALL, provider_id, id_) == before
 
 
 # Okta
@@ -586,17 +608,22 @@ def test_a_provider_becomes_okta_only_when_each_client_type_has_an_app_type(
     okta = replace(PROVIDER, type=ProviderType.OKTA)
 
     with pytest.raises(Precondition) as refusal:
-        catalog.update_provider(provider_id, Change(okta, PROVIDER_FIELDS))
+        catalog.providers.update(CALL, provider_id, Change(okta, PROVIDER_FIELDS))
     assert str(refusal.value).endswith(": " + ", ".join(map(str, made[:5])))
-    assert catalog.get_provider(provider_id).type is ProviderType.KEYCLOAK
+    assert catalog.providers.get(CALL, provider_id).type is ProviderType.KEYCLOAK
 
     for id_ in made[:7]:
-        catalog.update_client_type(provider_id, id_, Change(WORDS[1], {"okta_app_type"}))
-    assert catalog.update_provider(provider_id, Change(okta, {"type"})).type is ProviderType.OKTA
+        catalog.client_types.update(CALL, provider_id, id_, Change(WORDS[1], {"okta_app_type"}))
+    assert (
+        catalog.providers.update(CALL, provider_id, Change(okta, {"type"})).type
+        is ProviderType.OKTA
+    )
     with pytest.raises(Invalid):
-        catalog.create_client_type(provider_id, CLIENT_TYPE)
+        catalog.client_types.create(CALL, provider_id, CLIENT_TYPE)
     with pytest.raises(Invalid):
-        catalog.update_client_type(provider_id, made[0], Change(CLIENT_TYPE, {"okta_app_type"}))
+        catalog.client_types.update(
+            CALL, provider_id, made[0], Change(CLIENT_TYPE, {"okta_app_type"})
+        )
 
 
 # Transactions
@@ -611,7 +638,7 @@ def test_a_work_that_raises_leaves_nothing(
     store: Store, catalog: Catalog, error: Exception
 ) -> None:
     spec = check_provider(PROVIDER)
-    stays = catalog.create_provider(PROVIDER)
+    stays = catalog.providers.create(CALL, PROVIDER)
 
     def work(tx: Transaction) -> None:
         tx.providers.add(spec, "u", datetime.now(UTC))
@@ -619,10 +646,10 @@ def test_a_work_that_raises_leaves_nothing(
         raise error
 
     with pytest.raises(type(error)) as raised:
-        store.write(work)
+        store.write(CALL, work)
     assert raised.value is error
-    assert catalog.list_providers((), EVERYTHING).items == [stays]
-    assert catalog.create_provider(PROVIDER).id > stays.id
+    assert catalog.providers.list(CALL, (), EVERYTHING).items == [stays]
+    assert catalog.providers.create(CALL, PROVIDER).id > stays.id
 
 
 def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
@@ -640,7 +667,7 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
 
         def call() -> object:
             try:
-                return store.write(work)
+                return store.write(CALL, work)
             except Broken as error:
                 return error
 
@@ -649,8 +676,8 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
     for n in range(8):
         good = [writer(f"good {n}.{number}") for number in range(5)]
         answers = at_once(*good, *(writer(f"bad {n}", error) for error in errors))
-        made = {p.name: p.id for p in catalog.list_providers((), EVERYTHING).items}
-        catalog.create_provider(replace(PROVIDER, name=f"after {n}"))
+        made = {p.name: p.id for p in catalog.providers.list(CALL, (), EVERYTHING).items}
+        catalog.providers.create(CALL, replace(PROVIDER, name=f"after {n}"))
 
         assert answers[5:] == errors
         assert answers[:5] == [made[f"good {n}.{number}"] for number in range(5)]
@@ -664,12 +691,12 @@ def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -
     def work(tx: Transaction) -> None:
         tx.providers.add(spec, "u", datetime.now(UTC))
         seen.append(len(tx.providers.list((), EVERYTHING)))
-        seen.append(len(catalog.list_providers((), EVERYTHING).items))
+        seen.append(len(catalog.providers.list(CALL, (), EVERYTHING).items))
 
-    store.write(work)
+    store.write(CALL, work)
 
     assert seen == [1, 0]
-    assert len(catalog.list_providers((), EVERYTHING).items) == 1
+    assert len(catalog.providers.list(CALL, (), EVERYTHING).items) == 1
 
 
 def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
@@ -682,7 +709,7 @@ def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
         create(catalog, provider_id, CLIENT_TYPE)
         return before, tx.client_types.list(provider_id, (), PageRange(limit=1000))
 
-    before, after = store.read_snapshot(work)
+    before, after = store.read_snapshot(CALL, work)
 
     assert (before, after) == ([], [])
     assert len(ids(catalog, provider_id)) == 1
@@ -714,7 +741,7 @@ def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Ca
 
     answers = at_once(*map(creator, range(8)))
     got = [id_ for answer in answers if isinstance(answer, list) for id_ in answer]
-    page = catalog.list_client_types(provider_id, (), EVERYTHING)
+    page = catalog.client_types.list(CALL, provider_id, (), EVERYTHING)
 
     assert len(got) == len(set(got)) == 8 * 15
     assert [item.id for item in page.items] == sorted(got)
@@ -729,10 +756,10 @@ def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> N
         new = replace(WORDS[2], name="new", description="new", response_types=(ResponseType.NONE,))
 
         def updater(id_: int, new: ClientTypeDraft, field: str) -> Callable[[], object]:
-            return lambda: catalog.update_client_type(provider_id, id_, Change(new, {field}))
+            return lambda: catalog.client_types.update(CALL, provider_id, id_, Change(new, {field}))
 
         at_once(*(updater(id_, new, field) for field in CLIENT_TYPE_FIELDS))
-        read = catalog.get_client_type(provider_id, id_)
+        read = catalog.client_types.get(CALL, provider_id, id_)
         assert {f: getattr(read, f) for f in CLIENT_TYPE_FIELDS} == {
             f: getattr(new, f) for f in CLIENT_TYPE_FIELDS
         }
@@ -746,17 +773,17 @@ def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
         provider_id = provider_of(catalog)
 
         def creator(id_: int) -> Callable[[], object]:
-            return lambda: catalog.create_client_type(id_, CLIENT_TYPE)
+            return lambda: catalog.client_types.create(CALL, id_, CLIENT_TYPE)
 
         def deleter(id_: int) -> Callable[[], object]:
-            return lambda: catalog.delete_provider(id_)
+            return lambda: catalog.providers.delete(CALL, id_)
 
         create_ = creator(provider_id)
         answers += at_once(create_, deleter(provider_id), create_, create_)
 
     assert rows_of_client_types(engine) == 0
     assert {type(answer) for answer in answers} <= {ClientType, NotFound, type(None)}
-    assert catalog.list_providers((), EVERYTHING).items == []
+    assert catalog.providers.list(CALL, (), EVERYTHING).items == []
 
 
 def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okta(
@@ -767,16 +794,16 @@ def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okt
         provider_id = provider_of(catalog)
 
         def creator(id_: int) -> Callable[[], object]:
-            return lambda: catalog.create_client_type(id_, CLIENT_TYPE)
+            return lambda: catalog.client_types.create(CALL, id_, CLIENT_TYPE)
 
         def changer(id_: int) -> Callable[[], object]:
-            return lambda: catalog.update_provider(id_, Change(okta, {"type"}))
+            return lambda: catalog.providers.update(CALL, id_, Change(okta, {"type"}))
 
         create_ = creator(provider_id)
         answers = at_once(create_, changer(provider_id), create_)
-        provider, client_types = catalog.get_provider_with_client_types(provider_id)
-        assert {type(a) for a in answers} <= {ClientType, tuple, Invalid, Precondition}
-        assert provider.type is not ProviderType.OKTA or client_types == []
+        detail = catalog.providers.get_detail(CALL, provider_id)
+        assert {type(a) for a in answers} <= {ClientType, Provider, Invalid, Precondition}
+        assert detail.provider.type is not ProviderType.OKTA or detail.client_types == []
 
 
 def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
@@ -786,7 +813,7 @@ def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
         provider_id = provider_of(catalog)
 
         def deleter(id_: int) -> Callable[[], object]:
-            return lambda: catalog.delete_provider(id_)
+            return lambda: catalog.providers.delete(CALL, id_)
 
         answers = at_once(deleter(provider_id), deleter(provider_id))
         assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "NotFound"]
@@ -804,12 +831,12 @@ def test_a_key_is_kept_as_its_digest_and_is_good_until_it_is_revoked(store: Stor
     assert text.encode() not in kept.digest
     assert len(kept.digest) == 32
     assert (kept.role, kept.note, kept.revoke_time) == (Role.VIEWER, "a note", None)
-    assert keyring.authenticate([text]).role is Role.VIEWER
+    assert keyring.authenticate(CALL, [text]).role is Role.VIEWER
 
     assert keyring.revoke(kept.key_id)
     assert not keyring.revoke(kept.key_id)
     with pytest.raises(PortalError, match="valid API key"):
-        keyring.authenticate([text])
+        keyring.authenticate(CALL, [text])
     [revoked] = keyring.list()
     assert revoked.revoke_time
     assert revoked.revoke_time.tzinfo is UTC
@@ -829,7 +856,7 @@ def test_to_revoke_a_key_that_is_not_there_changes_nothing(store: Store) -> None
     text = keyring.create(Role.ADMIN, "")
 
     assert not keyring.revoke("nosuchky")
-    assert keyring.authenticate([text]).role is Role.ADMIN
+    assert keyring.authenticate(CALL, [text]).role is Role.ADMIN
 
 
 def test_the_first_key_is_made_once(store: Store) -> None:
@@ -837,7 +864,7 @@ def test_the_first_key_is_made_once(store: Store) -> None:
     first = keyring.create_first("first")
 
     assert first
-    assert keyring.authenticate([first]).role is Role.ADMIN
+    assert keyring.authenticate(CALL, [first]).role is Role.ADMIN
     assert keyring.create_first("second") is None
     assert [key.note for key in keyring.list()] == ["first"]
 
@@ -859,7 +886,7 @@ def test_the_first_key_is_made_once_even_by_two_processes_at_once(
         return before
 
     with ThreadPoolExecutor(1) as pool:
-        before = store.write(work)
+        before = store.write(CALL, work)
         made_by_rival = rivals[0].result()
     other.dispose()
 

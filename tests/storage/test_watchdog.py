@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.domain.calls import Call, serving
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import Abandoned, DeadlineExceeded
 from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.storage.sql import transactions, watchdog
 from portal_server.storage.store import Store, Transaction
+from tests.support.catalog import CALL
 
 SPEC = check_provider(
     ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -36,12 +37,12 @@ def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: 
     timer = threading.Timer(0.3, gone.set)
     timer.start()
     start = time.monotonic()
-    with serving(Call(lambda: not gone.is_set())), pytest.raises(Abandoned):
-        getattr(store, how)(slow(engine))
+    with pytest.raises(Abandoned):
+        getattr(store, how)(Call(lambda: not gone.is_set()), slow(engine))
     took = time.monotonic() - start
 
     assert 0.3 <= took < 3
-    assert store.read_latest(lambda tx: tx.api_keys.list()) == []
+    assert store.read_latest(CALL, lambda tx: tx.api_keys.list()) == []
 
 
 @pytest.mark.parametrize("how", ["read_latest", "read_snapshot"])
@@ -51,7 +52,7 @@ def test_a_read_ends_after_the_maximum(
     monkeypatch.setattr(transactions, "MAX_READ_S", 0.3)
     start = time.monotonic()
     with pytest.raises(DeadlineExceeded) as refusal:
-        getattr(store, how)(slow(engine))
+        getattr(store, how)(CALL, slow(engine))
 
     assert time.monotonic() - start < 3
     assert refusal.value.reason == "STORAGE_TIMEOUT"
@@ -67,10 +68,9 @@ def test_the_work_of_others_goes_on_when_the_caller_of_the_first_is_gone(
         slow(engine, A_WHILE)(tx)
         return tx.providers.add(SPEC, "u", datetime.now(UTC)).id
 
-    with serving(Call(lambda: not gone.is_set())):
-        id_ = store.write(work)
+    id_ = store.write(Call(lambda: not gone.is_set()), work)
 
-    assert store.read_latest(lambda tx: tx.providers.find(id_))
+    assert store.read_latest(CALL, lambda tx: tx.providers.get(id_))
 
 
 def test_what_comes_after_on_the_same_connection_is_never_interrupted(
@@ -78,18 +78,17 @@ def test_what_comes_after_on_the_same_connection_is_never_interrupted(
 ) -> None:
     monkeypatch.setattr(watchdog, "PERIOD_S", 0.0005)
     store = Store(engine)
-    id_ = store.write(lambda tx: tx.providers.add(SPEC, "u", datetime.now(UTC)).id)
+    id_ = store.write(CALL, lambda tx: tx.providers.add(SPEC, "u", datetime.now(UTC)).id)
     ends = {"wanted": 0, "unwanted": 0, "interrupted": 0}
 
     def read(number: int) -> None:
         wanted = bool(number % 2)
-        with serving(Call(lambda: wanted)):
-            try:
-                assert store.read_latest(lambda tx: tx.providers.find(id_))
-                ends["wanted" if wanted else "unwanted"] += 1
-            except Abandoned:
-                assert not wanted
-                ends["interrupted"] += 1
+        try:
+            assert store.read_latest(Call(lambda: wanted), lambda tx: tx.providers.get(id_))
+            ends["wanted" if wanted else "unwanted"] += 1
+        except Abandoned:
+            assert not wanted
+            ends["interrupted"] += 1
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read, range(600)))

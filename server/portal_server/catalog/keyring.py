@@ -1,23 +1,24 @@
-"""Who may call: makes, lists, revokes and checks API keys."""
+"""API keys: creates, lists, revokes and checks them."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from portal_server.domain import keys
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import Unauthenticated
 from portal_server.domain.keys import Caller, Key, Role
 from portal_server.storage.store import Store, Transaction
 
-# Compared with when there is no such key, so that the answer takes as long.
+# Compared with where there is no such key, so that the check takes as long.
 _NO_KEY = keys.digest("")
-# The name of the admin key of the settings.
+# The id of the admin key of the settings.
 _SETTINGS = "settings"
 
 
 def text_of(authorization: Sequence[str]) -> str | None:
-    """The key's text, in the values of the header; None where there is not exactly one value.
+    """The API key in the values of the header; None where there is not exactly one value.
 
-    A value is the bare key, or `Bearer` and the key (RFC 6750, section 2.1).
+    A value is the key alone, or `Bearer` and the key (RFC 6750, section 2.1).
     """
     if len(authorization) != 1:
         return None
@@ -27,22 +28,21 @@ def text_of(authorization: Sequence[str]) -> str | None:
 
 
 class KeyRing:
-    """The keys of one portal."""
+    """The API keys of one portal.
+
+    `admin_key` is the admin key of the settings, a secret. It is valid as long as it is
+    set, and is not stored.
+    """
 
     def __init__(self, store: Store, admin_key: str | None = None) -> None:
-        """Take the store that keeps them, and the admin key of the settings.
-
-        `admin_key` is a secret. It is good as long as it is set, and is not
-        stored.
-        """
         self._store = store
         self._admin_digest = keys.digest(admin_key) if admin_key else None
 
-    def authenticate(self, authorization: Sequence[str]) -> Caller:
+    def authenticate(self, call: Call, authorization: Sequence[str]) -> Caller:
         """The caller behind the values of the `authorization` header (see `text_of`).
 
         Raises:
-            Unauthenticated: there is not exactly one value, or it is no good key.
+            Unauthenticated: there is not exactly one value, or it is no valid API key.
         """
         text = text_of(authorization)
         if text is None:
@@ -52,33 +52,33 @@ class KeyRing:
         key_id = keys.key_id_of(text)
         if key_id is None:
             raise Unauthenticated
-        key = self._store.read_latest(lambda tx: tx.api_keys.find(key_id))
-        good = keys.matches(text, key.digest if key else _NO_KEY)
-        if key is None or not good or key.revoke_time:
+        key = self._store.read_latest(call, lambda tx: tx.api_keys.find(key_id))
+        matches = keys.matches(text, key.digest if key else _NO_KEY)
+        if key is None or not matches or key.revoke_time:
             raise Unauthenticated
         return Caller(key.key_id, key.role)
 
     def known_digests(self) -> dict[bytes, str]:
-        """The digest of each good key, with the key's name: see `keys.digest`.
+        """The ids of the valid keys by their digests: see `keys.digest`.
 
-        For guessing cheaply whose a call is, not for letting it in.
+        For guessing cheaply whose a call is, not for authenticating it.
         """
-        good = {key.digest: key.key_id for key in self.list() if not key.revoke_time}
+        valid = {key.digest: key.key_id for key in self.list() if not key.revoke_time}
         if self._admin_digest:
-            good[self._admin_digest] = _SETTINGS
-        return good
+            valid[self._admin_digest] = _SETTINGS
+        return valid
 
     def create(self, role: Role, note: str) -> str:
-        """Make a key; returns its text, a secret that cannot be had again."""
+        """Create a key; returns its text, a secret that cannot be read again."""
         key_id, text = keys.generate()
         key = Key(key_id, keys.digest(text), role, note, datetime.now(UTC), None)
-        self._store.write(lambda tx: tx.api_keys.add(key))
+        self._store.write(Call(), lambda tx: tx.api_keys.add(key))
         return text
 
     def create_first(self, note: str, keep: Callable[[str], object] = lambda _: None) -> str | None:
-        """Make an admin key where there is no key at all; returns its text, or None.
+        """Create an admin key where there is no key yet; returns its text, or None.
 
-        `keep` gets the text before it is stored. Another process may be first even so.
+        `keep` gets the text before it is stored, and even where another process is first.
         """
         if self.list():
             return None
@@ -94,12 +94,12 @@ class KeyRing:
             tx.api_keys.add(key)
             return text
 
-        return self._store.write(work)
+        return self._store.write(Call(), work)
 
     def list(self) -> list[Key]:
         """All keys, revoked ones too, oldest first."""
-        return self._store.read_latest(lambda tx: tx.api_keys.list())
+        return self._store.read_latest(Call(), lambda tx: tx.api_keys.list())
 
     def revoke(self, key_id: str) -> bool:
-        """Revoke a key; False when there is no good one of this name."""
-        return self._store.write(lambda tx: tx.api_keys.revoke(key_id, datetime.now(UTC)))
+        """Revoke a key; False where there is no valid one with this id."""
+        return self._store.write(Call(), lambda tx: tx.api_keys.revoke(key_id, datetime.now(UTC)))

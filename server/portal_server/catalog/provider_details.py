@@ -1,21 +1,30 @@
-"""Providers with all their client types, as REST shows them: reads that may be large.
+"""Providers with all their client types, as REST returns them: reads that may be large.
 
-Most providers have a few dozen client types. One that has thousands would be a
-response of any size, so there is an end to it, and to how many are read at once.
+Most providers have a few dozen client types. For those that have thousands, the
+size of a response is bounded, and they are read one at a time.
 """
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from portal_server.domain.calls import Call
 from portal_server.domain.client_type import ClientType
-from portal_server.domain.errors import Exhausted, NotFound, Precondition, Reason, Resource
+from portal_server.domain.errors import Exhausted, Precondition, Reason
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
 
-Whole = tuple[Provider, list[ClientType]]
+
+@dataclass(frozen=True, slots=True)
+class ProviderDetail:
+    """A provider with all its client types."""
+
+    provider: Provider
+    client_types: list[ClientType]
+
 
 # A response of that many client types takes the server about a second of its one
 # core, and Envoy holds it whole while it becomes JSON.
@@ -56,60 +65,48 @@ class _Pace:
             self._lock.release()
 
 
-class Wholes:
+class ProviderDetails:
     """Reads providers with their client types."""
 
     def __init__(self, store: Store) -> None:
-        """Take the store."""
         self._store = store
         self._pace = _Pace()
 
-    def get(self, id_: int) -> Whole:
+    def get(self, call: Call, id_: int) -> ProviderDetail:
         """A provider and all its client types of the same moment.
 
         Raises:
             NotFound: there is no such provider.
-            Precondition: it has more client types than are shown at once.
+            Precondition: it has more client types than are returned at once.
             Exhausted: too many large ones are being read.
         """
-        provider, client_types = self._store.read_snapshot(
-            lambda tx: (
-                _provider(tx, id_),
-                tx.client_types.list(id_, (), PageRange(limit=LARGE + 1)),
-            )
-        )
-        if len(client_types) <= LARGE:
-            return provider, client_types
 
-        def work(tx: Transaction) -> Whole:
-            found = _provider(tx, id_)
+        def read(tx: Transaction, limit: int) -> ProviderDetail:
+            rows = PageRange(limit=limit)
+            return ProviderDetail(tx.providers.get(id_), tx.client_types.list(id_, (), rows))
+
+        found = self._store.read_snapshot(call, lambda tx: read(tx, LARGE + 1))
+        if len(found.client_types) <= LARGE:
+            return found
+
+        def work(tx: Transaction) -> ProviderDetail:
+            tx.providers.get(id_)
             _check(*tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1))
-            return found, tx.client_types.list(id_, (), PageRange(limit=MAX_CLIENT_TYPES))
+            return read(tx, MAX_CLIENT_TYPES)
 
-        with self._large(id_):
-            return self._store.read_snapshot(work)
+        with self.reserved(call, id_):
+            return self._store.read_snapshot(call, work)
 
     @contextmanager
-    def room_for(self, id_: int) -> Iterator[None]:
-        """Accept that a provider's client types are read with `client_types` before this ends.
+    def reserved(self, call: Call, id_: int) -> Iterator[None]:
+        """Reserve what it takes to read a provider's client types in this block.
 
         Raises:
-            Precondition: it has more than are shown at once.
+            Precondition: it has more than are returned at once.
             Exhausted: too many large ones are being read.
         """
-        with self._large(id_):
-            yield
-
-    def client_types(self, id_: int) -> list[ClientType]:
-        """All client types of a provider, with those that came since there was room for them."""
-        return self._store.read_latest(
-            lambda tx: tx.client_types.list(id_, (), PageRange(limit=2 * MAX_CLIENT_TYPES))
-        )
-
-    @contextmanager
-    def _large(self, id_: int) -> Iterator[None]:
         rows, size = self._store.read_latest(
-            lambda tx: tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1)
+            call, lambda tx: tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1)
         )
         _check(rows, size)
         if rows <= LARGE:
@@ -118,12 +115,10 @@ class Wholes:
         with self._pace.turn(rows, size):
             yield
 
-
-def _provider(tx: Transaction, id_: int) -> Provider:
-    found = tx.providers.find(id_)
-    if found is None:
-        raise NotFound(Resource.PROVIDER, id_)
-    return found
+    def client_types(self, call: Call, id_: int) -> list[ClientType]:
+        """All client types of a provider, with those that came since `reserved`."""
+        rows = PageRange(limit=2 * MAX_CLIENT_TYPES)
+        return self._store.read_latest(call, lambda tx: tx.client_types.list(id_, (), rows))
 
 
 def _check(rows: int, size: int) -> None:

@@ -99,6 +99,10 @@ class ClientType(ClientTypeSpec):
         """The entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
         return etag_of(self.uid, self.update_time)
 
+    def redacted(self) -> "ClientType":
+        """The same: a client type has no secrets."""
+        return self
+
 
 def check_client_type(
     draft: ClientTypeDraft, provider_type: ProviderType | None, others: Iterable[Violation] = ()

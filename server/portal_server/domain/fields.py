@@ -143,6 +143,11 @@ def check(draft: object, table: Mapping[str, Field], violations: list[Violation]
     }
 
 
+def values_of(source: object, table: Mapping[str, Field]) -> dict[str, Any]:
+    """The values of a resource's fields, by name."""
+    return {name: getattr(source, name) for name in table}
+
+
 def missing(name: str, vocabulary: Iterable[StrEnum] = ()) -> Violation:
     """The violation of a required field that is not set."""
     return Violation(name, Rule.REQUIRED, "is required", tuple(vocabulary))

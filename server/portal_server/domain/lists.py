@@ -1,7 +1,9 @@
 """Lists: which rows a caller asks for, and the page that they get."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
 
 MAX_CONDITIONS = 16
 """How many conditions a filter may have: each is checked for each row that a list reads."""
@@ -35,3 +37,30 @@ class PageRange:
     limit: int
     after: int = 0
     offset: int = 0
+
+
+class HasId(Protocol):
+    """A stored resource."""
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+
+
+Item = TypeVar("Item", bound=HasId)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Resources in ascending order of id; `next_after` is None on the last page."""
+
+    items: list[Item]
+    next_after: int | None
+
+
+def read_page(rows: PageRange, read: Callable[[PageRange], list[Item]]) -> Page[Item]:
+    """The page with these rows; reads one row more, which shows whether another page follows."""
+    items = read(replace(rows, limit=rows.limit + 1))
+    more = len(items) > rows.limit
+    items = items[: rows.limit]
+    return Page(items, items[-1].id if more else None)

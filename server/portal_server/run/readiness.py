@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from portal_server.domain.calls import Call, serving
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 
 log = logging.getLogger("portal.readiness")
@@ -26,7 +26,7 @@ class Readiness:
 
     def __init__(
         self,
-        ask: Callable[[], object],
+        ask: Callable[[Call], object],
         commit_age: Callable[[], float],
         tell: Callable[[bool], object],
         each_time: Callable[[], object],
@@ -70,8 +70,7 @@ class Readiness:
     def _look(self) -> None:
         begun = monotonic()
         try:
-            with serving(Call(lambda: monotonic() - begun < MAX_ANSWER_AGE_S)):
-                self._ask()
+            self._ask(Call(lambda: monotonic() - begun < MAX_ANSWER_AGE_S))
         except PortalError:
             return
         self._answered = monotonic()

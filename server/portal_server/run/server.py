@@ -16,9 +16,11 @@ from grpc_reflection.v1alpha import reflection
 
 from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
 from portal.rest.v1 import portal_rest_pb2_grpc
-from portal_server.catalog.catalog import Catalog
-from portal_server.catalog.idempotency import Forgetting, Retries
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.catalog.idempotency import ExpiryTask, Idempotency
 from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.provider_details import ProviderDetails
+from portal_server.catalog.providers import Providers
 from portal_server.domain.errors import OperatorError
 from portal_server.run.process import prepare, settle
 from portal_server.run.readiness import Readiness
@@ -100,9 +102,10 @@ class Server:
         require_known(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
-        retries = Retries(self._store, timedelta(seconds=settings.request_id_seconds))
-        self._forgetting = Forgetting(retries)
-        self._catalog = Catalog(self._store, retries)
+        idempotency = Idempotency(self._store, timedelta(seconds=settings.request_id_seconds))
+        self._expiry = ExpiryTask(idempotency)
+        self._providers = Providers(self._store, idempotency, ProviderDetails(self._store))
+        self._client_types = ClientTypes(self._store, idempotency)
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
             provider_service.NAME: provider_service.SURFACE,
@@ -118,7 +121,7 @@ class Server:
         self._health = health.Health(self._surfaces, reject)
         self._upkeep = Upkeep(self._pools, (self._health,))
         self._readiness = Readiness(
-            ask=lambda: self._store.read_latest(lambda tx: tx.api_keys.find("")),
+            ask=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
             tell=lambda ready: self._health.set_ready(ready=ready),
             each_time=self._upkeep.look,
@@ -138,13 +141,13 @@ class Server:
         """Serve at this address too; returns the port."""
         server = grpc.server(NoPool(), interceptors=[self._guard], options=options)
         provider_pb2_grpc.add_ProviderServiceServicer_to_server(
-            provider_service.ProviderService(self._catalog), server
+            provider_service.ProviderService(self._providers), server
         )
         client_type_pb2_grpc.add_ClientTypeServiceServicer_to_server(
-            client_type_service.ClientTypeService(self._catalog), server
+            client_type_service.ClientTypeService(self._client_types), server
         )
         portal_rest_pb2_grpc.add_PortalRestServiceServicer_to_server(
-            service.PortalRestService(self._catalog), server
+            service.PortalRestService(self._providers, self._client_types), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
@@ -166,7 +169,7 @@ class Server:
         """Serve."""
         for server in self._servers:
             server.start()
-        self._forgetting.start()
+        self._expiry.start()
         self._readiness.start()
 
     def stop(self) -> None:
@@ -186,7 +189,7 @@ class Server:
                 server.stop(None)
         for pool in self._pools:
             pool.stop()
-        self._forgetting.stop()
+        self._expiry.stop()
         self._store.close()
 
     def _await_calls(self, stopped: Sequence[threading.Event]) -> float:

@@ -23,9 +23,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from portal_server.catalog.catalog import Catalog
-from portal_server.catalog.idempotency import Retries
+from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.provider_details import ProviderDetails
+from portal_server.catalog.providers import Providers
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
@@ -164,12 +166,12 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
         key = None
         if not settings.admin_key:
             key = make_first_key(KeyRing(store), settings.key_file)
-        catalog = Catalog(store, Retries(store))
-        providers = catalog.list_providers((), PageRange(limit=1)).items
-        if providers:
-            return key, providers[0].id
+        providers = Providers(store, Idempotency(store), ProviderDetails(store))
+        first = providers.list(Call(), (), PageRange(limit=1)).items
+        if first:
+            return key, first[0].id
         if settings.development:
-            return key, catalog.create_provider(_EXAMPLE).id
+            return key, providers.create(Call(), _EXAMPLE).id
         return key, None
     finally:
         store.close()

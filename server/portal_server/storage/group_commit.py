@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from portal_server.domain import calls
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import (
     Abandoned,
     Aborted,
@@ -67,11 +67,11 @@ class _Job:
         "since",
     )
 
-    def __init__(self, work: Callable[[Any], Any], adds: Resource | None) -> None:
+    def __init__(self, call: Call, work: Callable[[Any], Any], adds: Resource | None) -> None:
         self._work = work
         self.adds = adds
         self.since = time.monotonic()
-        self._wanted = calls.current().still_wanted
+        self._wanted = call.still_wanted
         self._tries = 0
         self.result: Any = None
         self.error: BaseException | None = None
@@ -143,7 +143,9 @@ class GroupCommit:
         self._waiting: deque[_Job] = deque()
         self._led = False
 
-    def run(self, work: Callable[[Any], Result], adds: Resource | None = None) -> Result:
+    def run(
+        self, call: Call, work: Callable[[Any], Result], adds: Resource | None = None
+    ) -> Result:
         """Run this work; when it returns, what it wrote is durable.
 
         Raises:
@@ -152,7 +154,7 @@ class GroupCommit:
             Abandoned: nobody waits for the response any more; nothing was done.
             PortalError: what the work raises, or a failure of the storage.
         """
-        job = _Job(work, adds)
+        job = _Job(call, work, adds)
         with self._lock:
             if self._stalls.paused:
                 raise stalled()

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import Resource
 from portal_server.storage.group_commit import GroupCommit
 from portal_server.storage.inserts import Adds
@@ -35,16 +36,16 @@ class Store:
         self._group = GroupCommit(self._writing, self._transactions)
         self._watchdog.each_time(self._group.end_stall)
 
-    def read_snapshot(self, work: Callable[[Transaction], Result]) -> Result:
+    def read_snapshot(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
         """Run work that only reads; all its statements see the rows of one moment.
 
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
-        with self._transactions.reading() as cursor:
+        with self._transactions.reading(call) as cursor:
             return work(Transaction(cursor, self._statements))
 
-    def read_latest(self, work: Callable[[Transaction], Result]) -> Result:
+    def read_latest(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
         """Run work that only reads; each statement sees the latest rows.
 
         For a single statement this is faster than `read_snapshot`. The work may run twice.
@@ -53,10 +54,12 @@ class Store:
             PortalError: what the work raises, or a failure of the storage.
         """
         return self._transactions.read_latest(
-            lambda cursor: work(Transaction(cursor, self._statements))
+            call, lambda cursor: work(Transaction(cursor, self._statements))
         )
 
-    def write(self, work: Callable[[Transaction], Result], adds: Resource | None = None) -> Result:
+    def write(
+        self, call: Call, work: Callable[[Transaction], Result], adds: Resource | None = None
+    ) -> Result:
         """Run work that writes; when this returns, it is durable.
 
         `adds` is the resource that the work creates: see `storage.inserts`. The work may
@@ -67,7 +70,7 @@ class Store:
             PortalError: what the work raises, or a failure of the storage. Nothing of it
                 is stored then, except that Unavailable and DeadlineExceeded leave that open.
         """
-        return self._group.run(work, adds)
+        return self._group.run(call, work, adds)
 
     def commit_age(self) -> float:
         """For how many seconds writes have waited without one being confirmed; 0.0: none waits."""

@@ -10,6 +10,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from portal_server.catalog.keyring import KeyRing
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.wire import health
 from portal_server.wire.callers import CallerQueues, Callers
@@ -113,7 +114,8 @@ class CallInterceptor(grpc.ServerInterceptor):
     def _reflection(self, handler: Any) -> Callable[[Any], Any]:
         def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._keyring.authenticate(values_of(context.invocation_metadata(), AUTHORIZATION))
+                keys = values_of(context.invocation_metadata(), AUTHORIZATION)
+                self._keyring.authenticate(Call(context.is_active), keys)
             except PortalError as error:
                 refuse(error, context)
             return handler.stream_stream(requests, context)

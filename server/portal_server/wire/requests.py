@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from google.protobuf.message import Message
 
-from portal_server.domain.calls import Request
+from portal_server.domain.calls import IdempotencyKey
 from portal_server.domain.errors import Invalid, Rule, Violation
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -52,7 +52,7 @@ def of_header(_message: Message, metadata: Metadata) -> str | None:
 
 def identify(
     path: str, message: Message, metadata: Metadata, caller: str, request_id: RequestId
-) -> Request | None:
+) -> IdempotencyKey | None:
     """The request of this caller to the method with this path, if it has an id.
 
     Raises:
@@ -73,7 +73,7 @@ def identify(
         *(value.encode() for value in values_of(metadata, IF_MATCH)),
         payload.SerializeToString(deterministic=True),
     ]
-    return Request(_hash((caller.encode(), given.encode())), _hash(asked), caller)
+    return IdempotencyKey(_hash((caller.encode(), given.encode())), _hash(asked), caller)
 
 
 def _hash(parts: Iterable[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from google.rpc.code_pb2 import Code
 from grpc_status import rpc_status
 
 from portal_server.catalog.keyring import KeyRing
-from portal_server.domain.calls import Call, Request, serving
+from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.errors import (
     Exhausted,
     Invalid,
@@ -24,6 +24,7 @@ from portal_server.domain.errors import (
     Violation,
 )
 from portal_server.wire.callers import CallerQueues, Callers
+from portal_server.wire.calls import attach
 from portal_server.wire.requests import AUTHORIZATION, Metadata, identify, values_of
 from portal_server.wire.status import Surface, internal, to_status
 
@@ -82,16 +83,15 @@ class Method:
         try:
             metadata = context.invocation_metadata()
             wanted = _still_wanted(context, start)
-            with serving(Call(wanted)):
-                who = self.keyring.authenticate(values_of(metadata, AUTHORIZATION))
+            who = self.keyring.authenticate(Call(wanted), values_of(metadata, AUTHORIZATION))
             if not queues.verified:
                 self.callers.note(metadata, good=True)
             caller = who.key_id
             who.require(write=self.writes)
             request = self._read(message)
-            same = self._identify(request, metadata, caller) if self.writes else None
-            with serving(Call(wanted, same)):
-                answer = complete(self.serve(request, context))
+            key = self._identify(request, metadata, caller) if self.writes else None
+            attach(context, Call(wanted, key))
+            answer = complete(self.serve(request, context))
         except PortalError as error:
             if queues.verified and isinstance(error, Unauthenticated):
                 self.callers.note(context.invocation_metadata(), good=False)
@@ -115,7 +115,7 @@ class Method:
             broken = Violation("request", Rule.MALFORMED, "is not a message of this method")
             raise Invalid(broken) from None
 
-    def _identify(self, request: Any, metadata: Metadata, caller: str) -> Request | None:
+    def _identify(self, request: Any, metadata: Metadata, caller: str) -> IdempotencyKey | None:
         return identify(self.path, request, metadata, caller, self.surface.request_id)
 
 

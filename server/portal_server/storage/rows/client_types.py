@@ -8,6 +8,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Index, Select, Table, cast, delete, func, select, update
 from sqlmodel import Field, SQLModel
 
+from portal_server.domain import fields
 from portal_server.domain.client_type import (
     CLIENT_TYPE,
     ClientType,
@@ -17,7 +18,7 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
-from portal_server.domain.errors import Resource
+from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
@@ -66,7 +67,7 @@ class ClientTypeStatements:
         def following(query: Select[Any]) -> Select[Any]:
             return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id).limit(LIMIT)
 
-        self.find = locked(select(TABLE).where(_this), dialect)
+        self.get = locked(select(TABLE).where(_this), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         self.list = FilteredList(TABLE, following(select(TABLE)).offset(OFFSET), dialect)
@@ -92,7 +93,7 @@ class ClientTypeRows:
     def add(self, provider_id: int, spec: ClientTypeSpec, uid: str, now: datetime) -> ClientType:
         """Insert a client type of a provider that exists."""
         values = {
-            **_values(spec),
+            **fields.values_of(spec, CLIENT_TYPE),
             "provider_id": provider_id,
             "uid": uid,
             "create_time": now,
@@ -100,12 +101,12 @@ class ClientTypeRows:
         }
         return ClientType(id=self._cursor.insert(Resource.CLIENT_TYPE, values), **values)
 
-    def find(self, provider_id: int, id_: int, lock: Lock | None = None) -> ClientType | None:
-        """The client type of this provider with this id."""
-        statement = self._statements.find[lock]
+    def get(self, provider_id: int, id_: int, lock: Lock | None = None) -> ClientType:
+        """The client type of this provider with this id. Raises: NotFound."""
+        statement = self._statements.get[lock]
         for row in self._cursor.rows(statement, which=id_, parent=provider_id):
             return ClientType(**row)
-        return None
+        raise NotFound(Resource.CLIENT_TYPE, id_)
 
     def list(
         self, provider_id: int, where: Sequence[Condition], rows: PageRange
@@ -130,13 +131,14 @@ class ClientTypeRows:
 
     def update(self, provider_id: int, id_: int, spec: ClientTypeSpec, now: datetime) -> None:
         """Update a client type of this provider."""
-        values = {**_values(spec), "update_time": now, "which": id_, "parent": provider_id}
+        values = {
+            **fields.values_of(spec, CLIENT_TYPE),
+            "update_time": now,
+            "which": id_,
+            "parent": provider_id,
+        }
         self._cursor.change(self._statements.update, values)
 
     def remove(self, provider_id: int, id_: int) -> None:
         """Delete a client type of this provider."""
         self._cursor.change(self._statements.remove, {"which": id_, "parent": provider_id})
-
-
-def _values(spec: ClientTypeSpec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in CLIENT_TYPE}

@@ -8,7 +8,8 @@ import sqlalchemy
 from sqlalchemy import Table, delete, select, update
 from sqlmodel import Field, SQLModel
 
-from portal_server.domain.errors import Resource
+from portal_server.domain import fields
+from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderSpec, ProviderType
 from portal_server.storage.inserts import Cursor
@@ -44,7 +45,7 @@ class ProviderStatements:
     """The statements, compiled for one dialect."""
 
     def __init__(self, dialect: sqlalchemy.Dialect) -> None:
-        self.find = locked(select(TABLE).where(_this), dialect)
+        self.get = locked(select(TABLE).where(_this), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         page = select(TABLE).where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
@@ -63,19 +64,27 @@ class ProviderRows:
 
     def add(self, spec: ProviderSpec, uid: str, now: datetime) -> Provider:
         """Insert a provider."""
-        values = {**_values(spec), "uid": uid, "create_time": now, "update_time": now}
+        values = {
+            **fields.values_of(spec, PROVIDER),
+            "uid": uid,
+            "create_time": now,
+            "update_time": now,
+        }
         return Provider(id=self._cursor.insert(Resource.PROVIDER, values), **values)
 
-    def find(self, id_: int, lock: Lock | None = None) -> Provider | None:
-        """The provider with this id; with a lock, nobody changes it until the transaction ends."""
+    def get(self, id_: int, lock: Lock | None = None) -> Provider:
+        """The provider with this id; with a lock, nobody changes it until the transaction ends.
+
+        Raises: NotFound.
+        """
         if lock and (found := self._locked.get((id_, lock))):
             return found
-        for row in self._cursor.rows(self._statements.find[lock], which=id_):
+        for row in self._cursor.rows(self._statements.get[lock], which=id_):
             provider = Provider(**row)
             if lock:
                 self._locked[id_, lock] = provider
             return provider
-        return None
+        raise NotFound(Resource.PROVIDER, id_)
 
     def list(self, where: Sequence[Condition], rows: PageRange) -> list[Provider]:
         """The providers that meet all conditions, in ascending order of id."""
@@ -85,14 +94,10 @@ class ProviderRows:
     def update(self, id_: int, spec: ProviderSpec, now: datetime) -> None:
         """Update a provider."""
         self._locked.clear()
-        values = {**_values(spec), "update_time": now, "which": id_}
+        values = {**fields.values_of(spec, PROVIDER), "update_time": now, "which": id_}
         self._cursor.change(self._statements.update, values)
 
     def remove(self, id_: int) -> None:
         """Delete a provider and its client types."""
         self._locked.clear()
         self._cursor.change(self._statements.remove, {"which": id_})
-
-
-def _values(spec: ProviderSpec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in PROVIDER}

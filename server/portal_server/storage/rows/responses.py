@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from portal_server.domain.calls import Request
+from portal_server.domain.calls import IdempotencyKey
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
 from portal_server.storage.sql.clauses import LIMIT, number
@@ -110,14 +110,14 @@ class ResponseRows:
         self._cursor = cursor
         self._statements = statements
 
-    def add(self, request: Request, response: bytes, now: datetime) -> bool:
+    def add(self, key: IdempotencyKey, response: bytes, now: datetime) -> bool:
         """Store the response of a request; False where there is one already."""
         values = {
-            "digest": request.digest,
-            "fingerprint": request.fingerprint,
+            "digest": key.digest,
+            "fingerprint": key.fingerprint,
             "answer": response,
             "create_time": now,
-            "key_id": request.key_id,
+            "key_id": key.key_id,
         }
         return self._cursor.change(self._statements.add, values)
 

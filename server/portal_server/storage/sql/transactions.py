@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
-from portal_server.domain import calls
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.storage.sql import dialects
 from portal_server.storage.sql.engine import NOTICES
@@ -100,26 +100,26 @@ class Transactions:
         """Whether a write that was not confirmed ended so short a time ago that none may try."""
         return time.monotonic() - self._unconfirmed[1] < RETRY_PAUSE_S
 
-    def read_latest(self, work: Callable[[Any], Result]) -> Result:
+    def read_latest(self, call: Call, work: Callable[[Any], Result]) -> Result:
         """Run work that only reads with a cursor; each statement sees a moment of its own.
 
         Without a transaction's begin and end, a single statement is a single
         round trip.
         """
         with translated():
-            started = self._start(work, calls.current().still_wanted, MAX_READ_S)
+            started = self._start(work, call.still_wanted, MAX_READ_S)
             self._give_back(started, sound=True)
             return started.result
 
     @contextmanager
-    def reading(self) -> Iterator[Any]:
+    def reading(self, call: Call) -> Iterator[Any]:
         """A cursor in a transaction that sees one moment of the database."""
 
         def begin(cursor: Any) -> None:
             cursor.execute(self._read)
 
         with translated():
-            started = self._start(begin, calls.current().still_wanted, MAX_READ_S)
+            started = self._start(begin, call.still_wanted, MAX_READ_S)
             with self._ended(started, lambda: started.cursor.execute("COMMIT")):
                 yield started.cursor
 

@@ -5,14 +5,14 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import client_type_pb2_grpc
-from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import (
     CLIENT_TYPE,
     ClientType,
     ClientTypeDraft,
-    check_client_type,
 )
-from portal_server.domain.provider import ProviderType
+from portal_server.wire.calls import call_of
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
     etags_of,
@@ -47,28 +47,23 @@ _FILTER: filters.Fields = {
 class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
     """Translates; the catalog does the work and raises what callers are refused with."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Take the catalog to serve."""
-        self._catalog = catalog
+    def __init__(self, client_types: ClientTypes) -> None:
+        self._client_types = client_types
 
     def CreateClientType(
         self, request: pb.CreateClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Create a client type."""
         draft = _draft(request.client_type)
-        if not request.provider_id:  # what else is wrong is said with it
-            together(
-                lambda: required_ids(provider_id=request.provider_id),
-                lambda: check_client_type(draft, ProviderType.OTHER),
-            )
-        return _message(self._catalog.create_client_type(request.provider_id, draft))
+        created = self._client_types.create(call_of(context), request.provider_id, draft)
+        return _message(created)
 
     def GetClientType(
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Get a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
-        return _message(self._catalog.get_client_type(request.provider_id, request.id))
+        return _message(self._client_types.get(call_of(context), request.provider_id, request.id))
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
@@ -80,7 +75,7 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
             lambda: slice_of(request, provider_id),
             lambda: filters.parse(request.filter, _FILTER),
         )
-        page = self._catalog.list_client_types(provider_id, where, part)
+        page = self._client_types.list(call_of(context), provider_id, where, part)
         return pb.ListClientTypesResponse(
             client_types=map(_message, page.items),
             next_page_token=page_token(page.next_after, request, provider_id),
@@ -97,14 +92,17 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
             lambda: masked_fields(request.update_mask, given, CLIENT_TYPE),
         )
         change = Change(_draft(given), fields, etags_of(given))
-        return _message(self._catalog.update_client_type(given.provider_id, given.id, change))
+        updated = self._client_types.update(call_of(context), given.provider_id, given.id, change)
+        return _message(updated)
 
     def DeleteClientType(
         self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
-        self._catalog.delete_client_type(request.provider_id, request.id, etags_of(request))
+        self._client_types.delete(
+            call_of(context), request.provider_id, request.id, etags_of(request)
+        )
         return Empty()
 
 

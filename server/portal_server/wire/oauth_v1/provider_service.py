@@ -5,8 +5,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1 import provider_pb2_grpc
-from portal_server.catalog.catalog import Catalog, Change
+from portal_server.catalog.providers import Providers
+from portal_server.catalog.updates import Change
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
+from portal_server.wire.calls import call_of
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.messages import (
     etags_of,
@@ -30,22 +32,21 @@ _TOKEN = "registration_access_token"  # noqa: S105 - the field's name
 class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
     """Translates; the catalog does the work and raises what callers are refused with."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Take the catalog to serve."""
-        self._catalog = catalog
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
 
     def CreateProvider(
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Create a provider."""
-        return _message(self._catalog.create_provider(_draft(request.provider)))
+        return _message(self._providers.create(call_of(context), _draft(request.provider)))
 
     def GetProvider(
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Get a provider."""
         required_ids(id=request.id)
-        return _message(self._catalog.get_provider(request.id))
+        return _message(self._providers.get(call_of(context), request.id))
 
     def ListProviders(
         self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
@@ -54,7 +55,7 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         part, where = together(
             lambda: slice_of(request), lambda: filters.parse(request.filter, _FILTER)
         )
-        page = self._catalog.list_providers(where, part)
+        page = self._providers.list(call_of(context), where, part)
         return pb.ListProvidersResponse(
             providers=map(_message, page.items),
             next_page_token=page_token(page.next_after, request),
@@ -73,14 +74,14 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
             # Nobody can read it back: only by its own name is it cleared.
             fields.discard(_TOKEN)
         change = Change(_draft(given), fields, etags_of(given))
-        return _message(self._catalog.update_provider(given.id, change))
+        return _message(self._providers.update(call_of(context), given.id, change))
 
     def DeleteProvider(
         self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
     ) -> Empty:
         """Delete a provider with its client types."""
         required_ids(id=request.id)
-        self._catalog.delete_provider(request.id, etags_of(request))
+        self._providers.delete(call_of(context), request.id, etags_of(request))
         return Empty()
 
 

@@ -8,13 +8,16 @@ import grpc
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal.rest.v1 import portal_rest_pb2_grpc
-from portal_server.catalog.catalog import Catalog, Change
-from portal_server.catalog.provider_details import Whole
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.catalog.provider_details import ProviderDetail
+from portal_server.catalog.providers import Providers
+from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import quote
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
+from portal_server.wire.calls import call_of
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.paging import page_range
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
@@ -27,22 +30,23 @@ NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
 class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     """Translates; the catalog does the work and raises what callers are refused with."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Take the catalog to serve."""
-        self._catalog = catalog
+    def __init__(self, providers: Providers, client_types: ClientTypes) -> None:
+        self._providers = providers
+        self._client_types = client_types
 
     def ListProviders(
         self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.Provider]:
         """List providers."""
-        return map(_provider, self._catalog.list_providers((), _page_range(request)).items)
+        page = self._providers.list(call_of(context), (), _page_range(request))
+        return map(_provider, page.items)
 
     def CreateProvider(
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Create a provider."""
         draft = _provider_draft(request.provider)
-        created = self._catalog.create_provider(draft)
+        created = self._providers.create(call_of(context), draft)
         send_etag(context, created.etag)
         return _provider(created)
 
@@ -50,9 +54,9 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
     ) -> pb.ProviderWithClientTypes:
         """Get a provider with its client types."""
-        found = self._catalog.get_provider_with_client_types(_provider_id(request))
-        send_etag(context, found[0].etag)
-        return _whole(found)
+        found = self._providers.get_detail(call_of(context), _provider_id(request))
+        send_etag(context, found.provider.etag)
+        return _detail(found)
 
     def UpdateProvider(
         self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
@@ -63,25 +67,27 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
             # No caller can read it back, so what is not given stays.
             fields.discard("registration_access_token")
         draft = _provider_draft(request.provider)
-        updated = self._catalog.update_provider_with_client_types(
-            _provider_id(request), Change(draft, fields, if_match(context))
+        updated = self._providers.update_detail(
+            call_of(context), _provider_id(request), Change(draft, fields, if_match(context))
         )
-        send_etag(context, updated[0].etag)
-        return _whole(updated)
+        send_etag(context, updated.provider.etag)
+        return _detail(updated)
 
     def DeleteProvider(
         self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
     ) -> pb.Status:
         """Delete a provider with its client types."""
         _check_force(request.force)
-        self._catalog.delete_provider(_provider_id(request), if_match(context))
+        self._providers.delete(call_of(context), _provider_id(request), if_match(context))
         return pb.Status(status="ok")
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ClientType]:
         """List the client types of a provider."""
-        page = self._catalog.list_client_types(_provider_id(request), (), _page_range(request))
+        page = self._client_types.list(
+            call_of(context), _provider_id(request), (), _page_range(request)
+        )
         return map(_client_type, page.items)
 
     def CreateClientType(
@@ -89,7 +95,7 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.ClientType:
         """Create a client type."""
         draft = _client_type_draft(request.client_type)
-        created = self._catalog.create_client_type(_provider_id(request), draft)
+        created = self._client_types.create(call_of(context), _provider_id(request), draft)
         send_etag(context, created.etag)
         return _client_type(created)
 
@@ -97,7 +103,9 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
         self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
     ) -> pb.ClientType:
         """Get a client type."""
-        found = self._catalog.get_client_type(_provider_id(request), _client_type_id(request))
+        found = self._client_types.get(
+            call_of(context), _provider_id(request), _client_type_id(request)
+        )
         send_etag(context, found.etag)
         return _client_type(found)
 
@@ -106,7 +114,8 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.ClientType:
         """Replace a client type."""
         draft = _client_type_draft(request.client_type)
-        updated = self._catalog.update_client_type(
+        updated = self._client_types.update(
+            call_of(context),
             _provider_id(request),
             _client_type_id(request),
             Change(draft, CLIENT_TYPE, if_match(context)),
@@ -119,8 +128,8 @@ class PortalRestService(portal_rest_pb2_grpc.PortalRestServiceServicer):
     ) -> pb.Status:
         """Delete a client type."""
         _check_force(request.force)
-        self._catalog.delete_client_type(
-            _provider_id(request), _client_type_id(request), if_match(context)
+        self._client_types.delete(
+            call_of(context), _provider_id(request), _client_type_id(request), if_match(context)
         )
         return pb.Status(status="ok")
 
@@ -196,12 +205,11 @@ def _provider(provider: Provider) -> pb.Provider:
     )
 
 
-def _whole(whole: Whole) -> pb.ProviderWithClientTypes:
-    provider, client_types = whole
-    part = _provider(provider)
+def _detail(detail: ProviderDetail) -> pb.ProviderWithClientTypes:
+    part = _provider(detail.provider)
     return pb.ProviderWithClientTypes(
         **{field.name: value for field, value in part.ListFields()},
-        client_types=map(_client_type, client_types),
+        client_types=map(_client_type, detail.client_types),
     )
 
 

@@ -1,0 +1,20 @@
+"""The use cases of a portal, for tests that call them without a server."""
+
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.catalog.idempotency import Idempotency
+from portal_server.catalog.provider_details import ProviderDetails
+from portal_server.catalog.providers import Providers
+from portal_server.domain.calls import Call
+from portal_server.storage.store import Store
+
+CALL = Call()
+"""A call without a deadline and an idempotency key."""
+
+
+class Catalog:
+    """The use cases of all resources, on one store."""
+
+    def __init__(self, store: Store, idempotency: Idempotency | None = None) -> None:
+        idempotency = idempotency or Idempotency(store)
+        self.providers = Providers(store, idempotency, ProviderDetails(store))
+        self.client_types = ClientTypes(store, idempotency)
