@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
 from pydantic import SecretStr
 
 from portal_client import (
+    ERROR_REASON_ETAG_MISMATCH,
+    ERROR_REASON_UNSPECIFIED,
+    FIELD_ERROR_REASON_REQUIRED,
+    FIELD_ERROR_REASON_UNSPECIFIED,
     GRANT_TYPE_PKCE,
     PROVIDER_TYPE_OTHER,
     RESPONSE_TYPE_CODE,
@@ -27,10 +32,12 @@ from portal_client import (
     InvalidArgument,
     NotFound,
     Portal,
+    PortalError,
     Provider,
     Tls,
     Unauthenticated,
     Unavailable,
+    Violation,
 )
 from tests.support.own_server import started
 from tests.support.postgres import free_port
@@ -89,6 +96,9 @@ def test_an_error_names_the_invalid_fields(portal: Portal) -> None:
 
     fields = [violation.field for violation in raised.value.violations]
     assert fields == ["client_type.name", "client_type.response_types", "client_type.grant_types"]
+    assert {violation.reason for violation in raised.value.violations} == {
+        FIELD_ERROR_REASON_REQUIRED
+    }
     assert str(raised.value).startswith("client_type.name: is required; ")
 
 
@@ -99,7 +109,17 @@ def test_a_stale_etag_has_its_own_reason(portal: Portal) -> None:
     with pytest.raises(Aborted) as stale:
         portal.update_client_type(created, fields=["name"])
 
-    assert stale.value.reason == "ETAG_MISMATCH"
+    assert stale.value.reason == ERROR_REASON_ETAG_MISMATCH
+    assert stale.value.reason_name == "ETAG_MISMATCH"
+
+
+def test_an_unknown_reason_is_unspecified_and_its_name_is_kept() -> None:
+    error = PortalError(grpc.StatusCode.ABORTED, "text", "FROM_A_NEWER_SERVER")
+
+    assert error.reason == ERROR_REASON_UNSPECIFIED
+    assert error.reason_name == "FROM_A_NEWER_SERVER"
+    assert PortalError(grpc.StatusCode.ABORTED, "text").reason == ERROR_REASON_UNSPECIFIED
+    assert Violation("name", "text", "NEWER").reason == FIELD_ERROR_REASON_UNSPECIFIED
 
 
 def test_a_wrong_key_is_an_error_that_does_not_show_it(target: str) -> None:

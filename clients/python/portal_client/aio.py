@@ -67,9 +67,11 @@ class AsyncPortal:
 
     # Providers
 
-    async def create_provider(self, provider: Provider, *, request_id: str = "") -> Provider:
+    async def create_provider(
+        self, provider: Provider, *, uid: str = "", request_id: str = ""
+    ) -> Provider:
         """Create a provider."""
-        request = requests.create_provider(provider, request_id)
+        request = requests.create_provider(provider, uid, request_id)
         return await self._call(self._providers.CreateProvider, request)
 
     async def get_provider(self, provider_id: int) -> Provider:
@@ -103,10 +105,10 @@ class AsyncPortal:
     # Client types
 
     async def create_client_type(
-        self, provider_id: int, client_type: ClientType, *, request_id: str = ""
+        self, provider_id: int, client_type: ClientType, *, uid: str = "", request_id: str = ""
     ) -> ClientType:
         """Create a client type of a provider."""
-        request = requests.create_client_type(provider_id, client_type, request_id)
+        request = requests.create_client_type(provider_id, client_type, uid, request_id)
         return await self._call(self._client_types.CreateClientType, request)
 
     async def get_client_type(self, provider_id: int, client_type_id: int) -> ClientType:

@@ -1,17 +1,24 @@
 """Everything that the public protos define: messages, enums and their values."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.descriptor import FileDescriptor
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_type_pb2, errors_pb2, provider_pb2
 from portal.oauth.v1.client_type_pb2 import *  # noqa: F403
+from portal.oauth.v1.errors_pb2 import *  # noqa: F403
 from portal.oauth.v1.provider_pb2 import *  # noqa: F403
 
+_FILES: Final[list[FileDescriptor]] = [
+    client_type_pb2.DESCRIPTOR,
+    errors_pb2.DESCRIPTOR,
+    provider_pb2.DESCRIPTOR,
+]
 
-def _names(*files: FileDescriptor) -> Iterator[str]:
-    for file in files:
+
+def _names() -> Iterator[str]:
+    for file in _FILES:
         yield from file.message_types_by_name
         for enum in file.enum_types_by_name.values():
             yield enum.name
@@ -21,4 +28,4 @@ def _names(*files: FileDescriptor) -> Iterator[str]:
 # Type checkers take the names from the imports. At run time those bring a few more, such as the
 # modules that the stubs import.
 if not TYPE_CHECKING:
-    __all__ = sorted(_names(client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR))  # noqa: PLE0605
+    __all__ = sorted(_names())  # noqa: PLE0605

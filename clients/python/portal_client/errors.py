@@ -8,6 +8,13 @@ import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from portal.oauth.v1.errors_pb2 import (
+    ERROR_REASON_UNSPECIFIED,
+    FIELD_ERROR_REASON_UNSPECIFIED,
+    ErrorReason,
+    FieldErrorReason,
+)
+
 __all__ = [
     "Aborted",
     "AlreadyExists",
@@ -28,10 +35,25 @@ _DETAILS: Final = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What is wrong with one field of a request (`google.rpc.BadRequest`)."""
+    """What is wrong with one field of a request (`google.rpc.BadRequest.FieldViolation`).
+
+    Attributes:
+        field: the path of the field in the request, such as `client_type.name`.
+        description: a text for people.
+        reason_name: the reason as the server sent it, such as `REQUIRED`; "" if it sent none.
+    """
 
     field: str
     description: str
+    reason_name: str = ""
+
+    @property
+    def reason(self) -> FieldErrorReason.ValueType:
+        """The reason; unspecified if there is none or a newer server sent it."""
+        try:
+            return FieldErrorReason.Value(f"FIELD_ERROR_REASON_{self.reason_name}")
+        except ValueError:
+            return FIELD_ERROR_REASON_UNSPECIFIED
 
     def __str__(self) -> str:
         """The field and its description."""
@@ -43,8 +65,8 @@ class PortalError(Exception):
 
     Attributes:
         code: the gRPC status.
-        reason: the `ErrorInfo.reason` of the error (AIP-193), such as `ETAG_MISMATCH`; "" if it
-            has none.
+        reason_name: the reason as the server sent it (`ErrorInfo.reason`, AIP-193), such as
+            `ETAG_MISMATCH`; "" if it sent none.
         message: the error message of the server.
         violations: the invalid fields; empty unless the status is INVALID_ARGUMENT.
     """
@@ -53,14 +75,22 @@ class PortalError(Exception):
         self,
         code: grpc.StatusCode,
         message: str,
-        reason: str = "",
+        reason_name: str = "",
         violations: Sequence[Violation] = (),
     ) -> None:
         super().__init__("; ".join(map(str, violations)) or message)
         self.code = code
         self.message = message
-        self.reason = reason
+        self.reason_name = reason_name
         self.violations = tuple(violations)
+
+    @property
+    def reason(self) -> ErrorReason.ValueType:
+        """The reason; unspecified if there is none or a newer server sent it."""
+        try:
+            return ErrorReason.Value(f"ERROR_REASON_{self.reason_name}")
+        except ValueError:
+            return ERROR_REASON_UNSPECIFIED
 
 
 class InvalidArgument(PortalError):
@@ -88,7 +118,7 @@ class FailedPrecondition(PortalError):
 
 
 class Aborted(PortalError):
-    """A concurrent change; with the reason `ETAG_MISMATCH`, the resource has changed."""
+    """A concurrent change; with the reason ERROR_REASON_ETAG_MISMATCH, the resource has changed."""
 
 
 class ResourceExhausted(PortalError):
@@ -120,15 +150,17 @@ _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
 def from_rpc(error: Any) -> PortalError:
     """The exception for an error of grpc or grpc.aio."""
     violations: list[Violation] = []
-    reason = ""
+    reason_name = ""
     for detail in _status(error).details:
         bad, info = BadRequest(), ErrorInfo()
         if detail.Unpack(bad):
-            violations += (Violation(v.field, v.description) for v in bad.field_violations)
+            violations += (
+                Violation(v.field, v.description, v.reason) for v in bad.field_violations
+            )
         elif detail.Unpack(info):
-            reason = info.reason
+            reason_name = info.reason
     kind = _ERRORS.get(error.code(), PortalError)
-    return kind(error.code(), error.details() or error.code().name, reason, violations)
+    return kind(error.code(), error.details() or error.code().name, reason_name, violations)
 
 
 def _status(error: Any) -> Status:

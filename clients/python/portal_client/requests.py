@@ -1,4 +1,4 @@
-"""The requests of the API, for both clients. Each write gets a request id (AIP-155)."""
+"""The requests of the API, for both clients. Each write has a request id (AIP-155)."""
 
 from collections.abc import Iterable
 from uuid import uuid4
@@ -10,13 +10,17 @@ from portal.oauth.v1.client_type_pb2 import ClientType
 from portal.oauth.v1.provider_pb2 import Provider
 
 
-def create_provider(provider: Provider, request_id: str) -> provider_pb2.CreateProviderRequest:
+def create_provider(
+    provider: Provider, uid: str, request_id: str
+) -> provider_pb2.CreateProviderRequest:
     """The request of CreateProvider."""
-    return provider_pb2.CreateProviderRequest(provider=provider, request_id=_id(request_id))
+    return provider_pb2.CreateProviderRequest(
+        provider=provider, uid=uid, request_id=_id(request_id)
+    )
 
 
 def list_providers(filter: str, page_size: int) -> provider_pb2.ListProvidersRequest:  # noqa: A002 - AIP-132
-    """List the first page."""
+    """The request of ListProviders for the first page."""
     return provider_pb2.ListProvidersRequest(filter=filter, page_size=page_size)
 
 
@@ -37,11 +41,11 @@ def delete_provider(
 
 
 def create_client_type(
-    provider_id: int, client_type: ClientType, request_id: str
+    provider_id: int, client_type: ClientType, uid: str, request_id: str
 ) -> client_type_pb2.CreateClientTypeRequest:
     """The request of CreateClientType."""
     return client_type_pb2.CreateClientTypeRequest(
-        provider_id=provider_id, client_type=client_type, request_id=_id(request_id)
+        provider_id=provider_id, client_type=client_type, uid=uid, request_id=_id(request_id)
     )
 
 

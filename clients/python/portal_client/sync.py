@@ -84,7 +84,9 @@ class Portal:
 
     # Providers
 
-    def create_provider(self, provider: Provider, *, request_id: str = "") -> Provider:
+    def create_provider(
+        self, provider: Provider, *, uid: str = "", request_id: str = ""
+    ) -> Provider:
         """Create a provider.
 
             >>> from portal_client import PROVIDER_TYPE_KEYCLOAK, Portal, Provider
@@ -101,10 +103,12 @@ class Portal:
 
         Args:
             provider: name, type and well_known_uri are required.
+            uid: the UUID under which another system knows the provider; `AlreadyExists` if a
+                provider here has it; default: a new one.
             request_id: makes the call idempotent (AIP-155): the same request with the same id
                 returns the first response and creates nothing; default: a new UUID.
         """
-        request = requests.create_provider(provider, request_id)
+        request = requests.create_provider(provider, uid, request_id)
         return self._call(self._providers.CreateProvider, request)
 
     def get_provider(self, provider_id: int) -> Provider:
@@ -152,7 +156,7 @@ class Portal:
     # Client types
 
     def create_client_type(
-        self, provider_id: int, client_type: ClientType, *, request_id: str = ""
+        self, provider_id: int, client_type: ClientType, *, uid: str = "", request_id: str = ""
     ) -> ClientType:
         """Create a client type of a provider.
 
@@ -168,9 +172,10 @@ class Portal:
             provider_id: the provider's id.
             client_type: name, response_types and grant_types are required, and okta_app_type if
                 the provider is of type Okta.
+            uid: as in `create_provider`.
             request_id: as in `create_provider`.
         """
-        request = requests.create_client_type(provider_id, client_type, request_id)
+        request = requests.create_client_type(provider_id, client_type, uid, request_id)
         return self._call(self._client_types.CreateClientType, request)
 
     def get_client_type(self, provider_id: int, client_type_id: int) -> ClientType:
