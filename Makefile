@@ -28,23 +28,25 @@ run: .venv/run build/portal.binpb ## Run the whole system with example data: gRP
 test: .venv/dev build/portal.binpb ## Run every test
 	@$(BIN)/python -m pytest
 
-test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load, compare what was told and stored
+test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s tests/crash
 
 test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, each attack for HOSTILE_SECONDS (30)
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'not crash' --timeout 600 tests/hostile
 
-fuzz: .venv/dev build/portal.binpb ## Send ever new malformed calls for ten minutes; FUZZ='--seconds 60' is shorter
+fuzz: .venv/dev build/portal.binpb ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)
 
 bench: .venv/bench build/portal.binpb ## Compare with peers on both databases; BENCH='--quick' takes three minutes
 	@$(BIN)/python -m bench $(BENCH)
 
-check: .venv/dev .venv/bench build/portal.binpb ## Formatting, lint, types, architecture, protos, generated files
+check: .venv/dev .venv/bench build/portal.binpb ## Check formatting, lint, types, architecture, protos, generated files, language
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/python -m tools.language
 	$(BIN)/buf lint build/portal.binpb
 	$(BIN)/buf breaking build/portal.binpb --against protos/baseline.binpb
 	@rm -rf build/fresh && mkdir -p build/fresh
@@ -52,7 +54,7 @@ check: .venv/dev .venv/bench build/portal.binpb ## Formatting, lint, types, arch
 	@diff -r --exclude='*.proto' --exclude=py.typed --exclude=__pycache__ build/fresh/portal protos/portal \
 		|| { echo 'generated files are not fresh: run `make protos`'; exit 1; }
 
-format: .venv/dev ## Format the code and mend what lint can mend
+format: .venv/dev ## Format the code and apply lint fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 

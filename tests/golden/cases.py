@@ -208,7 +208,7 @@ NATIVE = [
     Native(
         "request-mask-unknown",
         "UpdateClientType",
-        {"client_type": {"provider_id": 1, "id": 1}, "update_mask": "colour"},
+        {"client_type": {"provider_id": 1, "id": 1}, "update_mask": "color"},
     ),
     # Keys
     Native("key-absent", "ListProviders", {}, key=None),

@@ -1,0 +1,1 @@
+"""Finds words and phrases that this project does not use (phrases.txt)."""
