@@ -1,7 +1,7 @@
-"""What the tests of each language's example program share: run it, check what it printed.
+"""Runs the example program of a language and checks its output.
 
-Every program does the same: it creates a client type, lists all of them page by page, and shows
-what is wrong with a bad one.
+Every program does the same: it creates a client type, lists all client types page by page, and
+prints the errors of an invalid one.
 """
 
 import os
@@ -38,28 +38,28 @@ _SEED = pb.ClientType(
 )
 
 
-def _any(words: EnumDescriptor) -> str:
-    """What a refusal says of an empty list: every word but the first, which is never valid."""
-    allowed = ", ".join(word.name for word in words.values[1:])
+def _empty(enum: EnumDescriptor) -> str:
+    """The error of an empty list: it names every value except UNSPECIFIED."""
+    allowed = ", ".join(word.name for word in enum.values[1:])
     return f"needs at least one value; allowed: {allowed}"
 
 
-# A name may hold a line break, hence DOTALL.
+# DOTALL because a name can have a line break.
 _CREATED_AND_LISTED = re.compile(
     r"created (?P<id>\d+) Server-side application\n"
     r"(?P<listed>listed \d+ .*)"
     r"listed (?P=id) Server-side application\n",
     re.DOTALL,
 )
-_REFUSED = f"""refused INVALID_ARGUMENT
+_REJECTED = f"""refused INVALID_ARGUMENT
   client_type.name: is required
-  client_type.response_types: {_any(pb.ResponseType.DESCRIPTOR)}
-  client_type.grant_types: {_any(pb.GrantType.DESCRIPTOR)}
+  client_type.response_types: {_empty(pb.ResponseType.DESCRIPTOR)}
+  client_type.grant_types: {_empty(pb.GrantType.DESCRIPTOR)}
 """
 
 
 def build(command: str, folder: Path) -> str:
-    """Run a line of the shell that must succeed; returns what it printed."""
+    """Run a shell command that must succeed; returns its output."""
     done = subprocess.run(
         ["sh", "-euc", command],
         cwd=folder,
@@ -74,7 +74,7 @@ def build(command: str, folder: Path) -> str:
 
 
 def check_stubs(folder: Path, pattern: str, scratch: Path) -> None:
-    """Assert that the stubs that lie in a folder are those that its buf.gen.yaml makes today."""
+    """Assert that the committed stubs in a folder are what its buf.gen.yaml generates."""
     buf = Path(sys.executable).with_name("buf")
     build(f"{buf} generate --output {scratch}", folder)
     fresh = {path.relative_to(scratch): path.read_text() for path in scratch.rglob(pattern)}
@@ -89,9 +89,9 @@ def check_stubs(folder: Path, pattern: str, scratch: Path) -> None:
 
 
 def run(command: Sequence[str], folder: Path, target: str) -> str:
-    """Run a program against a portal that has several pages; returns what it printed.
+    """Run a program against a portal with several pages of client types; returns its output.
 
-    What the program created must be the seed.
+    Asserts that it created the seed.
     """
     with grpc.insecure_channel(target) as channel:
         stub = ClientTypeServiceStub(channel)
@@ -125,9 +125,9 @@ def run(command: Sequence[str], folder: Path, target: str) -> str:
 
 
 def check(output: str) -> None:
-    """Assert that a program printed what it should, ids aside."""
-    assert output.endswith(_REFUSED), output
-    match = _CREATED_AND_LISTED.fullmatch(output.removesuffix(_REFUSED))
+    """Assert that the output of a program is correct, for any ids."""
+    assert output.endswith(_REJECTED), output
+    match = _CREATED_AND_LISTED.fullmatch(output.removesuffix(_REJECTED))
     assert match, output
     ids = [int(id_) for id_ in re.findall(r"^listed (\d+) ", match["listed"], re.MULTILINE)]
     assert len(ids) >= 2 * PAGE_SIZE
@@ -135,7 +135,7 @@ def check(output: str) -> None:
 
 
 def failure(command: Sequence[str], folder: Path, target: str, key: str = ADMIN_KEY) -> str:
-    """Run a program that must fail at once; returns the one line that it wrote of it."""
+    """Run a program that must fail immediately; returns its error, which is one line."""
     done = _start(command, folder, target, key)
     assert done.returncode == 1, done.stdout
     assert not done.stdout
@@ -145,7 +145,7 @@ def failure(command: Sequence[str], folder: Path, target: str, key: str = ADMIN_
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """The target of a server that never answers."""
+    """The target of a server that never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""docs/grpcurl.md, run from its top to its end by the real grpcurl."""
+"""Runs docs/grpcurl.md from top to bottom with the real grpcurl."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 from tests.support.stack import ADMIN_KEY, ROOT, Stack
 
 PAGE = (ROOT / "docs/grpcurl.md").read_text()
-# A command, and what it answers where the page shows it.
+# A command, and its output if the page shows it.
 RECIPE = re.compile(r"```sh\n(.*?)```(?:\n\n```(?:text|json)\n(.*?)```)?", re.DOTALL)
 INSTALL, KEY, *RECIPES = RECIPE.findall(PAGE)
 STATUS = {"Aborted": 74, "InvalidArgument": 67, '"code": 16': 80}
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.needs("go", "jq"), pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def grpcurl() -> Path:
-    """The folder with the grpcurl that the page says to install."""
+    """The folder with the version of grpcurl on the page."""
     folder = ROOT / "build/bin"
     subprocess.run(
         ["sh", "-euc", INSTALL[0]], env=os.environ | {"GOBIN": str(folder)}, check=True, timeout=280
@@ -31,7 +31,7 @@ def grpcurl() -> Path:
 
 @pytest.fixture(scope="module")
 def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A new system: the page's ids are those of an empty one."""
+    """A new system: the ids on the page are those of an empty one."""
     running = Stack(tmp_path_factory.mktemp("page")).start()
     yield running
     running.stop()
@@ -43,7 +43,7 @@ def test_every_block_of_the_page_is_a_recipe() -> None:
 
 
 @pytest.mark.parametrize(("command", "shown"), RECIPES, ids=map(str, range(len(RECIPES))))
-def test_a_recipe_answers_what_the_page_shows(
+def test_a_recipe_prints_the_output_on_the_page(
     grpcurl: Path, page_stack: Stack, command: str, shown: str
 ) -> None:
     here = command.replace(":50051", f":{page_stack.grpc_port}")

@@ -1,4 +1,4 @@
-"""`portal keys`: makes, lists and revokes keys."""
+"""`portal keys`: creates, lists and revokes API keys."""
 
 import re
 from pathlib import Path
@@ -29,19 +29,19 @@ def test_a_key_is_shown_once_listed_by_name_and_revoked(settings: dict[str, str]
     assert re.search(rf"^{name} +viewer +\S+ \S+ +\S+ \S+ +dashboard$", after, re.MULTILINE)
 
 
-def test_a_key_is_an_admins_unless_told(settings: dict[str, str]) -> None:
+def test_the_default_role_of_a_key_is_admin(settings: dict[str, str]) -> None:
     portal("keys", "create", **settings)
 
     assert "admin" in portal("keys", "list", **settings).stdout
 
 
-def test_a_key_that_there_is_not_is_one_clear_line(settings: dict[str, str]) -> None:
+def test_an_unknown_key_is_a_one_line_error(settings: dict[str, str]) -> None:
     done = portal("keys", "revoke", "nobody", **settings)
 
     assert (done.returncode, done.stderr) == (1, "portal: no active key named nobody\n")
 
 
-def test_a_database_without_a_schema_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_database_without_a_schema_is_a_one_line_error(tmp_path: Path) -> None:
     done = portal("keys", "list", PORTAL_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
 
     assert done.returncode == 1

@@ -72,7 +72,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask the user, unless `--yes` was passed.
 
     Raises:
-        typer.Abort: the user said no.
+        typer.Abort: the user did not confirm.
         CommandError: standard input is not a terminal.
     """
     if yes:

@@ -88,7 +88,7 @@ class Connection:
 
     @classmethod
     def resolve(cls, target: str | None, key: str | None, *, tls: Tls | bool) -> "Connection":
-        """Use PORTAL_TARGET, or else localhost:50051, and PORTAL_KEY for what is None.
+        """Replace None by PORTAL_TARGET, or else localhost:50051, and by PORTAL_KEY.
 
         Raises:
             ValueError: the API key is missing, or a header cannot carry it.
