@@ -1,4 +1,4 @@
-"""What the README and the Makefile say is so."""
+"""The examples of the README and the help of the Makefile."""
 
 import re
 import shlex
@@ -7,7 +7,6 @@ import sys
 
 import httpx
 
-from portal_server.run.settings import Settings
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
 
 README = (ROOT / "README.md").read_text()
@@ -15,22 +14,13 @@ EXAMPLE = ROOT / "clients/python/create_client_type.py"
 
 
 def block(language: str, containing: str) -> str:
-    """The README's block of code in this language that contains this."""
+    """The code block of the README in this language that contains this text."""
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
     [found] = [text for text in blocks if containing in text]
     return found
 
 
-def test_every_setting_is_in_the_table_with_its_default() -> None:
-    table = dict(re.findall(r"^\| `PORTAL_(\w+)` \| (.*?) \|", README, re.MULTILINE))
-    defaults = {name.upper(): field.default for name, field in Settings.model_fields.items()}
-
-    assert list(table) and set(table) == set(defaults)  # noqa: PT018
-    for name in ("HTTP_PORT", "GRPC_PORT", "HOST", "THREADS", "LOG_LEVEL"):
-        assert table[name] == str(defaults[name])
-
-
-def test_the_python_client_is_the_one_in_the_folder_of_clients_and_runs(stack: Stack) -> None:
+def test_the_python_example_is_the_tested_program_and_runs(stack: Stack) -> None:
     shown = block("python", "create_client_type")
     environment = {"PORTAL_KEY": ADMIN_KEY, "PORTAL_TARGET": f"localhost:{stack.grpc_port}"}
     done = subprocess.run(
@@ -46,14 +36,18 @@ def test_the_python_client_is_the_one_in_the_folder_of_clients_and_runs(stack: S
     assert "Single-page application (new)" in done.stdout, done.stderr
 
 
-def test_the_seed_call_works_as_it_is_shown(stack: Stack) -> None:
-    words = shlex.split(block("sh", "--request POST").replace("$PORTAL_KEY", ADMIN_KEY))
-    url = words[words.index("--url") + 1].replace("3001", str(stack.http_port))
-    headers = dict(words[n + 1].split(": ") for n, word in enumerate(words) if word == "--header")
-    answer = httpx.post(url, content=words[words.index("--data") + 1], headers=headers)
+def test_the_curl_example_creates_a_client_type(stack: Stack) -> None:
+    arguments = shlex.split(block("sh", "--request POST").replace("$PORTAL_KEY", ADMIN_KEY))
+    url = arguments[arguments.index("--url") + 1].replace("3001", str(stack.http_port))
+    headers = dict(
+        arguments[n + 1].split(": ")
+        for n, argument in enumerate(arguments)
+        if argument == "--header"
+    )
+    response = httpx.post(url, content=arguments[arguments.index("--data") + 1], headers=headers)
 
-    assert answer.status_code == 200
-    assert answer.json()["Name"] == "Server-side application"
+    assert response.status_code == 200
+    assert response.json()["Name"] == "Server-side application"
 
 
 def test_make_help_lists_every_target() -> None:

@@ -289,7 +289,7 @@ def test_every_command_with_settings_refuses_a_misspelled_one(own: Stack, name: 
 
     assert done.returncode == 1
     assert done.stderr == (
-        "portal: PORTAL_HTTP_PROT: is no setting; the closest is PORTAL_HTTP_PORT\n"
+        "portal: PORTAL_HTTP_PROT: unknown setting; the closest is PORTAL_HTTP_PORT\n"
     )
 
 

@@ -143,7 +143,7 @@ def _keyring() -> "Iterator[KeyRing]":
 
 
 def _logged_settings() -> "Settings":
-    from portal_server.run.settings import configure_logging
+    from portal_server.run.logs import configure_logging
 
     settings = _settings()
     configure_logging(settings.log_level)

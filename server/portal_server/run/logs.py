@@ -1,0 +1,32 @@
+"""The log: one line for each event, on standard error."""
+
+import logging
+import time
+
+
+class _Formatter(logging.Formatter):
+    """Formats the date and time once a second, not once a line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._second = (0, "")
+
+    def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802
+        """Local time with milliseconds."""
+        second, text = self._second
+        if second != int(record.created):
+            second = int(record.created)
+            text = time.strftime(self.default_time_format, time.localtime(second))
+            self._second = (second, text)
+        return f"{text},{int(record.msecs):03d}"
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error, from this level up."""
+    # Lines do not contain these values, so do not collect them (Logging HOWTO, "Optimization").
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel("WARNING")

@@ -1,0 +1,1 @@
+"""The generator of the table in docs/settings.md."""
