@@ -136,7 +136,7 @@ def test_a_key_that_is_given_twice_is_refused(rest: httpx.Client, key: str) -> N
 def test_an_empty_key_is_refused(rest: httpx.Client) -> None:
     [error] = errors(rest.post(PROVIDERS, json=PROVIDER | {"": "x"}), 400)
 
-    assert error == "a key must not be empty"
+    assert error == "a field must have a name"
 
 
 @pytest.mark.parametrize(
@@ -312,50 +312,6 @@ def test_okta_needs_an_app_type(rest: httpx.Client, provider: str) -> None:
     assert rest.post(okta, json=CLIENT_TYPE | {"OktaAppType": "web"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "nope=1",
-        "nope",
-        "Per_page=1",
-        "perPage=1",
-        "provider_id=1",
-        "providerId=1",
-        "provider%5Fid=1",
-        "provider.Name=x",
-        "provider.registration_access_token=x",
-        "client_type.Name=x",
-        "client%5Ftype.name=x",
-        "force=true&nope=1",
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_an_unknown_query_parameter_is_refused(
-    rest: httpx.Client, provider: str, method: str, query: str
-) -> None:
-    path = PROVIDERS if method == "POST" else provider
-    before = rows(rest, PROVIDERS)
-    body = None if method in ("GET", "DELETE") else PROVIDER
-    [error] = errors(rest.request(method, f"{path}?{query}", json=body), 400)
-
-    assert error.startswith("unknown query parameter: ")
-    assert rows(rest, PROVIDERS) == before
-
-
-@pytest.mark.parametrize(
-    ("method", "query"),
-    [("GET", "force=true"), ("POST", "force=true"), ("DELETE", "per_page=1"), ("PUT", "page=1")],
-)
-def test_a_query_parameter_of_another_operation_is_refused(
-    rest: httpx.Client, provider: str, method: str, query: str
-) -> None:
-    path = PROVIDERS if method in ("GET", "POST") else provider
-    body = None if method in ("GET", "DELETE") else PROVIDER
-    [error] = errors(rest.request(method, f"{path}?{query}", json=body), 400)
-
-    assert error == f"unknown query parameter: {query.partition('=')[0]}"
-
-
 @pytest.mark.parametrize("name", ["per_page", "page", "limit"])
 @pytest.mark.parametrize(
     "value", ["0", "-1", "x", "", "1.5", "99999999999", "9" * 30, "1e3", "true", "2147483648"]
@@ -423,9 +379,6 @@ def test_an_id_that_nothing_has_is_not_found(rest: httpx.Client, provider: str, 
         "",
         "/",
         "/nope",
-        "/oauth-providers/",
-        "/oauth-providers/1/",
-        "/oauth-providers/1/client-types/",
         "/oauth-providers/1/nope",
         "/oauth-providers/1/client-types/1/nope",
         "/OAuth-Providers",
@@ -443,10 +396,10 @@ def test_an_unknown_path_is_not_found(stack: Stack, method: str, path: str) -> N
 @pytest.mark.parametrize(
     ("path", "method", "allowed"),
     [
-        *(("", m, "GET, POST") for m in ("PUT", "PATCH", "DELETE", "OPTIONS")),
-        *(("/1/client-types", m, "GET, POST") for m in ("PUT", "PATCH", "DELETE")),
-        *(("/1", m, "GET, PUT, DELETE") for m in ("POST", "PATCH", "OPTIONS")),
-        *(("/1/client-types/1", m, "GET, PUT, DELETE") for m in ("POST", "PATCH")),
+        *(("", m, "GET, HEAD, POST") for m in ("PUT", "PATCH", "DELETE", "OPTIONS")),
+        *(("/1/client-types", m, "GET, HEAD, POST") for m in ("PUT", "PATCH", "DELETE")),
+        *(("/1", m, "GET, HEAD, PUT, DELETE") for m in ("POST", "PATCH", "OPTIONS")),
+        *(("/1/client-types/1", m, "GET, HEAD, PUT, DELETE") for m in ("POST", "PATCH")),
     ],
 )
 def test_a_method_that_a_path_has_not_is_refused(
@@ -461,10 +414,6 @@ def test_a_method_that_a_path_has_not_is_refused(
 @pytest.mark.parametrize("method", ["QUERY", "NOPE"])
 def test_a_method_that_http_has_not_is_refused_in_form(rest: httpx.Client, method: str) -> None:
     assert errors(rest.request(method, PROVIDERS), 400) == ["malformed request"]
-
-
-def test_head_is_not_allowed(rest: httpx.Client) -> None:
-    assert rest.head(PROVIDERS).status_code == 405
 
 
 @pytest.mark.parametrize(
@@ -626,7 +575,7 @@ def test_a_secret_is_in_no_answer_and_no_log(stack: Stack, rest: httpx.Client) -
         rest.post(f"{PROVIDERS}?x={secret}", json=PROVIDER),
     ]
 
-    assert [a.status_code for a in answers] == [200, 200, 200, 200, 400, 400, 400, 400, 400]
+    assert [a.status_code for a in answers] == [200, 200, 200, 200, 400, 400, 400, 400, 200]
     assert not [answer.text for answer in answers if secret in answer.text]
     assert secret not in stack.err.read_text() + stack.out.read_text()
 

@@ -1,9 +1,7 @@
 """Guards against drift between the model, the protos and the REST contract."""
 
-import re
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -377,17 +375,6 @@ def test_a_registration_access_token_is_input_only(file: FileDescriptor) -> None
 
 def test_no_rest_answer_has_a_place_for_a_registration_access_token() -> None:
     assert [field.full_name.split(".")[-2] for field in secrets_of(REST)] == ["ProviderInput"]
-
-
-def test_the_edge_knows_the_key_of_every_field_of_a_body() -> None:
-    lua = (Path(__file__).parents[2] / "edge/rest.lua").read_text()
-    keys = lua[lua.index("local KEYS = {") : lua.index("local KINDS = {")]
-    known = dict(re.findall(r'(\w+) = "(\w+)"', keys))
-    inputs = (portal_rest_pb2.ProviderInput, portal_rest_pb2.ClientTypeInput)
-
-    assert known == {
-        field.name: field.json_name for message in inputs for field in message.DESCRIPTOR.fields
-    }
 
 
 @pytest.mark.parametrize(

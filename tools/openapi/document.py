@@ -19,7 +19,8 @@ The REST API of OAuth Portal. {comment}
 - A list is a bare JSON array. Within a key, a list is a comma-separated string.
 - An error is `{{"errors":["…", …]}}`, one string for each thing that is wrong.
 - Another method on one of these paths is a 405 whose `Allow` lists those there are.
-- Keys of a body that are not described here are ignored, query parameters are refused.
+- Fields of a body and query parameters that are not described here are ignored.
+- HEAD is allowed where GET is. A slash at the end of a path changes nothing.
 """
 _KEY = (
     "An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."
@@ -40,8 +41,8 @@ class _Error(NamedTuple):
 _ERRORS = {
     400: _Error(
         "BadRequest",
-        "The body is not a JSON object, a key has the wrong type or is given twice, a value is"
-        " not acceptable, or a query parameter is unknown.",
+        "The body is not a JSON object, a field has the wrong type, or a value is invalid; or a"
+        " field or a query parameter is given twice.",
         'OktaAppType: unknown value "Web"; allowed: web, native, browser, service',
     ),
     401: _Error(
