@@ -39,9 +39,6 @@ end
 -- The path as the transcoder expects it: no slash at its end, only known parameters.
 -- Nil and an error where that is not possible.
 local function plain_path(path)
-  if path:find("^[^?]*/%+") or path:find("^[^?]*/%%2[bB]") then
-    return nil, "an id must be an integer without a sign"
-  end
   local query_at = path:find("?", 1, true)
   local bare = query_at and path:sub(1, query_at - 1) or path
   if bare:sub(-1) == "/" then bare = bare:sub(1, -2) end
@@ -166,7 +163,7 @@ end
 local ACRONYMS = {id = "ID", ssl = "SSL", url = "URL"}
 
 local function json_name(name)
-  if PARAMETERS[name] or name:sub(-3) == "_id" then return name end
+  if PARAMETERS[name] then return name end
   return (name:gsub("([^_]+)_?", function(word)
     return ACRONYMS[word] or word:sub(1, 1):upper() .. word:sub(2)
   end))

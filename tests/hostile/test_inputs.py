@@ -201,16 +201,17 @@ def test_a_page_size_is_bounded(one: System, port: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("id_", "status"),
     [
-        *[(text, 400) for text in ["1.0", "1e0", "0x1", "a", "%20", "+1", "%00", "1%2F2", "NaN"]],
-        ("9" * 400, 400),
-        *[(text, 404) for text in ("2147483647", "999999999")],
         *[
-            (text, None)
-            for text in ("-1", "0", "01", *map(str, (2**31, 2**32 + 1, 2**63 - 1, 2**63)))
+            (text, 404)
+            for text in ["1.0", "1e0", "0x1", "a", "%20", "+1", "1%2F2", "NaN", "-1", "0"]
         ],
+        *[(str(number), 404) for number in (2**31 - 1, 2**31, 2**32 + 1, 2**63 - 1, 2**63)],
+        ("9" * 400, 404),
+        ("%00", 400),
+        ("01", None),
     ],
 )
-def test_an_id_is_an_integer_that_there_is(
+def test_an_unknown_or_malformed_id_is_not_found(
     one: System, port: str, id_: str, status: int | None
 ) -> None:
     found = one.call_rest(one.ports[port], path=f"{API}/{id_}").status_code

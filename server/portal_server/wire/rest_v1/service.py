@@ -22,7 +22,8 @@ from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.paging import page_range
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 
-_ID = re.compile(r"[0-9]{1,18}")
+# Without 0, which the catalog takes for "not given".
+_ID = re.compile(r"0*[1-9][0-9]{0,17}")
 
 NAME = pb.DESCRIPTOR.services_by_name["PortalRestService"].full_name
 
