@@ -17,7 +17,7 @@ PACKAGES = --extra cli --no-emit-package oauth-portal pyproject.toml server/pypr
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-crash test-hostile fuzz bench check format protos protos-export baseline lock clean
+.PHONY: help run test test-bare test-crash test-hostile test-hostile-long fuzz bench check format protos protos-export baseline lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,14 +25,20 @@ help: ## List the targets
 run: .venv/run build/portal.binpb ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
 	@PORTAL_DEVELOPMENT=true exec $(BIN)/portal up
 
-test: .venv/dev build/portal.binpb ## Run every test
-	@$(BIN)/python -m pytest
+test: .venv/dev build/portal.binpb ## Run the tests, except those with a target of their own
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+
+test-bare: ## Run `make test` as on a machine without Chromium, Go, Rust, Java, Node and a C compiler
+	@tests/support/bare $(MAKE) --no-print-directory test
 
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s tests/crash
 
-test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, each attack for HOSTILE_SECONDS (30)
-	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'not crash' --timeout 600 tests/hostile
+test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call: three minutes, nothing beside
+	@$(BIN)/python -m pytest -m 'attack and not long'
+
+test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
+	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m attack --timeout 600
 
 fuzz: .venv/dev build/portal.binpb ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)

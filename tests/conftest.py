@@ -1,7 +1,6 @@
 """What tests share: databases of both kinds, a served portal, the whole stack."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -27,8 +26,10 @@ from portal_server.storage.store import Store
 from tests.support.catalog import Catalog
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.stack import ADMIN_KEY, Stack
+from tests.support.tools import missing, packages
 
 _numbers = count(1)
+_NEEDS = "needs "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,13 +41,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a tool that is not here; in CI it fails instead."""
+    """Skip tests whose tools are missing; in CI they run and fail."""
     if os.environ.get("CI"):
         return
     for item in items:
         needed = {tool for mark in item.iter_markers("needs") for tool in mark.args}
-        if absent := sorted(tool for tool in needed if not shutil.which(tool)):
-            item.add_marker(pytest.mark.skip(f"needs {', '.join(absent)}; CI has it"))
+        if absent := missing(needed):
+            item.add_marker(pytest.mark.skip(_NEEDS + " ".join(absent)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped, and how to run it."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    tools = {tool for reason in reasons for tool in reason.partition(_NEEDS)[2].split()}
+    if tools:
+        terminalreporter.write_line(
+            f"skipped: {len(reasons)} tests that need {', '.join(sorted(tools))};"
+            f" to run them: apt-get install {packages(sorted(tools))}"
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail in CI when a test was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

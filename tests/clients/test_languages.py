@@ -74,7 +74,8 @@ LANGUAGES = [
     ),
 ]
 
-pytestmark = pytest.mark.timeout(600)  # a cold build is slow
+# A cold build is slow. One process for all: they share build/protos.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("toolchains")]
 
 
 def params(languages: Iterable[Language]) -> list[pytest.ParameterSet]:

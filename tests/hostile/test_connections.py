@@ -13,6 +13,8 @@ from tests.hostile.http2 import ADDRESSES, PREFACE, Connection, http, message, r
 from tests.hostile.system import API, LIST, System, end, rss_mib, start_system
 from tests.hostile.victims import Victims
 
+pytestmark = pytest.mark.attack
+
 HOST = b"Host: portal.test\r\n"
 BODY = 1 << 20
 # What Envoy may allocate, see envoy.yaml; near that it resets who holds most.

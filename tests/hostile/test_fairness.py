@@ -16,6 +16,8 @@ from portal.oauth.v1 import provider_pb2
 from tests.hostile.http2 import ADDRESSES, Connection, Headers, http, message, rpc
 from tests.hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System, make_keys
 
+pytestmark = pytest.mark.attack
+
 Shot = tuple[Headers, bytes]
 
 

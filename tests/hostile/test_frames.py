@@ -11,6 +11,8 @@ import pytest
 from tests.hostile.http2 import PREFACE, Connection, Headers, http, message, raw_frame, rpc
 from tests.hostile.system import API, CHECK, LIST, WATCH, System, cpu_seconds
 
+pytestmark = pytest.mark.attack
+
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 0x1, 0x4
 

@@ -9,6 +9,8 @@ import pytest
 from tests.hostile.http2 import Connection, Header, message, random_headers, rpc
 from tests.hostile.system import LIST, System
 
+pytestmark = pytest.mark.attack
+
 TIMEOUTS: tuple[str | bytes, ...] = (
     "abc", "", "-1S", "+1S", "1", "S", "1.5S", "1 S", "0x1S", "1s", "1SS", "1S,1S",
     "100000000S", "99999999999999999999S", "\t", b"\xef\xbc\x91S",

@@ -17,6 +17,8 @@ from tests.hostile.system import API, PROVIDER, System, end, start_system
 from tests.hostile.victims import Victims
 from tests.support.postgres import Postgres, running_postgres
 
+pytestmark = pytest.mark.attack
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Postgres]:

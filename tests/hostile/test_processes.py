@@ -20,6 +20,8 @@ from tests.hostile.system import API, PROVIDER, WATCH, System, end, start_system
 from tests.hostile.victims import Victims
 from tests.support.stack import ADMIN_KEY
 
+pytestmark = pytest.mark.attack
+
 
 @pytest.fixture
 def own(tmp_path: Path, victims: Victims) -> Iterator[System]:

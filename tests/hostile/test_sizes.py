@@ -9,6 +9,8 @@ import pytest
 from tests.hostile.http2 import Connection, http
 from tests.hostile.system import API, System, cpu_seconds
 
+pytestmark = pytest.mark.attack
+
 CPU_SECONDS = 0.05
 
 # What rest.lua and the transcoder look for in a text, again and again.

@@ -22,6 +22,8 @@ from tests.hostile.system import (
 )
 from tests.hostile.victims import P99_SECONDS
 
+pytestmark = pytest.mark.attack
+
 LONG = ("grpc-timeout", "99999999S")
 REST_LIST = "/portal.rest.v1.PortalRestService/ListProviders"
 WEB = "application/grpc-web+proto"

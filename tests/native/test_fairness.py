@@ -69,6 +69,7 @@ def p99(process: "subprocess.Popen[str]") -> float:
     return float(out.split()[1])
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("mine", ["get", "create"])
 @pytest.mark.parametrize("others", ["get", "create"])
 def test_a_key_that_calls_as_fast_as_it_can_slows_another_key_down_threefold_at_most(
