@@ -72,7 +72,7 @@ def test_what_is_created_has_what_was_asked_for_and_what_the_server_assigns(
     created = create(portal_on_each, provider_id, **FULL)
 
     assert without_assigned(created) == pb.ClientType(**FULL)
-    assert UUID(created.uid).version == 4
+    assert UUID(created.uid).version == 7
     assert created.provider_id == provider_id
     assert created.create_time == created.update_time
     assert get(portal_on_each, created) == created

@@ -57,7 +57,7 @@ def test_what_is_created_has_what_was_asked_for(portal_on_each: Portal) -> None:
     assert (created.name, created.type) == ("p", pb.PROVIDER_TYPE_GLUU)
     assert created.well_known_uri == "https://idp.test/x"
     assert created.tls_insecure_skip_verify
-    assert UUID(created.uid).version == 4
+    assert UUID(created.uid).version == 7
     assert created.create_time == created.update_time
     assert get(portal_on_each, created.id) == created
 

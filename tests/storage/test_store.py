@@ -106,7 +106,7 @@ def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
     assert {field: getattr(read, field) for field in PROVIDER_FIELDS} == {
         field: getattr(draft, field) for field in PROVIDER_FIELDS
     }
-    assert UUID(read.uid).version == 4
+    assert UUID(read.uid).version == 7
 
 
 def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
@@ -128,7 +128,7 @@ def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
     assert all(isinstance(word, ResponseType) for word in read.response_types)
     assert isinstance(read.okta_app_type, OktaAppType)
     assert read.provider_id == provider_id
-    assert UUID(read.uid).version == 4
+    assert UUID(read.uid).version == 7
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.updates import Change, Etags, merged, now, now_after, require_etag
@@ -15,6 +14,7 @@ from portal_server.domain.client_type import (
 )
 from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import missing, values_of
+from portal_server.domain.identity import check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
 from portal_server.storage.store import Store, Transaction
 
@@ -26,18 +26,24 @@ class ClientTypes:
         self._store = store
         self._idempotency = idempotency
 
-    def create(self, call: Call, provider_id: int, draft: ClientTypeDraft) -> ClientType:
-        """Create a client type; `provider_id` 0 stands for "not given".
+    def create(
+        self, call: Call, provider_id: int, draft: ClientTypeDraft, uid: str | None = None
+    ) -> ClientType:
+        """Create a client type, with this uid or a new one; `provider_id` 0 is "not given".
 
-        Raises: NotFound, Invalid, Precondition (there are no more ids).
+        Raises: NotFound, Invalid, AlreadyExists (the uid), Precondition (there are no
+        more ids).
         """
-        if not provider_id:
-            check_client_type(draft, None, [missing("provider_id")])
+        violations = check_uid(uid)
+        if not provider_id:  # reported with all other violations
+            check_client_type(draft, None, [missing("provider_id"), *violations])
 
         def work(tx: Transaction) -> ClientType:
             provider = tx.providers.get(provider_id, "shared")
-            spec = check_client_type(draft, provider.type)
-            return tx.client_types.add(provider_id, spec, str(uuid4()), now())
+            spec = check_client_type(draft, provider.type, violations)
+            if uid:
+                tx.client_types.require_unused(uid.lower())
+            return tx.client_types.add(provider_id, spec, uid.lower() if uid else new_uid(), now())
 
         return self._idempotency.write(call, work, ClientType, Resource.CLIENT_TYPE)
 
@@ -52,6 +58,12 @@ class ClientTypes:
                 raise
 
         return self._store.read_latest(call, work)
+
+    def id_of(self, call: Call, provider_id: int, uid: str) -> int:
+        """The id of the client type of this provider with this uid. Raises: NotFound."""
+        return self._store.read_latest(
+            call, lambda tx: tx.client_types.id_of(provider_id, uid.lower())
+        )
 
     def list(
         self, call: Call, provider_id: int, where: Sequence[Condition], rows: PageRange

@@ -8,7 +8,6 @@ returns the result of that time.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.provider_details import ProviderDetail, ProviderDetails
@@ -17,6 +16,7 @@ from portal_server.domain.calls import Call
 from portal_server.domain.client_type import check_becomes_okta
 from portal_server.domain.errors import Resource
 from portal_server.domain.fields import values_of
+from portal_server.domain.identity import check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
 from portal_server.domain.provider import (
     PROVIDER,
@@ -39,18 +39,27 @@ class Providers:
         self._idempotency = idempotency
         self._details = details
 
-    def create(self, call: Call, draft: ProviderDraft) -> Provider:
-        """Create a provider. Raises: Invalid, Precondition (there are no more ids)."""
-        spec = check_provider(draft)
+    def create(self, call: Call, draft: ProviderDraft, uid: str | None = None) -> Provider:
+        """Create a provider, with this uid or a new one.
+
+        Raises: Invalid, AlreadyExists (the uid), Precondition (there are no more ids).
+        """
+        spec = check_provider(draft, check_uid(uid))
 
         def work(tx: Transaction) -> Provider:
-            return tx.providers.add(spec, str(uuid4()), now())
+            if uid:
+                tx.providers.require_unused(uid.lower())
+            return tx.providers.add(spec, uid.lower() if uid else new_uid(), now())
 
         return self._idempotency.write(call, work, Provider, Resource.PROVIDER)
 
     def get(self, call: Call, id_: int) -> Provider:
         """Get a provider. Raises: NotFound."""
         return self._store.read_latest(call, lambda tx: tx.providers.get(id_))
+
+    def id_of(self, call: Call, uid: str) -> int:
+        """The id of the provider with this uid. Raises: NotFound."""
+        return self._store.read_latest(call, lambda tx: tx.providers.id_of(uid.lower()))
 
     def list(self, call: Call, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""

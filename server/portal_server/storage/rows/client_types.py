@@ -5,7 +5,19 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy
-from sqlalchemy import BigInteger, Index, Select, Table, cast, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Index,
+    Select,
+    String,
+    Table,
+    bindparam,
+    cast,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain import fields
@@ -18,7 +30,7 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
-from portal_server.domain.errors import NotFound, Resource
+from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
@@ -34,6 +46,7 @@ class ClientTypeRow(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "client_type"
     __table_args__ = (
         Index("ix_client_type_provider_id_id", "provider_id", "id"),
+        Index("ix_client_type_uid", "uid", unique=True),
         NEVER_REUSE_IDS,
     )
 
@@ -56,6 +69,7 @@ TABLE: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
 
 _of_parent = TABLE.c.provider_id == number("parent")
 _this = (TABLE.c.id == number("which")) & _of_parent
+_has_uid = TABLE.c.uid == bindparam("uid", type_=String)
 
 
 class ClientTypeStatements:
@@ -68,6 +82,8 @@ class ClientTypeStatements:
             return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id).limit(LIMIT)
 
         self.get = locked(select(TABLE).where(_this), dialect)
+        self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_parent), dialect)
+        self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         self.list = FilteredList(TABLE, following(select(TABLE)).offset(OFFSET), dialect)
@@ -107,6 +123,17 @@ class ClientTypeRows:
         for row in self._cursor.rows(statement, which=id_, parent=provider_id):
             return ClientType(**row)
         raise NotFound(Resource.CLIENT_TYPE, id_)
+
+    def id_of(self, provider_id: int, uid: str) -> int:
+        """The id of the client type of this provider with this uid. Raises: NotFound."""
+        for row in self._cursor.rows(self._statements.id_of, parent=provider_id, uid=uid):
+            return int(row["id"])
+        raise NotFound(Resource.CLIENT_TYPE, uid)
+
+    def require_unused(self, uid: str) -> None:
+        """Accept a uid that no client type has. Raises: AlreadyExists."""
+        if self._cursor.rows(self._statements.with_uid, uid=uid):
+            raise AlreadyExists(Resource.CLIENT_TYPE, uid)
 
     def list(
         self, provider_id: int, where: Sequence[Condition], rows: PageRange

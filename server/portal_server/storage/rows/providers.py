@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Index, String, Table, bindparam, delete, select, update
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain import fields
-from portal_server.domain.errors import NotFound, Resource
+from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderSpec, ProviderType
 from portal_server.storage.inserts import Cursor
@@ -23,7 +23,7 @@ class ProviderRow(SQLModel, table=True):
     """A provider. A column has the name of the field that it stores."""
 
     __tablename__: ClassVar[Any] = "provider"
-    __table_args__ = (NEVER_REUSE_IDS,)
+    __table_args__ = (Index("ix_provider_uid", "uid", unique=True), NEVER_REUSE_IDS)
 
     id: int | None = Field(default=None, primary_key=True)
     uid: str = Field(max_length=36)
@@ -39,6 +39,7 @@ class ProviderRow(SQLModel, table=True):
 TABLE: Table = ProviderRow.__table__  # type: ignore[attr-defined]
 
 _this = TABLE.c.id == number("which")
+_has_uid = TABLE.c.uid == bindparam("uid", type_=String)
 
 
 class ProviderStatements:
@@ -46,6 +47,7 @@ class ProviderStatements:
 
     def __init__(self, dialect: sqlalchemy.Dialect) -> None:
         self.get = locked(select(TABLE).where(_this), dialect)
+        self.id_of = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         page = select(TABLE).where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
@@ -85,6 +87,17 @@ class ProviderRows:
                 self._locked[id_, lock] = provider
             return provider
         raise NotFound(Resource.PROVIDER, id_)
+
+    def id_of(self, uid: str) -> int:
+        """The id of the provider with this uid. Raises: NotFound."""
+        for row in self._cursor.rows(self._statements.id_of, uid=uid):
+            return int(row["id"])
+        raise NotFound(Resource.PROVIDER, uid)
+
+    def require_unused(self, uid: str) -> None:
+        """Accept a uid that no provider has. Raises: AlreadyExists."""
+        if self._cursor.rows(self._statements.id_of, uid=uid):
+            raise AlreadyExists(Resource.PROVIDER, uid)
 
     def list(self, where: Sequence[Condition], rows: PageRange) -> list[Provider]:
         """The providers that meet all conditions, in ascending order of id."""

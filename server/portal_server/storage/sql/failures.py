@@ -50,6 +50,9 @@ _BY_SQLSTATE = {
     "2200H": _NO_IDS,  # sequence_generator_limit_exceeded
     "40001": _LOST,  # serialization_failure
     "40P01": _LOST,  # deadlock_detected
+    # unique_violation: a concurrent transaction inserted the same uid after it was found to
+    # be unused. Run again, the work finds it in use.
+    "23505": _LOST,
     "55P03": _SLOW,  # lock_not_available: lock_timeout has passed
     "57014": _SLOW,  # query_canceled: statement_timeout has passed
     "53100": _FULL,  # disk_full

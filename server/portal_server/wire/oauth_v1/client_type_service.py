@@ -55,7 +55,9 @@ class ClientTypeService(client_type_pb2_grpc.ClientTypeServiceServicer):
     ) -> pb.ClientType:
         """Create a client type."""
         draft = _draft(request.client_type)
-        created = self._client_types.create(call_of(context), request.provider_id, draft)
+        created = self._client_types.create(
+            call_of(context), request.provider_id, draft, request.uid or None
+        )
         return _message(created)
 
     def GetClientType(

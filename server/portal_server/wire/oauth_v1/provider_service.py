@@ -39,7 +39,9 @@ class ProviderService(provider_pb2_grpc.ProviderServiceServicer):
         self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
     ) -> pb.Provider:
         """Create a provider."""
-        return _message(self._providers.create(call_of(context), _draft(request.provider)))
+        return _message(
+            self._providers.create(call_of(context), _draft(request.provider), request.uid or None)
+        )
 
     def GetProvider(
         self, request: pb.GetProviderRequest, context: grpc.ServicerContext
