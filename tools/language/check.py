@@ -22,14 +22,14 @@ _NOT_YET = (
     "bench/",
     "buf.yaml",
     "clients/",
-    "docs/",
+    "docs/architecture.md",
+    "docs/rest.md",
     "edge/",
     "envoy.yaml",
     "protos/",
     "server/",
     "tests/",
     "tools/openapi/",
-    "README.md",
     "pyproject.toml",
 )
 _SPACE = r"(?:[ _]|[ \t]*\n[ \t]*(?:#|//|--|\*|>)?[ \t]*)+"
