@@ -1,29 +1,46 @@
-# `make help` lists the targets. Everything lands in .venv and build.
+# `make help` lists the targets. Everything they create is in .venv, build and data.
 
 PYTHON ?= python3
 BIN := .venv/bin
-PROTOS := $(shell find protos/portal -name '*.proto')
-STUBS = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1)
-# google/api and google/rpc come with the googleapis-common-protos wheel.
-GOOGLE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-# From these Envoy prints the details of an error.
-ERRORS := google/rpc/error_details.proto
-PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos \
-	-I$(GOOGLE)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock'
 # The root's package is here, not in a registry.
 PACKAGES = --extra cli --no-emit-package oauth-portal pyproject.toml server/pyproject.toml
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+PROTOS := $(shell find protos/portal -name '*.proto')
+# google/api and google/rpc come with the googleapis-common-protos wheel.
+GOOGLE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+# Envoy prints the details of an error from these.
+ERRORS := google/rpc/error_details.proto
+# What clients in other languages need beside the protos, and protoc does not have.
+IMPORTS := $(ERRORS) google/rpc/status.proto $(addprefix google/api/,\
+	annotations.proto field_behavior.proto http.proto)
+PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE)
+STUBS := build/stubs
+# The languages whose stubs are committed, beside Python.
+LANGUAGES := go node web
+GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen \
+	edge/openapi.json docs
+CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-bare test-crash test-hostile test-hostile-long fuzz bench check format protos protos-export baseline lock clean
+.PHONY: help run clean test test-bare test-crash test-hostile test-hostile-long fuzz bench check check-bench format \
+	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+
+##@ Run
 
 run: .venv/run build/portal.binpb ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
 	@PORTAL_DEVELOPMENT=true exec $(BIN)/portal up
+
+clean: ## Delete .venv and build; the data stays
+	rm -rf .venv build
+
+##@ Test
 
 test: .venv/dev build/portal.binpb ## Run the tests, except those with a target of their own
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
@@ -46,35 +63,64 @@ fuzz: .venv/dev build/portal.binpb ## Send random malformed requests for ten min
 bench: .venv/bench build/portal.binpb ## Compare with peers on both databases; BENCH='--quick' takes three minutes
 	@$(BIN)/python -m bench $(BENCH)
 
-check: .venv/dev .venv/bench build/portal.binpb ## Check formatting, lint, types, architecture, protos, generated files, language
+##@ Check
+
+check: .venv/dev verify ## Check formatting, lint, types, import contracts, language, protos, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	$(BIN)/python -m tools.language
+	$(BIN)/buf format --path protos --diff --exit-code
 	$(BIN)/buf lint build/portal.binpb
 	$(BIN)/buf breaking build/portal.binpb --against protos/baseline.binpb
-	@rm -rf build/fresh && mkdir -p build/fresh
-	@$(PROTOC) $(call STUBS,build/fresh) $(PROTOS)
-	@diff -r --exclude='*.proto' --exclude=py.typed --exclude=__pycache__ build/fresh/portal protos/portal \
-		|| { echo 'generated files are not fresh: run `make protos`'; exit 1; }
 
-format: .venv/dev ## Format the code and apply lint fixes
+check-bench: .venv/bench build/portal.binpb ## Check the types of the benchmark, which needs the packages of its peers
+	$(BIN)/mypy bench
+
+format: .venv/dev ## Format the code and the protos, and apply lint fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(BIN)/buf format --path protos --write
 
-protos: .venv/run ## Generate the Python stubs and the descriptor set from the protos
-	@mkdir -p build
-	@$(PROTOC) $(call STUBS,protos) $(PROTOS)
+##@ Generate
+
+generate: protos $(LANGUAGES:%=generate-%) generate-docs ## Generate every generated file: stubs, OpenAPI document, tables of the docs
+
+verify: .venv/dev ## Generate every generated file; fails if one was not current
+	@mkdir -p build && $(CHECKSUMS) >build/checksums
+	@$(MAKE) --no-print-directory generate
+	@stale=$$($(CHECKSUMS) | diff build/checksums - | sed -n 's/^[<>] [0-9a-f]*  //p' | sort -u); \
+	[ -z "$$stale" ] || { echo "generated files were not current and now are; commit them:"; echo "$$stale"; exit 1; }
+
+protos: .venv/run ## Generate the Python stubs and the descriptor set, which is all that the server needs
+	@rm -rf $(STUBS) && mkdir -p $(STUBS)
+	@$(PROTOC) --python_out=$(STUBS) --grpc_python_out=$(STUBS) \
+		--mypy_out=quiet:$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(PROTOS)
+	@find protos/portal -name '*_pb2*' ! -name '*.pyc' -delete && cp -R $(STUBS)/portal protos
 	@$(PROTOC) --include_imports --include_source_info \
 		--descriptor_set_out=build/portal.binpb $(PROTOS) $(ERRORS)
 
-protos-export: .venv/run ## Copy the protos and all they import to build/protos, for other languages
+# What runs a language's generator; go.mod and package.json pin the generator itself.
+generate-go: TOOL := go
+generate-node generate-web: TOOL := npm
+generate-go: INSTALL := true
+generate-node generate-web: INSTALL := [ node_modules -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
+$(LANGUAGES:%=generate-%): generate-%: protos .venv/dev
+	@if command -v $(TOOL) >/dev/null; \
+	then cd clients/$* && { $(INSTALL); } && $(CURDIR)/$(BIN)/buf generate; \
+	else echo 'clients/$*: stubs not generated, because $(TOOL) is not installed'; [ -z "$$CI" ]; fi
+
+generate-docs: protos
+	@$(BIN)/python -m tools.openapi
+	@$(BIN)/python -m tools.cli_docs
+	@$(BIN)/python -m tools.settings_docs
+
+protos-export: .venv/run ## Copy the protos and their imports to build/protos, for other languages
 	@rm -rf build/protos && mkdir -p build/protos
 	@cd protos && cp --parents $(PROTOS:protos/%=%) ../build/protos
-	@cd $(GOOGLE) && cp --parents google/api/annotations.proto google/api/field_behavior.proto \
-		google/api/http.proto $(ERRORS) $(CURDIR)/build/protos
+	@cd $(GOOGLE) && cp --parents $(IMPORTS) $(CURDIR)/build/protos
 	@echo build/protos
 
 baseline: build/portal.binpb ## At a release: what `buf breaking` compares with from now on
@@ -86,17 +132,14 @@ lock: .venv/dev ## Pin the newest dependencies that pyproject.toml allows
 	$(LOCK) --group gen --group dev -c requirements.txt $(PACKAGES) -o requirements-dev.txt
 	$(LOCK) --group bench -c requirements-dev.txt -o bench/requirements.txt
 
-clean: ## Remove what was built; the data stays
-	rm -rf .venv build
-
 build/portal.binpb: $(PROTOS) .venv/run
 	@echo 'Generating the stubs'
 	@$(MAKE) --no-print-directory protos
 
 .venv/run: requirements.txt pyproject.toml server/pyproject.toml
-	@echo 'Making .venv and installing what the server needs'
+	@echo 'Creating .venv and installing what the server needs'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo 'Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …'; exit 1; }
+		|| { echo 'Python 3.11 or newer is required; for example: make PYTHON=python3.12 …'; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation --editable . --editable server
