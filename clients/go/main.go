@@ -1,7 +1,7 @@
-// Creates a client type, lists all of them, and shows what is wrong with a bad one.
+// Creates a client type, lists all client types, and prints the errors of an invalid one.
 //
-// PORTAL_TARGET says where the portal is (default localhost:50051), PORTAL_KEY
-// holds a key.
+// PORTAL_TARGET is the host and port of the portal (default localhost:50051), PORTAL_KEY
+// an API key.
 package main
 
 import (
@@ -26,15 +26,15 @@ const (
 	deadline = 5 * time.Second
 )
 
-// key is sent with every call.
+// key is an API key; every call sends it.
 type key string
 
 func (k key) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	return map[string]string{"authorization": string(k)}, nil
 }
 
-// RequireTransportSecurity lets the key travel in plaintext; true wherever the
-// portal is behind TLS.
+// RequireTransportSecurity is false to allow the key without TLS; return true if
+// the portal has TLS.
 func (k key) RequireTransportSecurity() bool { return false }
 
 func main() {
@@ -62,7 +62,7 @@ func run() error {
 	if err := list(client); err != nil {
 		return err
 	}
-	return createBad(client)
+	return createInvalid(client)
 }
 
 func create(client oauthv1.ClientTypeServiceClient) error {
@@ -86,7 +86,7 @@ func create(client oauthv1.ClientTypeServiceClient) error {
 			TokenEndpointAuthMethod: oauthv1.TokenEndpointAuthMethod_TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC,
 			OktaAppType:             oauthv1.OktaAppType_OKTA_APP_TYPE_WEB,
 		},
-		// Sent again with the same id, it is not done twice.
+		// The server does not repeat a request with the same id.
 		RequestId: uuid.NewString(),
 	})
 	if err != nil {
@@ -115,19 +115,19 @@ func list(client oauthv1.ClientTypeServiceClient) error {
 	}
 }
 
-func createBad(client oauthv1.ClientTypeServiceClient) error {
+func createInvalid(client oauthv1.ClientTypeServiceClient) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	_, err := client.CreateClientType(ctx, &oauthv1.CreateClientTypeRequest{
 		ProviderId: provider,
 		ClientType: &oauthv1.ClientType{},
 	})
-	refusal := status.Convert(err)
-	if refusal.Code() != codes.InvalidArgument {
-		return fmt.Errorf("a bad client type: INVALID_ARGUMENT expected, not %v", err)
+	rejection := status.Convert(err)
+	if rejection.Code() != codes.InvalidArgument {
+		return fmt.Errorf("an invalid client type: want INVALID_ARGUMENT, got %v", err)
 	}
-	fmt.Println("refused INVALID_ARGUMENT")
-	for _, detail := range refusal.Details() {
+	fmt.Println("rejected INVALID_ARGUMENT")
+	for _, detail := range rejection.Details() {
 		if bad, ok := detail.(*errdetails.BadRequest); ok {
 			for _, violation := range bad.GetFieldViolations() {
 				fmt.Printf("  %s: %s\n", violation.GetField(), violation.GetDescription())

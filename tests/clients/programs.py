@@ -51,7 +51,7 @@ _CREATED_AND_LISTED = re.compile(
     r"listed (?P=id) Server-side application\n",
     re.DOTALL,
 )
-_REJECTED = f"""refused INVALID_ARGUMENT
+_REJECTED = f"""rejected INVALID_ARGUMENT
   client_type.name: is required
   client_type.response_types: {_empty(pb.ResponseType.DESCRIPTOR)}
   client_type.grant_types: {_empty(pb.GrantType.DESCRIPTOR)}

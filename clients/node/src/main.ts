@@ -1,6 +1,6 @@
-// Creates a client type, lists all of them, and shows what is wrong with a bad one.
+// Creates a client type, lists all client types, and prints the errors of an invalid one.
 //
-// PORTAL_TARGET says where the portal is (default localhost:50051), PORTAL_KEY holds a key.
+// PORTAL_TARGET is the host and port of the portal (default localhost:50051), PORTAL_KEY an API key.
 
 import { randomUUID } from "node:crypto";
 
@@ -22,7 +22,7 @@ const DEADLINE_MS = 5000;
 const target = process.env.PORTAL_TARGET ?? "localhost:50051";
 const key = process.env.PORTAL_KEY ?? "";
 
-/** Gives each call the key. */
+/** Sends the API key with each call. */
 const authorize: Interceptor = (next) => (request) => {
   request.header.set("authorization", key);
   return next(request);
@@ -33,7 +33,7 @@ type Portal = Client<typeof ClientTypeService>;
 async function create(portal: Portal): Promise<void> {
   const created = await portal.createClientType({
     providerId: PROVIDER,
-    // Sent again with the same id, it is not done twice.
+    // The server does not repeat a request with the same id.
     requestId: randomUUID(),
     clientType: {
       name: "Server-side application",
@@ -60,7 +60,7 @@ async function list(portal: Portal): Promise<void> {
   } while (pageToken);
 }
 
-async function createBad(portal: Portal): Promise<void> {
+async function createInvalid(portal: Portal): Promise<void> {
   try {
     await portal.createClientType({
       providerId: PROVIDER,
@@ -69,7 +69,7 @@ async function createBad(portal: Portal): Promise<void> {
     });
   } catch (error) {
     if (!(error instanceof ConnectError) || error.code !== Code.InvalidArgument) throw error;
-    console.log("refused INVALID_ARGUMENT");
+    console.log("rejected INVALID_ARGUMENT");
     for (const { fieldViolations } of error.findDetails(BadRequestSchema)) {
       for (const { field, description } of fieldViolations) {
         console.log(`  ${field}: ${description}`);
@@ -91,7 +91,7 @@ const portal = createClient(
 try {
   await create(portal);
   await list(portal);
-  await createBad(portal);
+  await createInvalid(portal);
 } catch (error) {
   console.error(String(ConnectError.from(error).message).replaceAll("\n", " "));
   process.exitCode = 1;

@@ -1,6 +1,7 @@
-//! Creates a client type, lists all of them, and shows what is wrong with a bad one.
+//! Creates a client type, lists all client types, and prints the errors of an invalid one.
 //!
-//! `PORTAL_TARGET` says where the portal is (default localhost:50051), `PORTAL_KEY` holds a key.
+//! `PORTAL_TARGET` is the host and port of the portal (default localhost:50051), `PORTAL_KEY` an API
+//! key.
 
 use std::env;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ mod oauth {
 const PROVIDER: i32 = 1;
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Gives each call the key and a deadline.
+/// Adds the API key and a deadline to each call.
 struct Caller {
     key: MetadataValue<Ascii>,
 }
@@ -67,7 +68,7 @@ async fn run() -> anyhow::Result<()> {
 
     create(&mut client).await?;
     list(&mut client).await?;
-    create_bad(&mut client).await
+    create_invalid(&mut client).await
 }
 
 async fn create(client: &mut Client) -> anyhow::Result<()> {
@@ -90,7 +91,7 @@ async fn create(client: &mut Client) -> anyhow::Result<()> {
         .create_client_type(CreateClientTypeRequest {
             provider_id: PROVIDER,
             client_type: Some(client_type),
-            // Sent again with the same id, it is not done twice.
+            // The server does not repeat a request with the same id.
             request_id: Uuid::new_v4().into(),
         })
         .await?
@@ -120,7 +121,7 @@ async fn list(client: &mut Client) -> anyhow::Result<()> {
     }
 }
 
-async fn create_bad(client: &mut Client) -> anyhow::Result<()> {
+async fn create_invalid(client: &mut Client) -> anyhow::Result<()> {
     let request = CreateClientTypeRequest {
         provider_id: PROVIDER,
         client_type: Some(ClientType::default()),
@@ -128,7 +129,7 @@ async fn create_bad(client: &mut Client) -> anyhow::Result<()> {
     };
     match client.create_client_type(request).await {
         Err(status) if status.code() == Code::InvalidArgument => {
-            println!("refused INVALID_ARGUMENT");
+            println!("rejected INVALID_ARGUMENT");
             let bad = status.get_details_bad_request();
             for violation in bad.iter().flat_map(|bad| &bad.field_violations) {
                 println!("  {}: {}", violation.field, violation.description);
@@ -136,6 +137,6 @@ async fn create_bad(client: &mut Client) -> anyhow::Result<()> {
             Ok(())
         }
         Err(status) => Err(status.into()),
-        Ok(_) => bail!("a bad client type was not refused"),
+        Ok(_) => bail!("a client type without a name was accepted"),
     }
 }

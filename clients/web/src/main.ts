@@ -1,4 +1,4 @@
-// A page that creates client types and lists them, by gRPC-Web through Envoy.
+// A page that creates and lists client types, with gRPC-Web through Envoy.
 
 import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -32,7 +32,7 @@ async function create(client: Client, name: string) {
       responseTypes: [ResponseType.CODE],
       grantTypes: [GrantType.PKCE, GrantType.REFRESH_TOKEN],
     },
-    requestId: newRequestId(), // so that sending it again does no harm
+    requestId: newRequestId(), // the server does not repeat a request with the same id
   });
 }
 
@@ -50,20 +50,20 @@ async function list(client: Client) {
   } while (pageToken);
 }
 
-// crypto.randomUUID() is for pages by https and of localhost only.
+// crypto.randomUUID() exists only on pages of https and localhost.
 function newRequestId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// What is wrong, a line for each field if it is about fields.
+// The status, and a line for each invalid field or else the message.
 function explain(error: unknown): string {
-  const refusal = ConnectError.from(error);
-  const violations = refusal
+  const failure = ConnectError.from(error);
+  const violations = failure
     .findDetails(BadRequestSchema)
     .flatMap((details) => details.fieldViolations)
     .map(({ field, description }) => `${field}: ${description}`);
-  return [Code[refusal.code], ...(violations.length ? violations : [refusal.rawMessage])].join("\n");
+  return [Code[failure.code], ...(violations.length ? violations : [failure.rawMessage])].join("\n");
 }
 
 form.addEventListener("submit", async (event) => {

@@ -39,8 +39,8 @@ class _ResponseTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Response
     """`none`"""
 
 class ResponseType(_ResponseType, metaclass=_ResponseTypeEnumTypeWrapper):
-    """What the authorization endpoint answers with (RFC 6749, section 3.1.1; OAuth
-    2.0 Multiple Response Type Encoding Practices). May grow.
+    """What the authorization endpoint returns (RFC 6749, section 3.1.1; OAuth
+    2.0 Multiple Response Type Encoding Practices). New values may be added.
     """
 
 RESPONSE_TYPE_UNSPECIFIED: ResponseType.ValueType  # 0
@@ -66,8 +66,8 @@ class _GrantTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantType.V
     GRANT_TYPE_AUTHORIZATION_CODE: _GrantType.ValueType  # 1
     """`authorization_code`"""
     GRANT_TYPE_PKCE: _GrantType.ValueType  # 2
-    """`pkce`: authorization_code with a proof key (RFC 7636), which is no grant
-    type of its own in the RFCs but is one to portals.
+    """`pkce`: authorization_code with a proof key (RFC 7636). Not a grant type in
+    the RFCs, but portals list it as one.
     """
     GRANT_TYPE_CLIENT_CREDENTIALS: _GrantType.ValueType  # 3
     """`client_credentials`"""
@@ -83,15 +83,17 @@ class _GrantTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantType.V
     """`implicit`"""
 
 class GrantType(_GrantType, metaclass=_GrantTypeEnumTypeWrapper):
-    """How a client obtains access tokens (RFC 6749, section 1.3). May grow."""
+    """How a client obtains access tokens (RFC 6749, section 1.3). New values may be
+    added.
+    """
 
 GRANT_TYPE_UNSPECIFIED: GrantType.ValueType  # 0
 """Never valid."""
 GRANT_TYPE_AUTHORIZATION_CODE: GrantType.ValueType  # 1
 """`authorization_code`"""
 GRANT_TYPE_PKCE: GrantType.ValueType  # 2
-"""`pkce`: authorization_code with a proof key (RFC 7636), which is no grant
-type of its own in the RFCs but is one to portals.
+"""`pkce`: authorization_code with a proof key (RFC 7636). Not a grant type in
+the RFCs, but portals list it as one.
 """
 GRANT_TYPE_CLIENT_CREDENTIALS: GrantType.ValueType  # 3
 """`client_credentials`"""
@@ -114,19 +116,19 @@ class _TokenEndpointAuthMethod:
 class _TokenEndpointAuthMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenEndpointAuthMethod.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED: _TokenEndpointAuthMethod.ValueType  # 0
-    """Left to the provider."""
+    """Chosen by the provider."""
     TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC: _TokenEndpointAuthMethod.ValueType  # 1
     """`client_secret_basic`"""
     TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST: _TokenEndpointAuthMethod.ValueType  # 2
     """`client_secret_post`"""
 
 class TokenEndpointAuthMethod(_TokenEndpointAuthMethod, metaclass=_TokenEndpointAuthMethodEnumTypeWrapper):
-    """How a client authenticates at the token endpoint (RFC 7591, section 2). May
-    grow.
+    """How a client authenticates at the token endpoint (RFC 7591, section 2). New
+    values may be added.
     """
 
 TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED: TokenEndpointAuthMethod.ValueType  # 0
-"""Left to the provider."""
+"""Chosen by the provider."""
 TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC: TokenEndpointAuthMethod.ValueType  # 1
 """`client_secret_basic`"""
 TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST: TokenEndpointAuthMethod.ValueType  # 2
@@ -151,7 +153,7 @@ class _OktaAppTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OktaAppTy
     """`service`"""
 
 class OktaAppType(_OktaAppType, metaclass=_OktaAppTypeEnumTypeWrapper):
-    """The kind of application that Okta registers. May grow."""
+    """The kind of application that Okta registers. New values may be added."""
 
 OKTA_APP_TYPE_UNSPECIFIED: OktaAppType.ValueType  # 0
 """Not an Okta application."""
@@ -167,8 +169,8 @@ Global___OktaAppType: _TypeAlias = OktaAppType  # noqa: Y015
 
 @_typing.final
 class ClientType(_message.Message):
-    """A named template for client registration (RFC 7591): what a client that a
-    developer asks for may do at the provider.
+    """A named template for client registration (RFC 7591): what a client that is
+    registered with it may do at the provider.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -192,7 +194,7 @@ class ClientType(_message.Message):
     never changes (AIP-148).
     """
     provider_id: _builtins.int
-    """The provider it belongs to."""
+    """The id of the provider of the client type."""
     name: _builtins.str
     """Shown to people; 1 to 255 characters, not blank; need not be unique."""
     description: _builtins.str
@@ -209,7 +211,7 @@ class ClientType(_message.Message):
     """
     @_builtins.property
     def response_types(self) -> _containers.RepeatedScalarFieldContainer[Global___ResponseType.ValueType]:
-        """What the client may ask for at the authorization endpoint (RFC 7591,
+        """What the client may request at the authorization endpoint (RFC 7591,
         section 2). At least one; the order is kept, a repeated value is dropped.
         """
 
@@ -262,18 +264,18 @@ class CreateClientTypeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
-    """The provider that gets it."""
+    """The id of the provider of the new client type."""
     request_id: _builtins.str
     """Makes a retry safe (AIP-155). The server stores the response, by default
-    for 24 hours; the same request with the same id returns it and does nothing
-    twice. Another request with the same id is rejected. 1 to 255 printable
-    ASCII characters, preferably a UUID; each API key has its own ids. Errors
-    are not stored.
+    for 24 hours, and returns it for the same request with the same id without
+    doing the work again. It rejects another request with the same id. 1 to 255
+    printable ASCII characters, preferably a UUID; each API key has its own ids.
+    Errors are not stored.
     """
     uid: _builtins.str
-    """The uid that the client type gets, for one that is known elsewhere under that
-    UUID (RFC 9562). ALREADY_EXISTS: another client type has it. Absent: the server
-    assigns one.
+    """The uid of the new client type: a UUID (RFC 9562) by which another system
+    already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+    client type has this uid.
     """
     @_builtins.property
     def client_type(self) -> Global___ClientType:
@@ -304,9 +306,9 @@ class GetClientTypeRequest(_message.Message):
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
-    """The provider it belongs to."""
+    """The id of the provider of the client type."""
     id: _builtins.int
-    """The client type's id."""
+    """The id of the client type."""
     def __init__(
         self,
         *,
@@ -332,7 +334,7 @@ class ListClientTypesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
-    """The provider whose client types are listed."""
+    """The id of the provider of the client types."""
     page_size: _builtins.int
     """Maximum number of client types to return. 0 means 50; the server reduces a
     larger number to 200 (AIP-158).
@@ -349,7 +351,7 @@ class ListClientTypesRequest(_message.Message):
       grant_types : GRANT_TYPE_PKCE
       token_endpoint_auth_method = TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST
       okta_app_type = OKTA_APP_TYPE_WEB
-    Comparisons are case-sensitive; != is allowed where = is; at most 2048
+    Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
     characters.
     """
     def __init__(
@@ -409,14 +411,14 @@ class UpdateClientTypeRequest(_message.Message):
     """As in CreateClientTypeRequest."""
     @_builtins.property
     def client_type(self) -> Global___ClientType:
-        """The client type to update: `provider_id` and `id` say which, the mask which
-        of the others count.
+        """The client type to update, identified by `provider_id` and `id`, with the
+        new values of the fields that the mask names.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to write. Absent: every field of `client_type` that is set.
-        "*": all of them. Output only fields are ignored.
+        """The fields to write. If absent: every field of `client_type` that is set.
+        "*": all fields. Output only fields are ignored.
         """
 
     def __init__(
@@ -445,9 +447,9 @@ class DeleteClientTypeRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
-    """The provider it belongs to."""
+    """The id of the provider of the client type."""
     id: _builtins.int
-    """The client type's id."""
+    """The id of the client type."""
     etag: _builtins.str
     """If set, it must match the current etag."""
     request_id: _builtins.str

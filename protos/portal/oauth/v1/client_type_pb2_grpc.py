@@ -29,8 +29,8 @@ if _version_not_supported:
 class ClientTypeServiceStub:
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
@@ -74,8 +74,8 @@ class ClientTypeServiceStub:
 class ClientTypeServiceServicer:
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
@@ -166,8 +166,8 @@ def add_ClientTypeServiceServicer_to_server(servicer, server):
 class ClientTypeService:
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and

@@ -30,8 +30,8 @@ GRPC_VERSION: str
 class ClientTypeServiceStub:
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
@@ -71,8 +71,8 @@ class ClientTypeServiceStub:
 class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
@@ -108,8 +108,8 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
 class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Manages the client types of a provider.
 
-    A client type is reached only through its provider: any other provider_id
-    answers NOT_FOUND.
+    A client type belongs to one provider: a request with the id of another
+    provider returns NOT_FOUND.
 
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and

@@ -30,17 +30,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     for each. Correct the request.
     """
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 2
-    """UNAUTHENTICATED, REST 401. The request has no API key, or the key is
-    unknown or revoked. Send a valid API key in the authorization header.
+    """UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
+    is unknown or revoked. Send one valid API key in the authorization header.
     """
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 3
     """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
     method. Use an API key with the role admin.
     """
     ERROR_REASON_PROVIDER_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND, REST 404. There is no provider with this id."""
+    """NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""
     ERROR_REASON_CLIENT_TYPE_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """NOT_FOUND, REST 404. The provider has no client type with this id."""
+    """NOT_FOUND, REST 404. The provider has no client type with this id or uid.
+    Check both.
+    """
     ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 6
     """ALREADY_EXISTS, REST 409. Another resource has the given uid. Use that
     resource, or create this one without a uid.
@@ -54,13 +56,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     progress. Retry.
     """
     ERROR_REASON_CONCURRENT_CHANGE: _ErrorReason.ValueType  # 9
-    """ABORTED, REST 409. A concurrent call changed the same rows. Retry."""
+    """ABORTED, REST 409. A concurrent call changed the same data. Retry."""
     ERROR_REASON_OKTA_APP_TYPE_MISSING: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION, REST 400. The provider cannot become an Okta provider
     while one of its client types has no okta_app_type. Set it there first.
     """
     ERROR_REASON_IDS_EXHAUSTED: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used."""
+    """FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
+    operator.
+    """
     ERROR_REASON_PROVIDER_TOO_LARGE: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION, REST 400. The provider has more client types, or more
     text in them, than one response may have. List its client types in pages.
@@ -90,41 +94,44 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     lock left. Retry after the delay of the google.rpc.RetryInfo.
     """
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 19
-    """UNAVAILABLE, REST 503. The disk of the database is full. The operator has
-    to act.
+    """UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
+    stored. Tell the operator, and retry later.
     """
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE, REST 503. The database does not respond. Nothing is known of
-    a write: retry it with a request id.
+    """UNAVAILABLE, REST 503. The database is not available. A write may have been
+    stored: retry it with the same request id.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 21
-    """UNAVAILABLE, REST 503. A commit did not return in time: the write may be
-    stored. Retry it with a request id, or read the resource.
+    """UNAVAILABLE, REST 503. The write was not confirmed in time and may have been
+    stored. Retry it with the same request id, or read the resource.
     """
     ERROR_REASON_WRITES_STALLED: _ErrorReason.ValueType  # 22
-    """UNAVAILABLE, REST 503. An earlier commit has not returned: nothing of this
-    write was done. Retry.
+    """UNAVAILABLE, REST 503. Earlier writes are not confirmed. This write was not
+    stored. Retry later.
     """
     ERROR_REASON_STORAGE_TIMEOUT: _ErrorReason.ValueType  # 23
-    """DEADLINE_EXCEEDED, REST 504. The database did not respond in time."""
+    """DEADLINE_EXCEEDED, REST 504. The database did not respond in time. A
+    write may have been stored: retry it with the same request id.
+    """
     ERROR_REASON_CALL_ABANDONED: _ErrorReason.ValueType  # 24
     """CANCELLED, REST 499. The caller canceled the call, or its deadline passed
-    before the call began. Nothing was done.
+    before the work began. Nothing was done.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 25
-    """INTERNAL, REST 500. A defect of the server. The metadata of the ErrorInfo
-    has the number under which the server logged the cause.
+    """INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
+    operator the `error` in the metadata of the ErrorInfo.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """The reason of an error. May grow.
+    """The reason of an error. New values may be added.
 
     Every error that the server returns has a google.rpc.ErrorInfo in its details
     with the domain `oauth-portal` and, as its reason, the name of one of these
     values without the prefix `ERROR_REASON_`: `ETAG_MISMATCH` (AIP-193). Reasons
     do not change from release to release; texts may.
 
-    Envoy answers without an ErrorInfo when a request does not reach the server.
+    An error of Envoy, for a request that does not reach the server, has no
+    ErrorInfo.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -135,17 +142,19 @@ have a google.rpc.BadRequest with every such field and a FieldErrorReason
 for each. Correct the request.
 """
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 2
-"""UNAUTHENTICATED, REST 401. The request has no API key, or the key is
-unknown or revoked. Send a valid API key in the authorization header.
+"""UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
+is unknown or revoked. Send one valid API key in the authorization header.
 """
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 3
 """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
 method. Use an API key with the role admin.
 """
 ERROR_REASON_PROVIDER_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND, REST 404. There is no provider with this id."""
+"""NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""
 ERROR_REASON_CLIENT_TYPE_NOT_FOUND: ErrorReason.ValueType  # 5
-"""NOT_FOUND, REST 404. The provider has no client type with this id."""
+"""NOT_FOUND, REST 404. The provider has no client type with this id or uid.
+Check both.
+"""
 ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 6
 """ALREADY_EXISTS, REST 409. Another resource has the given uid. Use that
 resource, or create this one without a uid.
@@ -159,13 +168,15 @@ ERROR_REASON_CONCURRENT_RETRY: ErrorReason.ValueType  # 8
 progress. Retry.
 """
 ERROR_REASON_CONCURRENT_CHANGE: ErrorReason.ValueType  # 9
-"""ABORTED, REST 409. A concurrent call changed the same rows. Retry."""
+"""ABORTED, REST 409. A concurrent call changed the same data. Retry."""
 ERROR_REASON_OKTA_APP_TYPE_MISSING: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION, REST 400. The provider cannot become an Okta provider
 while one of its client types has no okta_app_type. Set it there first.
 """
 ERROR_REASON_IDS_EXHAUSTED: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used."""
+"""FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
+operator.
+"""
 ERROR_REASON_PROVIDER_TOO_LARGE: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION, REST 400. The provider has more client types, or more
 text in them, than one response may have. List its client types in pages.
@@ -195,30 +206,32 @@ ERROR_REASON_STORAGE_EXHAUSTED: ErrorReason.ValueType  # 18
 lock left. Retry after the delay of the google.rpc.RetryInfo.
 """
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 19
-"""UNAVAILABLE, REST 503. The disk of the database is full. The operator has
-to act.
+"""UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
+stored. Tell the operator, and retry later.
 """
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 20
-"""UNAVAILABLE, REST 503. The database does not respond. Nothing is known of
-a write: retry it with a request id.
+"""UNAVAILABLE, REST 503. The database is not available. A write may have been
+stored: retry it with the same request id.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 21
-"""UNAVAILABLE, REST 503. A commit did not return in time: the write may be
-stored. Retry it with a request id, or read the resource.
+"""UNAVAILABLE, REST 503. The write was not confirmed in time and may have been
+stored. Retry it with the same request id, or read the resource.
 """
 ERROR_REASON_WRITES_STALLED: ErrorReason.ValueType  # 22
-"""UNAVAILABLE, REST 503. An earlier commit has not returned: nothing of this
-write was done. Retry.
+"""UNAVAILABLE, REST 503. Earlier writes are not confirmed. This write was not
+stored. Retry later.
 """
 ERROR_REASON_STORAGE_TIMEOUT: ErrorReason.ValueType  # 23
-"""DEADLINE_EXCEEDED, REST 504. The database did not respond in time."""
+"""DEADLINE_EXCEEDED, REST 504. The database did not respond in time. A
+write may have been stored: retry it with the same request id.
+"""
 ERROR_REASON_CALL_ABANDONED: ErrorReason.ValueType  # 24
 """CANCELLED, REST 499. The caller canceled the call, or its deadline passed
-before the call began. Nothing was done.
+before the work began. Nothing was done.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
-"""INTERNAL, REST 500. A defect of the server. The metadata of the ErrorInfo
-has the number under which the server logged the cause.
+"""INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
+operator the `error` in the metadata of the ErrorInfo.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -246,7 +259,7 @@ class _FieldErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fiel
     """The request id was used for another request."""
 
 class FieldErrorReason(_FieldErrorReason, metaclass=_FieldErrorReasonEnumTypeWrapper):
-    """Why a field is not valid. May grow.
+    """Why a field is not valid. New values may be added.
 
     The reason of a google.rpc.BadRequest.FieldViolation is the name of one of
     these values without the prefix `FIELD_ERROR_REASON_`.

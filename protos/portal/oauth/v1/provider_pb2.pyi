@@ -39,7 +39,7 @@ class _ProviderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Provider
     """Any other provider that registers clients by RFC 7591."""
 
 class ProviderType(_ProviderType, metaclass=_ProviderTypeEnumTypeWrapper):
-    """The software behind a provider. May grow."""
+    """The software behind a provider. New values may be added."""
 
 PROVIDER_TYPE_UNSPECIFIED: ProviderType.ValueType  # 0
 """Never valid."""
@@ -83,7 +83,7 @@ class Provider(_message.Message):
     type: Global___ProviderType.ValueType
     """The software behind the provider."""
     well_known_uri: _builtins.str
-    """Where the discovery document is found (OpenID Connect Discovery 1.0,
+    """The location of the discovery document (OpenID Connect Discovery 1.0,
     section 4): an absolute http or https URL, at most 2048 characters,
     without user information or fragment.
     """
@@ -143,15 +143,15 @@ class CreateProviderRequest(_message.Message):
     UID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe (AIP-155). The server stores the response, by default
-    for 24 hours; the same request with the same id returns it and does nothing
-    twice. Another request with the same id is rejected. 1 to 255 printable
-    ASCII characters, preferably a UUID; each API key has its own ids. Errors
-    are not stored.
+    for 24 hours, and returns it for the same request with the same id without
+    doing the work again. It rejects another request with the same id. 1 to 255
+    printable ASCII characters, preferably a UUID; each API key has its own ids.
+    Errors are not stored.
     """
     uid: _builtins.str
-    """The uid that the provider gets, for one that is known elsewhere under that
-    UUID (RFC 9562). ALREADY_EXISTS: another provider has it. Absent: the server
-    assigns one.
+    """The uid of the new provider: a UUID (RFC 9562) by which another system
+    already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+    provider has this uid.
     """
     @_builtins.property
     def provider(self) -> Global___Provider:
@@ -180,7 +180,7 @@ class GetProviderRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """The provider's id."""
+    """The id of the provider."""
     def __init__(
         self,
         *,
@@ -216,7 +216,7 @@ class ListProvidersRequest(_message.Message):
       name = "exact name"
       name : "part of the name"
       type = PROVIDER_TYPE_OKTA
-    Comparisons are case-sensitive; != is allowed where = is; at most 2048
+    Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
     characters.
     """
     def __init__(
@@ -275,13 +275,15 @@ class UpdateProviderRequest(_message.Message):
     """As in CreateProviderRequest."""
     @_builtins.property
     def provider(self) -> Global___Provider:
-        """The provider to update: `id` says which, the mask which of the others count."""
+        """The provider to update, identified by `id`, with the new values of the fields
+        that the mask names.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to write. Absent: every field of `provider` that is set.
-        "*": all of them. Output only fields are ignored. A
-        registration_access_token is cleared only when it is named here and empty.
+        """The fields to write. If absent: every field of `provider` that is set.
+        "*": all fields. Output only fields are ignored. An empty
+        registration_access_token clears the stored one only if it is named here.
         """
 
     def __init__(
@@ -309,7 +311,7 @@ class DeleteProviderRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """The provider's id."""
+    """The id of the provider."""
     etag: _builtins.str
     """If set, it must match the current etag."""
     request_id: _builtins.str

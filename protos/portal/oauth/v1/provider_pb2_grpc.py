@@ -101,8 +101,8 @@ class ProviderServiceServicer:
     def UpdateProvider(self, request, context):
         """Updates the fields of a provider that the mask names (AIP-134).
 
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-        provider while one of its client types has no okta_app_type. ABORTED: the
+        NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+        and one of the client types has no okta_app_type. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,8 +49,8 @@ class ProviderServiceStub:
     UpdateProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.UpdateProviderRequest, _provider_pb2.Provider]
     """Updates the fields of a provider that the mask names (AIP-134).
 
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-    provider while one of its client types has no okta_app_type. ABORTED: the
+    NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+    and one of the client types has no okta_app_type. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]
@@ -80,8 +80,8 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     UpdateProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.UpdateProviderRequest, _provider_pb2.Provider]  # type: ignore[assignment]
     """Updates the fields of a provider that the mask names (AIP-134).
 
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-    provider while one of its client types has no okta_app_type. ABORTED: the
+    NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+    and one of the client types has no okta_app_type. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -132,8 +132,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_provider_pb2.Provider, _abc.Awaitable[_provider_pb2.Provider]]:
         """Updates the fields of a provider that the mask names (AIP-134).
 
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-        provider while one of its client types has no okta_app_type. ABORTED: the
+        NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+        and one of the client types has no okta_app_type. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
 

@@ -46,7 +46,7 @@ class ProviderInput(_message.Message):
     type: _builtins.str
     """`Keycloak`, `Gluu`, `Okta` or `Other`."""
     well_known_url: _builtins.str
-    """Where the discovery document is found: an absolute http or https URL, at
+    """Location of the discovery document: an absolute http or https URL, at
     most 2048 characters.
     """
     ssl_insecure_skip_verify: _builtins.bool
@@ -109,7 +109,7 @@ class Provider(_message.Message):
     type: _builtins.str
     """`Keycloak`, `Gluu`, `Okta` or `Other`."""
     well_known_url: _builtins.str
-    """Where the discovery document is found."""
+    """Location of the discovery document."""
     ssl_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
     id: _builtins.int
@@ -156,7 +156,7 @@ class ProviderWithClientTypes(_message.Message):
     type: _builtins.str
     """`Keycloak`, `Gluu`, `Okta` or `Other`."""
     well_known_url: _builtins.str
-    """Where the discovery document is found."""
+    """Location of the discovery document."""
     ssl_insecure_skip_verify: _builtins.bool
     """Whether the portal accepts any TLS certificate of this provider."""
     id: _builtins.int
@@ -441,7 +441,7 @@ class UpdateProviderRequest(_message.Message):
     """Number or uid of the provider."""
     @_builtins.property
     def provider(self) -> Global___ProviderInput:
-        """What replaces it."""
+        """The new provider."""
 
     def __init__(
         self,
@@ -631,7 +631,7 @@ class UpdateClientTypeRequest(_message.Message):
     """Number or uid of the client type."""
     @_builtins.property
     def client_type(self) -> Global___ClientTypeInput:
-        """What replaces it."""
+        """The new client type."""
 
     def __init__(
         self,

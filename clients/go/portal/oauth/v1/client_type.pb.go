@@ -25,8 +25,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What the authorization endpoint answers with (RFC 6749, section 3.1.1; OAuth
-// 2.0 Multiple Response Type Encoding Practices). May grow.
+// What the authorization endpoint returns (RFC 6749, section 3.1.1; OAuth
+// 2.0 Multiple Response Type Encoding Practices). New values may be added.
 type ResponseType int32
 
 const (
@@ -87,7 +87,8 @@ func (ResponseType) EnumDescriptor() ([]byte, []int) {
 	return file_portal_oauth_v1_client_type_proto_rawDescGZIP(), []int{0}
 }
 
-// How a client obtains access tokens (RFC 6749, section 1.3). May grow.
+// How a client obtains access tokens (RFC 6749, section 1.3). New values may be
+// added.
 type GrantType int32
 
 const (
@@ -95,8 +96,8 @@ const (
 	GrantType_GRANT_TYPE_UNSPECIFIED GrantType = 0
 	// `authorization_code`
 	GrantType_GRANT_TYPE_AUTHORIZATION_CODE GrantType = 1
-	// `pkce`: authorization_code with a proof key (RFC 7636), which is no grant
-	// type of its own in the RFCs but is one to portals.
+	// `pkce`: authorization_code with a proof key (RFC 7636). Not a grant type in
+	// the RFCs, but portals list it as one.
 	GrantType_GRANT_TYPE_PKCE GrantType = 2
 	// `client_credentials`
 	GrantType_GRANT_TYPE_CLIENT_CREDENTIALS GrantType = 3
@@ -162,12 +163,12 @@ func (GrantType) EnumDescriptor() ([]byte, []int) {
 	return file_portal_oauth_v1_client_type_proto_rawDescGZIP(), []int{1}
 }
 
-// How a client authenticates at the token endpoint (RFC 7591, section 2). May
-// grow.
+// How a client authenticates at the token endpoint (RFC 7591, section 2). New
+// values may be added.
 type TokenEndpointAuthMethod int32
 
 const (
-	// Left to the provider.
+	// Chosen by the provider.
 	TokenEndpointAuthMethod_TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED TokenEndpointAuthMethod = 0
 	// `client_secret_basic`
 	TokenEndpointAuthMethod_TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC TokenEndpointAuthMethod = 1
@@ -216,7 +217,7 @@ func (TokenEndpointAuthMethod) EnumDescriptor() ([]byte, []int) {
 	return file_portal_oauth_v1_client_type_proto_rawDescGZIP(), []int{2}
 }
 
-// The kind of application that Okta registers. May grow.
+// The kind of application that Okta registers. New values may be added.
 type OktaAppType int32
 
 const (
@@ -277,22 +278,22 @@ func (OktaAppType) EnumDescriptor() ([]byte, []int) {
 	return file_portal_oauth_v1_client_type_proto_rawDescGZIP(), []int{3}
 }
 
-// A named template for client registration (RFC 7591): what a client that a
-// developer asks for may do at the provider.
+// A named template for client registration (RFC 7591): what a client that is
+// registered with it may do at the provider.
 type ClientType struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Assigned by the server; never used again, not even after a deletion.
+	// Assigned by the server; never reused, not even after a deletion.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// UUID, assigned by the server; the same for the client type's whole life
-	// (AIP-148).
+	// UUID (RFC 9562), assigned by the server unless the Create request has one;
+	// never changes (AIP-148).
 	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
-	// The provider it belongs to.
+	// The id of the provider of the client type.
 	ProviderId int32 `protobuf:"varint,3,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// Shown to people; 1 to 255 characters, not blank; need not be unique.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// Shown to people; at most 4096 characters.
 	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
-	// What the client may ask for at the authorization endpoint (RFC 7591,
+	// What the client may request at the authorization endpoint (RFC 7591,
 	// section 2). At least one; the order is kept, a repeated value is dropped.
 	ResponseTypes []ResponseType `protobuf:"varint,6,rep,packed,name=response_types,json=responseTypes,proto3,enum=portal.oauth.v1.ResponseType" json:"response_types,omitempty"`
 	// How the client may obtain access tokens (RFC 7591, section 2). At least
@@ -308,7 +309,7 @@ type ClientType struct {
 	// When the client type was last written.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with each write of the client type (AIP-154), quotes included. In an
-	// update: if set, the one that must still be stored.
+	// update, if set, it must match the current etag.
 	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -431,16 +432,20 @@ func (x *ClientType) GetEtag() string {
 // Request of CreateClientType.
 type CreateClientTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider that gets it.
+	// The id of the provider of the new client type.
 	ProviderId int32 `protobuf:"varint,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// The client type to create.
 	ClientType *ClientType `protobuf:"bytes,2,opt,name=client_type,json=clientType,proto3" json:"client_type,omitempty"`
-	// Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-	// default, the same request with the same id gets it again and nothing is
-	// done twice; another request with it is refused. 1 to 255 printable ASCII
-	// characters, a UUID4 for choice; each key has ids of its own. Refusals are
-	// not kept.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Makes a retry safe (AIP-155). The server stores the response, by default
+	// for 24 hours, and returns it for the same request with the same id without
+	// doing the work again. It rejects another request with the same id. 1 to 255
+	// printable ASCII characters, preferably a UUID; each API key has its own ids.
+	// Errors are not stored.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The uid of the new client type: a UUID (RFC 9562) by which another system
+	// already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+	// client type has this uid.
+	Uid           string `protobuf:"bytes,4,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,12 +501,19 @@ func (x *CreateClientTypeRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateClientTypeRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
 // Request of GetClientType.
 type GetClientTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider it belongs to.
+	// The id of the provider of the client type.
 	ProviderId int32 `protobuf:"varint,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// The client type's id.
+	// The id of the client type.
 	Id            int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -554,13 +566,13 @@ func (x *GetClientTypeRequest) GetId() int32 {
 // Request of ListClientTypes.
 type ListClientTypesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider whose client types are listed.
+	// The id of the provider of the client types.
 	ProviderId int32 `protobuf:"varint,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// The most client types to return. 0 stands for 50; above 200 is taken as
-	// 200 (AIP-158).
+	// Maximum number of client types to return. 0 means 50; the server reduces a
+	// larger number to 200 (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before. provider_id and filter must be the
-	// same as there.
+	// next_page_token of the previous page. provider_id and filter must be the
+	// same as in its request.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Conditions joined by AND (a part of AIP-160), each one of
 	//
@@ -571,7 +583,7 @@ type ListClientTypesRequest struct {
 	//	token_endpoint_auth_method = TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST
 	//	okta_app_type = OKTA_APP_TYPE_WEB
 	//
-	// Comparisons are case-sensitive; != is allowed where = is; at most 2048
+	// Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
 	// characters.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -636,12 +648,12 @@ func (x *ListClientTypesRequest) GetFilter() string {
 	return ""
 }
 
-// Answer of ListClientTypes.
+// Response of ListClientTypes.
 type ListClientTypesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One page, in ascending order of id.
 	ClientTypes []*ClientType `protobuf:"bytes,1,rep,name=client_types,json=clientTypes,proto3" json:"client_types,omitempty"`
-	// Ask for the next page with this; empty after the last one.
+	// The page_token of the request for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -694,11 +706,11 @@ func (x *ListClientTypesResponse) GetNextPageToken() string {
 // Request of UpdateClientType.
 type UpdateClientTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The client type to update: `provider_id` and `id` say which, the mask which
-	// of the others count.
+	// The client type to update, identified by `provider_id` and `id`, with the
+	// new values of the fields that the mask names.
 	ClientType *ClientType `protobuf:"bytes,1,opt,name=client_type,json=clientType,proto3" json:"client_type,omitempty"`
-	// The fields to write. Absent: every field of `client_type` that is set.
-	// "*": all of them. Output only fields are ignored.
+	// The fields to write. If absent: every field of `client_type` that is set.
+	// "*": all fields. Output only fields are ignored.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// As in CreateClientTypeRequest.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -760,11 +772,11 @@ func (x *UpdateClientTypeRequest) GetRequestId() string {
 // Request of DeleteClientType.
 type DeleteClientTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider it belongs to.
+	// The id of the provider of the client type.
 	ProviderId int32 `protobuf:"varint,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// The client type's id.
+	// The id of the client type.
 	Id int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
-	// If set, the etag that must still be stored.
+	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// As in CreateClientTypeRequest.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -834,10 +846,10 @@ var File_portal_oauth_v1_client_type_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\n" +
-	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x05\n" +
+	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x05\n" +
 	"\n" +
-	"ClientType\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x03R\x02id\x12\x16\n" +
+	"ClientType\x12\x15\n" +
+	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12%\n" +
 	"\vprovider_id\x18\x03 \x01(\x05B\x04\xe2A\x01\x03R\n" +
 	"providerId\x12\x18\n" +
@@ -853,14 +865,15 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
-	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\xa9\x01\n" +
+	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\xc1\x01\n" +
 	"\x17CreateClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12B\n" +
 	"\vclient_type\x18\x02 \x01(\v2\x1b.portal.oauth.v1.ClientTypeB\x04\xe2A\x01\x02R\n" +
 	"clientType\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"S\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x16\n" +
+	"\x03uid\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x03uid\"S\n" +
 	"\x14GetClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12\x14\n" +
@@ -913,14 +926,14 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\x11OKTA_APP_TYPE_WEB\x10\x01\x12\x18\n" +
 	"\x14OKTA_APP_TYPE_NATIVE\x10\x02\x12\x19\n" +
 	"\x15OKTA_APP_TYPE_BROWSER\x10\x03\x12\x19\n" +
-	"\x15OKTA_APP_TYPE_SERVICE\x10\x042\xda\x03\n" +
+	"\x15OKTA_APP_TYPE_SERVICE\x10\x042\xe4\x03\n" +
 	"\x11ClientTypeService\x12Y\n" +
-	"\x10CreateClientType\x12(.portal.oauth.v1.CreateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12S\n" +
-	"\rGetClientType\x12%.portal.oauth.v1.GetClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12d\n" +
-	"\x0fListClientTypes\x12'.portal.oauth.v1.ListClientTypesRequest\x1a(.portal.oauth.v1.ListClientTypesResponse\x12Y\n" +
+	"\x10CreateClientType\x12(.portal.oauth.v1.CreateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12X\n" +
+	"\rGetClientType\x12%.portal.oauth.v1.GetClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\"\x03\x90\x02\x01\x12i\n" +
+	"\x0fListClientTypes\x12'.portal.oauth.v1.ListClientTypesRequest\x1a(.portal.oauth.v1.ListClientTypesResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\x10UpdateClientType\x12(.portal.oauth.v1.UpdateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12T\n" +
-	"\x10DeleteClientType\x12(.portal.oauth.v1.DeleteClientTypeRequest\x1a\x16.google.protobuf.EmptyB\xb5\x01\n" +
-	"\x13com.portal.oauth.v1B\x0fClientTypeProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xa2\x02\x03POX\xaa\x02\x0fPortal.Oauth.V1\xca\x02\x0fPortal\\Oauth\\V1\xe2\x02\x1bPortal\\Oauth\\V1\\GPBMetadata\xea\x02\x11Portal::Oauth::V1b\x06proto3"
+	"\x10DeleteClientType\x12(.portal.oauth.v1.DeleteClientTypeRequest\x1a\x16.google.protobuf.EmptyB\x8d\x01\n" +
+	"\x0fportal.oauth.v1B\x0fClientTypeProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3"
 
 var (
 	file_portal_oauth_v1_client_type_proto_rawDescOnce sync.Once

@@ -33,13 +33,13 @@ const (
 //
 // Manages the client types of a provider.
 //
-// A client type is reached only through its provider: any other provider_id
-// answers NOT_FOUND.
+// A client type belongs to one provider: a request with the id of another
+// provider returns NOT_FOUND.
 //
-// Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-// key's role does not allow the method, INVALID_ARGUMENT with a
-// google.rpc.BadRequest that lists every bad field. Each error carries a
-// google.rpc.ErrorInfo whose reason programs can switch on.
+// Every method returns UNAUTHENTICATED without a valid API key,
+// PERMISSION_DENIED if the role of the API key does not allow the method, and
+// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ClientTypeServiceClient interface {
 	// Creates a client type. NOT_FOUND: no such provider.
 	CreateClientType(ctx context.Context, in *CreateClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
@@ -53,12 +53,12 @@ type ClientTypeServiceClient interface {
 	// Updates the fields of a client type that the mask names (AIP-134).
 	//
 	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// given etag is not the stored one; nothing is changed.
+	// etag does not match the current one; nothing is changed.
 	UpdateClientType(ctx context.Context, in *UpdateClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
 	// Deletes a client type.
 	//
 	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// given etag is not the stored one; nothing is deleted.
+	// etag does not match the current one; nothing is deleted.
 	DeleteClientType(ctx context.Context, in *DeleteClientTypeRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -126,13 +126,13 @@ func (c *clientTypeServiceClient) DeleteClientType(ctx context.Context, in *Dele
 //
 // Manages the client types of a provider.
 //
-// A client type is reached only through its provider: any other provider_id
-// answers NOT_FOUND.
+// A client type belongs to one provider: a request with the id of another
+// provider returns NOT_FOUND.
 //
-// Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-// key's role does not allow the method, INVALID_ARGUMENT with a
-// google.rpc.BadRequest that lists every bad field. Each error carries a
-// google.rpc.ErrorInfo whose reason programs can switch on.
+// Every method returns UNAUTHENTICATED without a valid API key,
+// PERMISSION_DENIED if the role of the API key does not allow the method, and
+// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ClientTypeServiceServer interface {
 	// Creates a client type. NOT_FOUND: no such provider.
 	CreateClientType(context.Context, *CreateClientTypeRequest) (*ClientType, error)
@@ -146,12 +146,12 @@ type ClientTypeServiceServer interface {
 	// Updates the fields of a client type that the mask names (AIP-134).
 	//
 	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// given etag is not the stored one; nothing is changed.
+	// etag does not match the current one; nothing is changed.
 	UpdateClientType(context.Context, *UpdateClientTypeRequest) (*ClientType, error)
 	// Deletes a client type.
 	//
 	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// given etag is not the stored one; nothing is deleted.
+	// etag does not match the current one; nothing is deleted.
 	DeleteClientType(context.Context, *DeleteClientTypeRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedClientTypeServiceServer()
 }

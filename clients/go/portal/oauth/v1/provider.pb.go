@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The software behind a provider. May grow.
+// The software behind a provider. New values may be added.
 type ProviderType int32
 
 const (
@@ -90,16 +90,16 @@ func (ProviderType) EnumDescriptor() ([]byte, []int) {
 // clients.
 type Provider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Assigned by the server; never used again, not even after a deletion.
+	// Assigned by the server; never reused, not even after a deletion.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// UUID, assigned by the server; the same for the provider's whole life
-	// (AIP-148).
+	// UUID (RFC 9562), assigned by the server unless the Create request has one;
+	// never changes (AIP-148).
 	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
 	// Shown to people; 1 to 255 characters, not blank; need not be unique.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// The software behind the provider.
 	Type ProviderType `protobuf:"varint,4,opt,name=type,proto3,enum=portal.oauth.v1.ProviderType" json:"type,omitempty"`
-	// Where the discovery document is found (OpenID Connect Discovery 1.0,
+	// The location of the discovery document (OpenID Connect Discovery 1.0,
 	// section 4): an absolute http or https URL, at most 2048 characters,
 	// without user information or fragment.
 	WellKnownUri string `protobuf:"bytes,5,opt,name=well_known_uri,json=wellKnownUri,proto3" json:"well_known_uri,omitempty"`
@@ -107,7 +107,7 @@ type Provider struct {
 	TlsInsecureSkipVerify bool `protobuf:"varint,6,opt,name=tls_insecure_skip_verify,json=tlsInsecureSkipVerify,proto3" json:"tls_insecure_skip_verify,omitempty"`
 	// The secret that the portal presents to register clients (RFC 7591, section
 	// 1.2, calls it the initial access token); at most 4096 characters. Accepted
-	// in requests, empty in every answer.
+	// in requests, empty in every response.
 	RegistrationAccessToken string `protobuf:"bytes,7,opt,name=registration_access_token,json=registrationAccessToken,proto3" json:"registration_access_token,omitempty"`
 	// Whether a registration_access_token is stored.
 	RegistrationAccessTokenSet bool `protobuf:"varint,8,opt,name=registration_access_token_set,json=registrationAccessTokenSet,proto3" json:"registration_access_token_set,omitempty"`
@@ -116,7 +116,8 @@ type Provider struct {
 	// When the provider was last written.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with each write of the provider (AIP-154), quotes included; its
-	// client types do not count. In an update: if set, the one that must still be stored.
+	// client types do not change it. In an update, if set, it must match the
+	// current etag.
 	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -234,12 +235,16 @@ type CreateProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The provider to create.
 	Provider *Provider `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-	// default, the same request with the same id gets it again and nothing is
-	// done twice; another request with it is refused. 1 to 255 printable ASCII
-	// characters, a UUID4 for choice; each key has ids of its own. Refusals are
-	// not kept.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Makes a retry safe (AIP-155). The server stores the response, by default
+	// for 24 hours, and returns it for the same request with the same id without
+	// doing the work again. It rejects another request with the same id. 1 to 255
+	// printable ASCII characters, preferably a UUID; each API key has its own ids.
+	// Errors are not stored.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The uid of the new provider: a UUID (RFC 9562) by which another system
+	// already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+	// provider has this uid.
+	Uid           string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,10 +293,17 @@ func (x *CreateProviderRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateProviderRequest) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
 // Request of GetProvider.
 type GetProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider's id.
+	// The id of the provider.
 	Id            int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -337,10 +349,11 @@ func (x *GetProviderRequest) GetId() int32 {
 // Request of ListProviders.
 type ListProvidersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most providers to return. 0 stands for 50; above 200 is taken as
-	// 200 (AIP-158).
+	// Maximum number of providers to return. 0 means 50; the server reduces a
+	// larger number to 200 (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before. The filter must be the same as there.
+	// next_page_token of the previous page. The filter must be the same as in its
+	// request.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Conditions joined by AND (a part of AIP-160), each one of
 	//
@@ -348,7 +361,7 @@ type ListProvidersRequest struct {
 	//	name : "part of the name"
 	//	type = PROVIDER_TYPE_OKTA
 	//
-	// Comparisons are case-sensitive; != is allowed where = is; at most 2048
+	// Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
 	// characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -406,12 +419,12 @@ func (x *ListProvidersRequest) GetFilter() string {
 	return ""
 }
 
-// Answer of ListProviders.
+// Response of ListProviders.
 type ListProvidersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One page, in ascending order of id.
 	Providers []*Provider `protobuf:"bytes,1,rep,name=providers,proto3" json:"providers,omitempty"`
-	// Ask for the next page with this; empty after the last one.
+	// The page_token of the request for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -464,11 +477,12 @@ func (x *ListProvidersResponse) GetNextPageToken() string {
 // Request of UpdateProvider.
 type UpdateProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider to update: `id` says which, the mask which of the others count.
+	// The provider to update, identified by `id`, with the new values of the fields
+	// that the mask names.
 	Provider *Provider `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The fields to write. Absent: every field of `provider` that is set.
-	// "*": all of them. Output only fields are ignored. A
-	// registration_access_token is cleared only when it is named here and empty.
+	// The fields to write. If absent: every field of `provider` that is set.
+	// "*": all fields. Output only fields are ignored. An empty
+	// registration_access_token clears the stored one only if it is named here.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// As in CreateProviderRequest.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -530,9 +544,9 @@ func (x *UpdateProviderRequest) GetRequestId() string {
 // Request of DeleteProvider.
 type DeleteProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The provider's id.
+	// The id of the provider.
 	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// If set, the etag that must still be stored.
+	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// As in CreateProviderRequest.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -595,9 +609,9 @@ var File_portal_oauth_v1_provider_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x04\n" +
-	"\bProvider\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x03R\x02id\x12\x16\n" +
+	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x04\n" +
+	"\bProvider\x12\x15\n" +
+	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x18\n" +
 	"\x04name\x18\x03 \x01(\tB\x04\xe2A\x01\x02R\x04name\x127\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2A\x01\x02R\x04type\x12*\n" +
@@ -610,11 +624,12 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
-	"\x04etag\x18\v \x01(\tB\x04\xe2A\x01\x01R\x04etag\"y\n" +
+	"\x04etag\x18\v \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\x91\x01\n" +
 	"\x15CreateProviderRequest\x12;\n" +
 	"\bprovider\x18\x01 \x01(\v2\x19.portal.oauth.v1.ProviderB\x04\xe2A\x01\x02R\bprovider\x12#\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"*\n" +
+	"request_id\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x16\n" +
+	"\x03uid\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x03uid\"*\n" +
 	"\x12GetProviderRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x02id\"|\n" +
 	"\x14ListProvidersRequest\x12!\n" +
@@ -641,14 +656,14 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n" +
 	"\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n" +
 	"\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n" +
-	"\x13PROVIDER_TYPE_OTHER\x10\x042\xbc\x03\n" +
+	"\x13PROVIDER_TYPE_OTHER\x10\x042\xc6\x03\n" +
 	"\x0fProviderService\x12S\n" +
-	"\x0eCreateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12M\n" +
-	"\vGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12^\n" +
-	"\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\x12S\n" +
+	"\x0eCreateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12R\n" +
+	"\vGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\"\x03\x90\x02\x01\x12c\n" +
+	"\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n" +
-	"\x0eDeleteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.EmptyB\xb3\x01\n" +
-	"\x13com.portal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xa2\x02\x03POX\xaa\x02\x0fPortal.Oauth.V1\xca\x02\x0fPortal\\Oauth\\V1\xe2\x02\x1bPortal\\Oauth\\V1\\GPBMetadata\xea\x02\x11Portal::Oauth::V1b\x06proto3"
+	"\x0eDeleteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.EmptyB\x8b\x01\n" +
+	"\x0fportal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3"
 
 var (
 	file_portal_oauth_v1_provider_proto_rawDescOnce sync.Once

@@ -33,10 +33,10 @@ const (
 //
 // Manages the OAuth 2.0 identity providers at which clients are registered.
 //
-// Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-// key's role does not allow the method, INVALID_ARGUMENT with a
-// google.rpc.BadRequest that lists every bad field. Each error carries a
-// google.rpc.ErrorInfo whose reason programs can switch on.
+// Every method returns UNAUTHENTICATED without a valid API key,
+// PERMISSION_DENIED if the role of the API key does not allow the method, and
+// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ProviderServiceClient interface {
 	// Creates a provider.
 	CreateProvider(ctx context.Context, in *CreateProviderRequest, opts ...grpc.CallOption) (*Provider, error)
@@ -46,13 +46,13 @@ type ProviderServiceClient interface {
 	ListProviders(ctx context.Context, in *ListProvidersRequest, opts ...grpc.CallOption) (*ListProvidersResponse, error)
 	// Updates the fields of a provider that the mask names (AIP-134).
 	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-	// provider while one of its client types has no okta_app_type. ABORTED: the
-	// given etag is not the stored one; nothing is changed.
+	// NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+	// and one of the client types has no okta_app_type. ABORTED: the
+	// etag does not match the current one; nothing is changed.
 	UpdateProvider(ctx context.Context, in *UpdateProviderRequest, opts ...grpc.CallOption) (*Provider, error)
 	// Deletes a provider together with its client types.
 	//
-	// NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
 	// nothing is deleted.
 	DeleteProvider(ctx context.Context, in *DeleteProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
@@ -121,10 +121,10 @@ func (c *providerServiceClient) DeleteProvider(ctx context.Context, in *DeletePr
 //
 // Manages the OAuth 2.0 identity providers at which clients are registered.
 //
-// Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
-// key's role does not allow the method, INVALID_ARGUMENT with a
-// google.rpc.BadRequest that lists every bad field. Each error carries a
-// google.rpc.ErrorInfo whose reason programs can switch on.
+// Every method returns UNAUTHENTICATED without a valid API key,
+// PERMISSION_DENIED if the role of the API key does not allow the method, and
+// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ProviderServiceServer interface {
 	// Creates a provider.
 	CreateProvider(context.Context, *CreateProviderRequest) (*Provider, error)
@@ -134,13 +134,13 @@ type ProviderServiceServer interface {
 	ListProviders(context.Context, *ListProvidersRequest) (*ListProvidersResponse, error)
 	// Updates the fields of a provider that the mask names (AIP-134).
 	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-	// provider while one of its client types has no okta_app_type. ABORTED: the
-	// given etag is not the stored one; nothing is changed.
+	// NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+	// and one of the client types has no okta_app_type. ABORTED: the
+	// etag does not match the current one; nothing is changed.
 	UpdateProvider(context.Context, *UpdateProviderRequest) (*Provider, error)
 	// Deletes a provider together with its client types.
 	//
-	// NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
 	// nothing is deleted.
 	DeleteProvider(context.Context, *DeleteProviderRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedProviderServiceServer()

@@ -13,32 +13,32 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file portal/oauth/v1/client_type.proto.
  */
 export const file_portal_oauth_v1_client_type: GenFile = /*@__PURE__*/
-  fileDesc("CiFwb3J0YWwvb2F1dGgvdjEvY2xpZW50X3R5cGUucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKABAoKQ2xpZW50VHlwZRIQCgJpZBgBIAEoBUIE4kEBAxIRCgN1aWQYAiABKAlCBOJBAQMSGQoLcHJvdmlkZXJfaWQYAyABKAVCBOJBAQMSEgoEbmFtZRgEIAEoCUIE4kEBAhIZCgtkZXNjcmlwdGlvbhgFIAEoCUIE4kEBARI7Cg5yZXNwb25zZV90eXBlcxgGIAMoDjIdLnBvcnRhbC5vYXV0aC52MS5SZXNwb25zZVR5cGVCBOJBAQISNQoLZ3JhbnRfdHlwZXMYByADKA4yGi5wb3J0YWwub2F1dGgudjEuR3JhbnRUeXBlQgTiQQECElIKGnRva2VuX2VuZHBvaW50X2F1dGhfbWV0aG9kGAggASgOMigucG9ydGFsLm9hdXRoLnYxLlRva2VuRW5kcG9pbnRBdXRoTWV0aG9kQgTiQQEBEjkKDW9rdGFfYXBwX3R5cGUYCSABKA4yHC5wb3J0YWwub2F1dGgudjEuT2t0YUFwcFR5cGVCBOJBAQESNQoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxISCgRldGFnGAwgASgJQgTiQQEBIoYBChdDcmVhdGVDbGllbnRUeXBlUmVxdWVzdBIZCgtwcm92aWRlcl9pZBgBIAEoBUIE4kEBAhI2CgtjbGllbnRfdHlwZRgCIAEoCzIbLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlQgTiQQECEhgKCnJlcXVlc3RfaWQYAyABKAlCBOJBAQEiQwoUR2V0Q2xpZW50VHlwZVJlcXVlc3QSGQoLcHJvdmlkZXJfaWQYASABKAVCBOJBAQISEAoCaWQYAiABKAVCBOJBAQIifAoWTGlzdENsaWVudFR5cGVzUmVxdWVzdBIZCgtwcm92aWRlcl9pZBgBIAEoBUIE4kEBAhIXCglwYWdlX3NpemUYAiABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgDIAEoCUIE4kEBARIUCgZmaWx0ZXIYBCABKAlCBOJBAQEiZQoXTGlzdENsaWVudFR5cGVzUmVzcG9uc2USMQoMY2xpZW50X3R5cGVzGAEgAygLMhsucG9ydGFsLm9hdXRoLnYxLkNsaWVudFR5cGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqIBChdVcGRhdGVDbGllbnRUeXBlUmVxdWVzdBI2CgtjbGllbnRfdHlwZRgBIAEoCzIbLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlQgTiQQECEjUKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IE4kEBARIYCgpyZXF1ZXN0X2lkGAMgASgJQgTiQQEBInQKF0RlbGV0ZUNsaWVudFR5cGVSZXF1ZXN0EhkKC3Byb3ZpZGVyX2lkGAEgASgFQgTiQQECEhAKAmlkGAIgASgFQgTiQQECEhIKBGV0YWcYAyABKAlCBOJBAQESGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBASqSAQoMUmVzcG9uc2VUeXBlEh0KGVJFU1BPTlNFX1RZUEVfVU5TUEVDSUZJRUQQABIWChJSRVNQT05TRV9UWVBFX0NPREUQARIXChNSRVNQT05TRV9UWVBFX1RPS0VOEAISGgoWUkVTUE9OU0VfVFlQRV9JRF9UT0tFThADEhYKElJFU1BPTlNFX1RZUEVfTk9ORRAEKu4BCglHcmFudFR5cGUSGgoWR1JBTlRfVFlQRV9VTlNQRUNJRklFRBAAEiEKHUdSQU5UX1RZUEVfQVVUSE9SSVpBVElPTl9DT0RFEAESEwoPR1JBTlRfVFlQRV9QS0NFEAISIQodR1JBTlRfVFlQRV9DTElFTlRfQ1JFREVOVElBTFMQAxIaChZHUkFOVF9UWVBFX0RFVklDRV9DT0RFEAQSHAoYR1JBTlRfVFlQRV9SRUZSRVNIX1RPS0VOEAUSFwoTR1JBTlRfVFlQRV9QQVNTV09SRBAGEhcKE0dSQU5UX1RZUEVfSU1QTElDSVQQByqsAQoXVG9rZW5FbmRwb2ludEF1dGhNZXRob2QSKgomVE9LRU5fRU5EUE9JTlRfQVVUSF9NRVRIT0RfVU5TUEVDSUZJRUQQABIyCi5UT0tFTl9FTkRQT0lOVF9BVVRIX01FVEhPRF9DTElFTlRfU0VDUkVUX0JBU0lDEAESMQotVE9LRU5fRU5EUE9JTlRfQVVUSF9NRVRIT0RfQ0xJRU5UX1NFQ1JFVF9QT1NUEAIqkwEKC09rdGFBcHBUeXBlEh0KGU9LVEFfQVBQX1RZUEVfVU5TUEVDSUZJRUQQABIVChFPS1RBX0FQUF9UWVBFX1dFQhABEhgKFE9LVEFfQVBQX1RZUEVfTkFUSVZFEAISGQoVT0tUQV9BUFBfVFlQRV9CUk9XU0VSEAMSGQoVT0tUQV9BUFBfVFlQRV9TRVJWSUNFEAQy2gMKEUNsaWVudFR5cGVTZXJ2aWNlElkKEENyZWF0ZUNsaWVudFR5cGUSKC5wb3J0YWwub2F1dGgudjEuQ3JlYXRlQ2xpZW50VHlwZVJlcXVlc3QaGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZRJTCg1HZXRDbGllbnRUeXBlEiUucG9ydGFsLm9hdXRoLnYxLkdldENsaWVudFR5cGVSZXF1ZXN0GhsucG9ydGFsLm9hdXRoLnYxLkNsaWVudFR5cGUSZAoPTGlzdENsaWVudFR5cGVzEicucG9ydGFsLm9hdXRoLnYxLkxpc3RDbGllbnRUeXBlc1JlcXVlc3QaKC5wb3J0YWwub2F1dGgudjEuTGlzdENsaWVudFR5cGVzUmVzcG9uc2USWQoQVXBkYXRlQ2xpZW50VHlwZRIoLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVDbGllbnRUeXBlUmVxdWVzdBobLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlElQKEERlbGV0ZUNsaWVudFR5cGUSKC5wb3J0YWwub2F1dGgudjEuRGVsZXRlQ2xpZW50VHlwZVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHliBnByb3RvMw", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiFwb3J0YWwvb2F1dGgvdjEvY2xpZW50X3R5cGUucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKBBAoKQ2xpZW50VHlwZRIRCgJpZBgBIAEoBUIF4kECAwgSEQoDdWlkGAIgASgJQgTiQQEDEhkKC3Byb3ZpZGVyX2lkGAMgASgFQgTiQQEDEhIKBG5hbWUYBCABKAlCBOJBAQISGQoLZGVzY3JpcHRpb24YBSABKAlCBOJBAQESOwoOcmVzcG9uc2VfdHlwZXMYBiADKA4yHS5wb3J0YWwub2F1dGgudjEuUmVzcG9uc2VUeXBlQgTiQQECEjUKC2dyYW50X3R5cGVzGAcgAygOMhoucG9ydGFsLm9hdXRoLnYxLkdyYW50VHlwZUIE4kEBAhJSChp0b2tlbl9lbmRwb2ludF9hdXRoX21ldGhvZBgIIAEoDjIoLnBvcnRhbC5vYXV0aC52MS5Ub2tlbkVuZHBvaW50QXV0aE1ldGhvZEIE4kEBARI5Cg1va3RhX2FwcF90eXBlGAkgASgOMhwucG9ydGFsLm9hdXRoLnYxLk9rdGFBcHBUeXBlQgTiQQEBEjUKC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEgoEZXRhZxgMIAEoCUIE4kEBASKZAQoXQ3JlYXRlQ2xpZW50VHlwZVJlcXVlc3QSGQoLcHJvdmlkZXJfaWQYASABKAVCBOJBAQISNgoLY2xpZW50X3R5cGUYAiABKAsyGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZUIE4kEBAhIYCgpyZXF1ZXN0X2lkGAMgASgJQgTiQQEBEhEKA3VpZBgEIAEoCUIE4kEBASJDChRHZXRDbGllbnRUeXBlUmVxdWVzdBIZCgtwcm92aWRlcl9pZBgBIAEoBUIE4kEBAhIQCgJpZBgCIAEoBUIE4kEBAiJ8ChZMaXN0Q2xpZW50VHlwZXNSZXF1ZXN0EhkKC3Byb3ZpZGVyX2lkGAEgASgFQgTiQQECEhcKCXBhZ2Vfc2l6ZRgCIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAMgASgJQgTiQQEBEhQKBmZpbHRlchgEIAEoCUIE4kEBASJlChdMaXN0Q2xpZW50VHlwZXNSZXNwb25zZRIxCgxjbGllbnRfdHlwZXMYASADKAsyGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiogEKF1VwZGF0ZUNsaWVudFR5cGVSZXF1ZXN0EjYKC2NsaWVudF90eXBlGAEgASgLMhsucG9ydGFsLm9hdXRoLnYxLkNsaWVudFR5cGVCBOJBAQISNQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQgTiQQEBEhgKCnJlcXVlc3RfaWQYAyABKAlCBOJBAQEidAoXRGVsZXRlQ2xpZW50VHlwZVJlcXVlc3QSGQoLcHJvdmlkZXJfaWQYASABKAVCBOJBAQISEAoCaWQYAiABKAVCBOJBAQISEgoEZXRhZxgDIAEoCUIE4kEBARIYCgpyZXF1ZXN0X2lkGAQgASgJQgTiQQEBKpIBCgxSZXNwb25zZVR5cGUSHQoZUkVTUE9OU0VfVFlQRV9VTlNQRUNJRklFRBAAEhYKElJFU1BPTlNFX1RZUEVfQ09ERRABEhcKE1JFU1BPTlNFX1RZUEVfVE9LRU4QAhIaChZSRVNQT05TRV9UWVBFX0lEX1RPS0VOEAMSFgoSUkVTUE9OU0VfVFlQRV9OT05FEAQq7gEKCUdyYW50VHlwZRIaChZHUkFOVF9UWVBFX1VOU1BFQ0lGSUVEEAASIQodR1JBTlRfVFlQRV9BVVRIT1JJWkFUSU9OX0NPREUQARITCg9HUkFOVF9UWVBFX1BLQ0UQAhIhCh1HUkFOVF9UWVBFX0NMSUVOVF9DUkVERU5USUFMUxADEhoKFkdSQU5UX1RZUEVfREVWSUNFX0NPREUQBBIcChhHUkFOVF9UWVBFX1JFRlJFU0hfVE9LRU4QBRIXChNHUkFOVF9UWVBFX1BBU1NXT1JEEAYSFwoTR1JBTlRfVFlQRV9JTVBMSUNJVBAHKqwBChdUb2tlbkVuZHBvaW50QXV0aE1ldGhvZBIqCiZUT0tFTl9FTkRQT0lOVF9BVVRIX01FVEhPRF9VTlNQRUNJRklFRBAAEjIKLlRPS0VOX0VORFBPSU5UX0FVVEhfTUVUSE9EX0NMSUVOVF9TRUNSRVRfQkFTSUMQARIxCi1UT0tFTl9FTkRQT0lOVF9BVVRIX01FVEhPRF9DTElFTlRfU0VDUkVUX1BPU1QQAiqTAQoLT2t0YUFwcFR5cGUSHQoZT0tUQV9BUFBfVFlQRV9VTlNQRUNJRklFRBAAEhUKEU9LVEFfQVBQX1RZUEVfV0VCEAESGAoUT0tUQV9BUFBfVFlQRV9OQVRJVkUQAhIZChVPS1RBX0FQUF9UWVBFX0JST1dTRVIQAxIZChVPS1RBX0FQUF9UWVBFX1NFUlZJQ0UQBDLkAwoRQ2xpZW50VHlwZVNlcnZpY2USWQoQQ3JlYXRlQ2xpZW50VHlwZRIoLnBvcnRhbC5vYXV0aC52MS5DcmVhdGVDbGllbnRUeXBlUmVxdWVzdBobLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlElgKDUdldENsaWVudFR5cGUSJS5wb3J0YWwub2F1dGgudjEuR2V0Q2xpZW50VHlwZVJlcXVlc3QaGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZSIDkAIBEmkKD0xpc3RDbGllbnRUeXBlcxInLnBvcnRhbC5vYXV0aC52MS5MaXN0Q2xpZW50VHlwZXNSZXF1ZXN0GigucG9ydGFsLm9hdXRoLnYxLkxpc3RDbGllbnRUeXBlc1Jlc3BvbnNlIgOQAgESWQoQVXBkYXRlQ2xpZW50VHlwZRIoLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVDbGllbnRUeXBlUmVxdWVzdBobLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlElQKEERlbGV0ZUNsaWVudFR5cGUSKC5wb3J0YWwub2F1dGgudjEuRGVsZXRlQ2xpZW50VHlwZVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHlCjQEKD3BvcnRhbC5vYXV0aC52MUIPQ2xpZW50VHlwZVByb3RvUAFaL29hdXRoLXBvcnRhbC5leGFtcGxlL2dvL3BvcnRhbC9vYXV0aC92MTtvYXV0aHYxqgIPUG9ydGFsLk9BdXRoLlYxygIPUG9ydGFsXE9BdXRoXFYx6gIRUG9ydGFsOjpPQXV0aDo6VjFiBnByb3RvMw", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
- * A named template for client registration (RFC 7591): what a client that a
- * developer asks for may do at the provider.
+ * A named template for client registration (RFC 7591): what a client that is
+ * registered with it may do at the provider.
  *
  * @generated from message portal.oauth.v1.ClientType
  */
 export type ClientType = Message<"portal.oauth.v1.ClientType"> & {
   /**
-   * Assigned by the server; never used again, not even after a deletion.
+   * Assigned by the server; never reused, not even after a deletion.
    *
    * @generated from field: int32 id = 1;
    */
   id: number;
 
   /**
-   * UUID, assigned by the server; the same for the client type's whole life
-   * (AIP-148).
+   * UUID (RFC 9562), assigned by the server unless the Create request has one;
+   * never changes (AIP-148).
    *
    * @generated from field: string uid = 2;
    */
   uid: string;
 
   /**
-   * The provider it belongs to.
+   * The id of the provider of the client type.
    *
    * @generated from field: int32 provider_id = 3;
    */
@@ -59,7 +59,7 @@ export type ClientType = Message<"portal.oauth.v1.ClientType"> & {
   description: string;
 
   /**
-   * What the client may ask for at the authorization endpoint (RFC 7591,
+   * What the client may request at the authorization endpoint (RFC 7591,
    * section 2). At least one; the order is kept, a repeated value is dropped.
    *
    * @generated from field: repeated portal.oauth.v1.ResponseType response_types = 6;
@@ -105,7 +105,7 @@ export type ClientType = Message<"portal.oauth.v1.ClientType"> & {
 
   /**
    * Changes with each write of the client type (AIP-154), quotes included. In an
-   * update: if set, the one that must still be stored.
+   * update, if set, it must match the current etag.
    *
    * @generated from field: string etag = 12;
    */
@@ -126,7 +126,7 @@ export const ClientTypeSchema: GenMessage<ClientType> = /*@__PURE__*/
  */
 export type CreateClientTypeRequest = Message<"portal.oauth.v1.CreateClientTypeRequest"> & {
   /**
-   * The provider that gets it.
+   * The id of the provider of the new client type.
    *
    * @generated from field: int32 provider_id = 1;
    */
@@ -140,15 +140,24 @@ export type CreateClientTypeRequest = Message<"portal.oauth.v1.CreateClientTypeR
   clientType?: ClientType | undefined;
 
   /**
-   * Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-   * default, the same request with the same id gets it again and nothing is
-   * done twice; another request with it is refused. 1 to 255 printable ASCII
-   * characters, a UUID4 for choice; each key has ids of its own. Refusals are
-   * not kept.
+   * Makes a retry safe (AIP-155). The server stores the response, by default
+   * for 24 hours, and returns it for the same request with the same id without
+   * doing the work again. It rejects another request with the same id. 1 to 255
+   * printable ASCII characters, preferably a UUID; each API key has its own ids.
+   * Errors are not stored.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * The uid of the new client type: a UUID (RFC 9562) by which another system
+   * already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+   * client type has this uid.
+   *
+   * @generated from field: string uid = 4;
+   */
+  uid: string;
 };
 
 /**
@@ -165,14 +174,14 @@ export const CreateClientTypeRequestSchema: GenMessage<CreateClientTypeRequest> 
  */
 export type GetClientTypeRequest = Message<"portal.oauth.v1.GetClientTypeRequest"> & {
   /**
-   * The provider it belongs to.
+   * The id of the provider of the client type.
    *
    * @generated from field: int32 provider_id = 1;
    */
   providerId: number;
 
   /**
-   * The client type's id.
+   * The id of the client type.
    *
    * @generated from field: int32 id = 2;
    */
@@ -193,23 +202,23 @@ export const GetClientTypeRequestSchema: GenMessage<GetClientTypeRequest> = /*@_
  */
 export type ListClientTypesRequest = Message<"portal.oauth.v1.ListClientTypesRequest"> & {
   /**
-   * The provider whose client types are listed.
+   * The id of the provider of the client types.
    *
    * @generated from field: int32 provider_id = 1;
    */
   providerId: number;
 
   /**
-   * The most client types to return. 0 stands for 50; above 200 is taken as
-   * 200 (AIP-158).
+   * Maximum number of client types to return. 0 means 50; the server reduces a
+   * larger number to 200 (AIP-158).
    *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before. provider_id and filter must be the
-   * same as there.
+   * next_page_token of the previous page. provider_id and filter must be the
+   * same as in its request.
    *
    * @generated from field: string page_token = 3;
    */
@@ -223,7 +232,7 @@ export type ListClientTypesRequest = Message<"portal.oauth.v1.ListClientTypesReq
    *   grant_types : GRANT_TYPE_PKCE
    *   token_endpoint_auth_method = TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST
    *   okta_app_type = OKTA_APP_TYPE_WEB
-   * Comparisons are case-sensitive; != is allowed where = is; at most 2048
+   * Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
    * characters.
    *
    * @generated from field: string filter = 4;
@@ -239,7 +248,7 @@ export const ListClientTypesRequestSchema: GenMessage<ListClientTypesRequest> = 
   messageDesc(file_portal_oauth_v1_client_type, 3);
 
 /**
- * Answer of ListClientTypes.
+ * Response of ListClientTypes.
  *
  * @generated from message portal.oauth.v1.ListClientTypesResponse
  */
@@ -252,7 +261,7 @@ export type ListClientTypesResponse = Message<"portal.oauth.v1.ListClientTypesRe
   clientTypes: ClientType[];
 
   /**
-   * Ask for the next page with this; empty after the last one.
+   * The page_token of the request for the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -273,16 +282,16 @@ export const ListClientTypesResponseSchema: GenMessage<ListClientTypesResponse> 
  */
 export type UpdateClientTypeRequest = Message<"portal.oauth.v1.UpdateClientTypeRequest"> & {
   /**
-   * The client type to update: `provider_id` and `id` say which, the mask which
-   * of the others count.
+   * The client type to update, identified by `provider_id` and `id`, with the
+   * new values of the fields that the mask names.
    *
    * @generated from field: portal.oauth.v1.ClientType client_type = 1;
    */
   clientType?: ClientType | undefined;
 
   /**
-   * The fields to write. Absent: every field of `client_type` that is set.
-   * "*": all of them. Output only fields are ignored.
+   * The fields to write. If absent: every field of `client_type` that is set.
+   * "*": all fields. Output only fields are ignored.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -310,21 +319,21 @@ export const UpdateClientTypeRequestSchema: GenMessage<UpdateClientTypeRequest> 
  */
 export type DeleteClientTypeRequest = Message<"portal.oauth.v1.DeleteClientTypeRequest"> & {
   /**
-   * The provider it belongs to.
+   * The id of the provider of the client type.
    *
    * @generated from field: int32 provider_id = 1;
    */
   providerId: number;
 
   /**
-   * The client type's id.
+   * The id of the client type.
    *
    * @generated from field: int32 id = 2;
    */
   id: number;
 
   /**
-   * If set, the etag that must still be stored.
+   * If set, it must match the current etag.
    *
    * @generated from field: string etag = 3;
    */
@@ -346,8 +355,8 @@ export const DeleteClientTypeRequestSchema: GenMessage<DeleteClientTypeRequest> 
   messageDesc(file_portal_oauth_v1_client_type, 6);
 
 /**
- * What the authorization endpoint answers with (RFC 6749, section 3.1.1; OAuth
- * 2.0 Multiple Response Type Encoding Practices). May grow.
+ * What the authorization endpoint returns (RFC 6749, section 3.1.1; OAuth
+ * 2.0 Multiple Response Type Encoding Practices). New values may be added.
  *
  * @generated from enum portal.oauth.v1.ResponseType
  */
@@ -395,7 +404,8 @@ export const ResponseTypeSchema: GenEnum<ResponseType> = /*@__PURE__*/
   enumDesc(file_portal_oauth_v1_client_type, 0);
 
 /**
- * How a client obtains access tokens (RFC 6749, section 1.3). May grow.
+ * How a client obtains access tokens (RFC 6749, section 1.3). New values may be
+ * added.
  *
  * @generated from enum portal.oauth.v1.GrantType
  */
@@ -415,8 +425,8 @@ export enum GrantType {
   AUTHORIZATION_CODE = 1,
 
   /**
-   * `pkce`: authorization_code with a proof key (RFC 7636), which is no grant
-   * type of its own in the RFCs but is one to portals.
+   * `pkce`: authorization_code with a proof key (RFC 7636). Not a grant type in
+   * the RFCs, but portals list it as one.
    *
    * @generated from enum value: GRANT_TYPE_PKCE = 2;
    */
@@ -466,14 +476,14 @@ export const GrantTypeSchema: GenEnum<GrantType> = /*@__PURE__*/
   enumDesc(file_portal_oauth_v1_client_type, 1);
 
 /**
- * How a client authenticates at the token endpoint (RFC 7591, section 2). May
- * grow.
+ * How a client authenticates at the token endpoint (RFC 7591, section 2). New
+ * values may be added.
  *
  * @generated from enum portal.oauth.v1.TokenEndpointAuthMethod
  */
 export enum TokenEndpointAuthMethod {
   /**
-   * Left to the provider.
+   * Chosen by the provider.
    *
    * @generated from enum value: TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED = 0;
    */
@@ -501,7 +511,7 @@ export const TokenEndpointAuthMethodSchema: GenEnum<TokenEndpointAuthMethod> = /
   enumDesc(file_portal_oauth_v1_client_type, 2);
 
 /**
- * The kind of application that Okta registers. May grow.
+ * The kind of application that Okta registers. New values may be added.
  *
  * @generated from enum portal.oauth.v1.OktaAppType
  */
@@ -551,13 +561,13 @@ export const OktaAppTypeSchema: GenEnum<OktaAppType> = /*@__PURE__*/
 /**
  * Manages the client types of a provider.
  *
- * A client type is reached only through its provider: any other provider_id
- * answers NOT_FOUND.
+ * A client type belongs to one provider: a request with the id of another
+ * provider returns NOT_FOUND.
  *
- * Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
- * key's role does not allow the method, INVALID_ARGUMENT with a
- * google.rpc.BadRequest that lists every bad field. Each error carries a
- * google.rpc.ErrorInfo whose reason programs can switch on.
+ * Every method returns UNAUTHENTICATED without a valid API key,
+ * PERMISSION_DENIED if the role of the API key does not allow the method, and
+ * INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+ * Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
  *
  * @generated from service portal.oauth.v1.ClientTypeService
  */
@@ -599,7 +609,7 @@ export const ClientTypeService: GenService<{
    * Updates the fields of a client type that the mask names (AIP-134).
    *
    * NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-   * given etag is not the stored one; nothing is changed.
+   * etag does not match the current one; nothing is changed.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.UpdateClientType
    */
@@ -612,7 +622,7 @@ export const ClientTypeService: GenService<{
    * Deletes a client type.
    *
    * NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-   * given etag is not the stored one; nothing is deleted.
+   * etag does not match the current one; nothing is deleted.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.DeleteClientType
    */

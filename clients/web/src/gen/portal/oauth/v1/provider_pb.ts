@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file portal/oauth/v1/provider.proto.
  */
 export const file_portal_oauth_v1_provider: GenFile = /*@__PURE__*/
-  fileDesc("Ch5wb3J0YWwvb2F1dGgvdjEvcHJvdmlkZXIucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKVAwoIUHJvdmlkZXISEAoCaWQYASABKAVCBOJBAQMSEQoDdWlkGAIgASgJQgTiQQEDEhIKBG5hbWUYAyABKAlCBOJBAQISMQoEdHlwZRgEIAEoDjIdLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlclR5cGVCBOJBAQISHAoOd2VsbF9rbm93bl91cmkYBSABKAlCBOJBAQISJgoYdGxzX2luc2VjdXJlX3NraXBfdmVyaWZ5GAYgASgIQgTiQQEBEigKGXJlZ2lzdHJhdGlvbl9hY2Nlc3NfdG9rZW4YByABKAlCBeJBAgQBEisKHXJlZ2lzdHJhdGlvbl9hY2Nlc3NfdG9rZW5fc2V0GAggASgIQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEgoEZXRhZxgLIAEoCUIE4kEBASJkChVDcmVhdGVQcm92aWRlclJlcXVlc3QSMQoIcHJvdmlkZXIYASABKAsyGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJCBOJBAQISGAoKcmVxdWVzdF9pZBgCIAEoCUIE4kEBASImChJHZXRQcm92aWRlclJlcXVlc3QSEAoCaWQYASABKAVCBOJBAQIiXwoUTGlzdFByb3ZpZGVyc1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQESFAoGZmlsdGVyGAMgASgJQgTiQQEBIl4KFUxpc3RQcm92aWRlcnNSZXNwb25zZRIsCglwcm92aWRlcnMYASADKAsyGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsBChVVcGRhdGVQcm92aWRlclJlcXVlc3QSMQoIcHJvdmlkZXIYASABKAsyGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJCBOJBAQISNQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQgTiQQEBEhgKCnJlcXVlc3RfaWQYAyABKAlCBOJBAQEiVwoVRGVsZXRlUHJvdmlkZXJSZXF1ZXN0EhAKAmlkGAEgASgFQgTiQQECEhIKBGV0YWcYAiABKAlCBOJBAQESGAoKcmVxdWVzdF9pZBgDIAEoCUIE4kEBASqSAQoMUHJvdmlkZXJUeXBlEh0KGVBST1ZJREVSX1RZUEVfVU5TUEVDSUZJRUQQABIaChZQUk9WSURFUl9UWVBFX0tFWUNMT0FLEAESFgoSUFJPVklERVJfVFlQRV9HTFVVEAISFgoSUFJPVklERVJfVFlQRV9PS1RBEAMSFwoTUFJPVklERVJfVFlQRV9PVEhFUhAEMrwDCg9Qcm92aWRlclNlcnZpY2USUwoOQ3JlYXRlUHJvdmlkZXISJi5wb3J0YWwub2F1dGgudjEuQ3JlYXRlUHJvdmlkZXJSZXF1ZXN0GhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyEk0KC0dldFByb3ZpZGVyEiMucG9ydGFsLm9hdXRoLnYxLkdldFByb3ZpZGVyUmVxdWVzdBoZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchJeCg1MaXN0UHJvdmlkZXJzEiUucG9ydGFsLm9hdXRoLnYxLkxpc3RQcm92aWRlcnNSZXF1ZXN0GiYucG9ydGFsLm9hdXRoLnYxLkxpc3RQcm92aWRlcnNSZXNwb25zZRJTCg5VcGRhdGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISUAoORGVsZXRlUHJvdmlkZXISJi5wb3J0YWwub2F1dGgudjEuRGVsZXRlUHJvdmlkZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5YgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("Ch5wb3J0YWwvb2F1dGgvdjEvcHJvdmlkZXIucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKWAwoIUHJvdmlkZXISEQoCaWQYASABKAVCBeJBAgMIEhEKA3VpZBgCIAEoCUIE4kEBAxISCgRuYW1lGAMgASgJQgTiQQECEjEKBHR5cGUYBCABKA4yHS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJUeXBlQgTiQQECEhwKDndlbGxfa25vd25fdXJpGAUgASgJQgTiQQECEiYKGHRsc19pbnNlY3VyZV9za2lwX3ZlcmlmeRgGIAEoCEIE4kEBARIoChlyZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuGAcgASgJQgXiQQIEARIrCh1yZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuX3NldBgIIAEoCEIE4kEBAxI1CgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYCyABKAlCBOJBAQEidwoVQ3JlYXRlUHJvdmlkZXJSZXF1ZXN0EjEKCHByb3ZpZGVyGAEgASgLMhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyQgTiQQECEhgKCnJlcXVlc3RfaWQYAiABKAlCBOJBAQESEQoDdWlkGAMgASgJQgTiQQEBIiYKEkdldFByb3ZpZGVyUmVxdWVzdBIQCgJpZBgBIAEoBUIE4kEBAiJfChRMaXN0UHJvdmlkZXJzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIUCgZmaWx0ZXIYAyABKAlCBOJBAQEiXgoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEiwKCXByb3ZpZGVycxgBIAMoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimwEKFVVwZGF0ZVByb3ZpZGVyUmVxdWVzdBIxCghwcm92aWRlchgBIAEoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlckIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQESGAoKcmVxdWVzdF9pZBgDIAEoCUIE4kEBASJXChVEZWxldGVQcm92aWRlclJlcXVlc3QSEAoCaWQYASABKAVCBOJBAQISEgoEZXRhZxgCIAEoCUIE4kEBARIYCgpyZXF1ZXN0X2lkGAMgASgJQgTiQQEBKpIBCgxQcm92aWRlclR5cGUSHQoZUFJPVklERVJfVFlQRV9VTlNQRUNJRklFRBAAEhoKFlBST1ZJREVSX1RZUEVfS0VZQ0xPQUsQARIWChJQUk9WSURFUl9UWVBFX0dMVVUQAhIWChJQUk9WSURFUl9UWVBFX09LVEEQAxIXChNQUk9WSURFUl9UWVBFX09USEVSEAQyxgMKD1Byb3ZpZGVyU2VydmljZRJTCg5DcmVhdGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5DcmVhdGVQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISUgoLR2V0UHJvdmlkZXISIy5wb3J0YWwub2F1dGgudjEuR2V0UHJvdmlkZXJSZXF1ZXN0GhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyIgOQAgESYwoNTGlzdFByb3ZpZGVycxIlLnBvcnRhbC5vYXV0aC52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBomLnBvcnRhbC5vYXV0aC52MS5MaXN0UHJvdmlkZXJzUmVzcG9uc2UiA5ACARJTCg5VcGRhdGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISUAoORGVsZXRlUHJvdmlkZXISJi5wb3J0YWwub2F1dGgudjEuRGVsZXRlUHJvdmlkZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5QosBCg9wb3J0YWwub2F1dGgudjFCDVByb3ZpZGVyUHJvdG9QAVovb2F1dGgtcG9ydGFsLmV4YW1wbGUvZ28vcG9ydGFsL29hdXRoL3YxO29hdXRodjGqAg9Qb3J0YWwuT0F1dGguVjHKAg9Qb3J0YWxcT0F1dGhcVjHqAhFQb3J0YWw6Ok9BdXRoOjpWMWIGcHJvdG8z", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * An OAuth 2.0 authorization server (RFC 8414) at which a portal registers
@@ -23,15 +23,15 @@ export const file_portal_oauth_v1_provider: GenFile = /*@__PURE__*/
  */
 export type Provider = Message<"portal.oauth.v1.Provider"> & {
   /**
-   * Assigned by the server; never used again, not even after a deletion.
+   * Assigned by the server; never reused, not even after a deletion.
    *
    * @generated from field: int32 id = 1;
    */
   id: number;
 
   /**
-   * UUID, assigned by the server; the same for the provider's whole life
-   * (AIP-148).
+   * UUID (RFC 9562), assigned by the server unless the Create request has one;
+   * never changes (AIP-148).
    *
    * @generated from field: string uid = 2;
    */
@@ -52,7 +52,7 @@ export type Provider = Message<"portal.oauth.v1.Provider"> & {
   type: ProviderType;
 
   /**
-   * Where the discovery document is found (OpenID Connect Discovery 1.0,
+   * The location of the discovery document (OpenID Connect Discovery 1.0,
    * section 4): an absolute http or https URL, at most 2048 characters,
    * without user information or fragment.
    *
@@ -70,7 +70,7 @@ export type Provider = Message<"portal.oauth.v1.Provider"> & {
   /**
    * The secret that the portal presents to register clients (RFC 7591, section
    * 1.2, calls it the initial access token); at most 4096 characters. Accepted
-   * in requests, empty in every answer.
+   * in requests, empty in every response.
    *
    * @generated from field: string registration_access_token = 7;
    */
@@ -99,7 +99,8 @@ export type Provider = Message<"portal.oauth.v1.Provider"> & {
 
   /**
    * Changes with each write of the provider (AIP-154), quotes included; its
-   * client types do not count. In an update: if set, the one that must still be stored.
+   * client types do not change it. In an update, if set, it must match the
+   * current etag.
    *
    * @generated from field: string etag = 11;
    */
@@ -127,15 +128,24 @@ export type CreateProviderRequest = Message<"portal.oauth.v1.CreateProviderReque
   provider?: Provider | undefined;
 
   /**
-   * Makes a retry safe (AIP-155): as long as an answer is kept, 24 hours by
-   * default, the same request with the same id gets it again and nothing is
-   * done twice; another request with it is refused. 1 to 255 printable ASCII
-   * characters, a UUID4 for choice; each key has ids of its own. Refusals are
-   * not kept.
+   * Makes a retry safe (AIP-155). The server stores the response, by default
+   * for 24 hours, and returns it for the same request with the same id without
+   * doing the work again. It rejects another request with the same id. 1 to 255
+   * printable ASCII characters, preferably a UUID; each API key has its own ids.
+   * Errors are not stored.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
+
+  /**
+   * The uid of the new provider: a UUID (RFC 9562) by which another system
+   * already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
+   * provider has this uid.
+   *
+   * @generated from field: string uid = 3;
+   */
+  uid: string;
 };
 
 /**
@@ -152,7 +162,7 @@ export const CreateProviderRequestSchema: GenMessage<CreateProviderRequest> = /*
  */
 export type GetProviderRequest = Message<"portal.oauth.v1.GetProviderRequest"> & {
   /**
-   * The provider's id.
+   * The id of the provider.
    *
    * @generated from field: int32 id = 1;
    */
@@ -173,15 +183,16 @@ export const GetProviderRequestSchema: GenMessage<GetProviderRequest> = /*@__PUR
  */
 export type ListProvidersRequest = Message<"portal.oauth.v1.ListProvidersRequest"> & {
   /**
-   * The most providers to return. 0 stands for 50; above 200 is taken as
-   * 200 (AIP-158).
+   * Maximum number of providers to return. 0 means 50; the server reduces a
+   * larger number to 200 (AIP-158).
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before. The filter must be the same as there.
+   * next_page_token of the previous page. The filter must be the same as in its
+   * request.
    *
    * @generated from field: string page_token = 2;
    */
@@ -192,7 +203,7 @@ export type ListProvidersRequest = Message<"portal.oauth.v1.ListProvidersRequest
    *   name = "exact name"
    *   name : "part of the name"
    *   type = PROVIDER_TYPE_OKTA
-   * Comparisons are case-sensitive; != is allowed where = is; at most 2048
+   * Comparisons are case-sensitive. != is allowed wherever = is. At most 2048
    * characters.
    *
    * @generated from field: string filter = 3;
@@ -208,7 +219,7 @@ export const ListProvidersRequestSchema: GenMessage<ListProvidersRequest> = /*@_
   messageDesc(file_portal_oauth_v1_provider, 3);
 
 /**
- * Answer of ListProviders.
+ * Response of ListProviders.
  *
  * @generated from message portal.oauth.v1.ListProvidersResponse
  */
@@ -221,7 +232,7 @@ export type ListProvidersResponse = Message<"portal.oauth.v1.ListProvidersRespon
   providers: Provider[];
 
   /**
-   * Ask for the next page with this; empty after the last one.
+   * The page_token of the request for the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -242,16 +253,17 @@ export const ListProvidersResponseSchema: GenMessage<ListProvidersResponse> = /*
  */
 export type UpdateProviderRequest = Message<"portal.oauth.v1.UpdateProviderRequest"> & {
   /**
-   * The provider to update: `id` says which, the mask which of the others count.
+   * The provider to update, identified by `id`, with the new values of the fields
+   * that the mask names.
    *
    * @generated from field: portal.oauth.v1.Provider provider = 1;
    */
   provider?: Provider | undefined;
 
   /**
-   * The fields to write. Absent: every field of `provider` that is set.
-   * "*": all of them. Output only fields are ignored. A
-   * registration_access_token is cleared only when it is named here and empty.
+   * The fields to write. If absent: every field of `provider` that is set.
+   * "*": all fields. Output only fields are ignored. An empty
+   * registration_access_token clears the stored one only if it is named here.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -279,14 +291,14 @@ export const UpdateProviderRequestSchema: GenMessage<UpdateProviderRequest> = /*
  */
 export type DeleteProviderRequest = Message<"portal.oauth.v1.DeleteProviderRequest"> & {
   /**
-   * The provider's id.
+   * The id of the provider.
    *
    * @generated from field: int32 id = 1;
    */
   id: number;
 
   /**
-   * If set, the etag that must still be stored.
+   * If set, it must match the current etag.
    *
    * @generated from field: string etag = 2;
    */
@@ -308,7 +320,7 @@ export const DeleteProviderRequestSchema: GenMessage<DeleteProviderRequest> = /*
   messageDesc(file_portal_oauth_v1_provider, 6);
 
 /**
- * The software behind a provider. May grow.
+ * The software behind a provider. New values may be added.
  *
  * @generated from enum portal.oauth.v1.ProviderType
  */
@@ -358,10 +370,10 @@ export const ProviderTypeSchema: GenEnum<ProviderType> = /*@__PURE__*/
 /**
  * Manages the OAuth 2.0 identity providers at which clients are registered.
  *
- * Every method: UNAUTHENTICATED without a valid key, PERMISSION_DENIED when the
- * key's role does not allow the method, INVALID_ARGUMENT with a
- * google.rpc.BadRequest that lists every bad field. Each error carries a
- * google.rpc.ErrorInfo whose reason programs can switch on.
+ * Every method returns UNAUTHENTICATED without a valid API key,
+ * PERMISSION_DENIED if the role of the API key does not allow the method, and
+ * INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
+ * Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
  *
  * @generated from service portal.oauth.v1.ProviderService
  */
@@ -399,9 +411,9 @@ export const ProviderService: GenService<{
   /**
    * Updates the fields of a provider that the mask names (AIP-134).
    *
-   * NOT_FOUND: no such provider. FAILED_PRECONDITION: it would become an Okta
-   * provider while one of its client types has no okta_app_type. ABORTED: the
-   * given etag is not the stored one; nothing is changed.
+   * NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
+   * and one of the client types has no okta_app_type. ABORTED: the
+   * etag does not match the current one; nothing is changed.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.UpdateProvider
    */
@@ -413,7 +425,7 @@ export const ProviderService: GenService<{
   /**
    * Deletes a provider together with its client types.
    *
-   * NOT_FOUND: no such provider. ABORTED: the given etag is not the stored one;
+   * NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
    * nothing is deleted.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.DeleteProvider

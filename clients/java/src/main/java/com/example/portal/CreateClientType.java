@@ -15,22 +15,22 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
-import portal.oauth.v1.ClientTypeOuterClass.ClientType;
-import portal.oauth.v1.ClientTypeOuterClass.CreateClientTypeRequest;
-import portal.oauth.v1.ClientTypeOuterClass.GrantType;
-import portal.oauth.v1.ClientTypeOuterClass.ListClientTypesRequest;
-import portal.oauth.v1.ClientTypeOuterClass.ListClientTypesResponse;
-import portal.oauth.v1.ClientTypeOuterClass.OktaAppType;
-import portal.oauth.v1.ClientTypeOuterClass.ResponseType;
-import portal.oauth.v1.ClientTypeOuterClass.TokenEndpointAuthMethod;
+import portal.oauth.v1.ClientType;
+import portal.oauth.v1.CreateClientTypeRequest;
+import portal.oauth.v1.GrantType;
+import portal.oauth.v1.ListClientTypesRequest;
+import portal.oauth.v1.ListClientTypesResponse;
+import portal.oauth.v1.OktaAppType;
+import portal.oauth.v1.ResponseType;
+import portal.oauth.v1.TokenEndpointAuthMethod;
 import portal.oauth.v1.ClientTypeServiceGrpc;
 import portal.oauth.v1.ClientTypeServiceGrpc.ClientTypeServiceBlockingStub;
 
 /**
- * Creates a client type, lists all of them, and shows what is wrong with a bad one.
+ * Creates a client type, lists all client types, and prints the errors of an invalid one.
  *
- * <p>{@code PORTAL_TARGET} says where the portal is (default localhost:50051), {@code PORTAL_KEY}
- * holds a key.
+ * <p>{@code PORTAL_TARGET} is the host and port of the portal (default localhost:50051), {@code
+ * PORTAL_KEY} an API key.
  */
 public final class CreateClientType {
   private static final int PROVIDER = 1;
@@ -42,7 +42,7 @@ public final class CreateClientType {
     this.stub = stub;
   }
 
-  /** Runs it; exits with 1 and one line on standard error when a call fails. */
+  /** Exits with 1 and one line on standard error if a call fails. */
   public static void main(String[] arguments) throws InterruptedException {
     var target = Optional.ofNullable(System.getenv("PORTAL_TARGET")).orElse("localhost:50051");
     var key = Optional.ofNullable(System.getenv("PORTAL_KEY")).orElse("");
@@ -52,7 +52,7 @@ public final class CreateClientType {
       var example = new CreateClientType(stub);
       example.create();
       example.list();
-      example.createBad();
+      example.createInvalid();
     } catch (StatusRuntimeException error) {
       System.err.println(error.getMessage().replace('\n', ' '));
       System.exit(1);
@@ -93,7 +93,7 @@ public final class CreateClientType {
     } while (!page.getNextPageToken().isEmpty());
   }
 
-  private void createBad() {
+  private void createInvalid() {
     try {
       withDeadline().createClientType(request(ClientType.getDefaultInstance()));
       throw new IllegalStateException("a client type without a name was accepted");
@@ -101,7 +101,7 @@ public final class CreateClientType {
       if (error.getStatus().getCode() != Status.Code.INVALID_ARGUMENT) {
         throw error;
       }
-      System.out.printf("refused %s%n", error.getStatus().getCode());
+      System.out.printf("rejected %s%n", error.getStatus().getCode());
       for (var violation : violations(error)) {
         System.out.printf("  %s: %s%n", violation.getField(), violation.getDescription());
       }
@@ -112,12 +112,12 @@ public final class CreateClientType {
     return CreateClientTypeRequest.newBuilder()
         .setProviderId(PROVIDER)
         .setClientType(clientType)
-        // Sent again with the same id, it is not done twice.
+        // The server does not repeat a request with the same id.
         .setRequestId(UUID.randomUUID().toString())
         .build();
   }
 
-  /** What is wrong with which field, from the details of the status. */
+  /** The invalid fields, from the details of the status. */
   private static List<BadRequest.FieldViolation> violations(StatusRuntimeException error) {
     try {
       for (var detail : StatusProto.fromThrowable(error).getDetailsList()) {
@@ -139,7 +139,7 @@ public final class CreateClientType {
     channel.shutdown().awaitTermination(DEADLINE_SECONDS, TimeUnit.SECONDS);
   }
 
-  /** Gives each call the key. */
+  /** Sends the API key with each call. */
   private static final class Key extends CallCredentials {
     private static final Metadata.Key<String> AUTHORIZATION =
         Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
