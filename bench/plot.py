@@ -38,11 +38,11 @@ def plot(figures: Figures, file: Path) -> None:
         canvas = Canvas(figsize=(9, 3.6), layout="constrained")
         axes = canvas.subplots(1, len(databases), sharey=True, squeeze=False)[0]
         for axis, database in zip(axes, databases, strict=True):
-            for system, colour in _COLOURS.items():
+            for system, color in _COLOURS.items():
                 found = [figures.get(database, system, "create", number) for number in callers]
                 points = [(one.callers, one.calls_per_second) for one in found if one]
                 if points:
-                    axis.plot(*zip(*points, strict=True), "o-", color=colour, label=system)
+                    axis.plot(*zip(*points, strict=True), "o-", color=color, label=system)
             axis.set_title(f"{_TITLES[database]}: durable creates a second")
             axis.set_xscale("log", base=2)
             axis.set_xticks(callers, [str(number) for number in callers])
