@@ -29,7 +29,7 @@ CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sor
 	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-18s%s\n", $$1, $$2}' \
 		$(MAKEFILE_LIST)
 
 ##@ Run
