@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ PROVIDER = (
     "--type=keycloak",
     "--well-known-uri=https://idp.test/.well-known",
 )
+UID = "5b0e2c3a-4d0f-4e1b-9a51-0f4a2b6c7d8e"
 WEB = ("--name=Web", "--response-types=code, id_token", "--grant-types=authorization_code,pkce")
 FILE = """
 providers:
@@ -73,8 +75,9 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_client_type_is_created_shown_changed_listed_and_deleted(portal: Command) -> None:
     portal(*PROVIDER)
-    created = portal.json("client-types", "create", "1", *WEB)
-    assert (created["id"], created["response_types"]) == (1, ["code", "id_token"])
+    created = portal.json("client-types", "create", "1", *WEB, f"--uid={UID}")
+    assert (created["id"], created["uid"]) == (1, UID)
+    assert created["response_types"] == ["code", "id_token"]
 
     portal("client-types", "update", "1", "1", "--description=For people", "--grant-types=pkce")
     shown = portal.json("client-types", "get", "1", "1")
@@ -233,6 +236,12 @@ def test_a_provider_can_become_okta_together_with_its_client_types(
         ("providers: [{name: a, type: keycloak}]", "providers.0.well_known_uri: is required"),
         ("providers: []\nmore: 1", "more: unknown field"),
         (FILE.replace("[token]", "[foo]"), "response_types.0: 'foo' is not one of: code, token"),
+        (FILE.replace("type: okta", "type: okta\n    uid: 7"), "providers.1.uid: "),
+        (FILE.replace("type: okta", "type: okta\n    uid: x"), "providers.1.uid: must be a UUID"),
+        (
+            FILE.replace("- name: Twice", f"- uid: {UID}\n        name: Twice"),
+            f"duplicate uid {UID}",
+        ),
         (
             FILE.replace("type: okta", "type: octa"),
             "providers.1.type: 'octa' is not one of: keycloak",
@@ -261,7 +270,33 @@ def test_an_export_can_be_applied_to_another_portal(
         other("apply", "-f", str(exported), "--yes")
 
         assert other("export").stdout == exported.read_text()
-    assert yaml.safe_load(exported.read_text()) == yaml.safe_load(FILE)
+    document = yaml.safe_load(exported.read_text())
+    for provider in document["providers"]:
+        assert UUID(provider.pop("uid"))
+        for client_type in provider["client_types"]:
+            assert UUID(client_type.pop("uid"))
+    assert document == yaml.safe_load(FILE)
+
+
+def test_apply_finds_a_resource_by_its_uid_and_renames_it(
+    portal: Command, file: Path, tmp_path: Path
+) -> None:
+    portal("apply", "-f", str(file), "--yes")
+    exported = tmp_path / "exported.yaml"
+    portal("export", "-f", str(exported))
+    document = yaml.safe_load(exported.read_text())
+    guests = document["providers"][1]
+    guests["name"] = "Visitors"
+    first, second = guests["client_types"]
+    first["name"], second["name"] = "First", "Second"
+    guests["client_types"] = [second, first]
+    done = portal("apply", "-f", "-", "--yes", "--prune", stdin=yaml.safe_dump(document))
+
+    assert "name: 'Guests' → 'Visitors'" in done.stdout
+    assert "Plan: 0 to create, 3 to change, 0 to delete." in done.stdout
+    assert portal.json("providers", "get", "2")["name"] == "Visitors"
+    names = [one["name"] for one in portal.json("client-types", "list", "2")]
+    assert names == ["First", "Second"]
 
 
 def test_apply_continues_after_an_error(portal: Command, file: Path, target: str) -> None:

@@ -160,7 +160,7 @@ def test_a_document_keeps_the_value_of_every_field_except_secrets(kind: Any) -> 
     message = filled(kind)
     again = documents.parse(kind, documents.plain(message))
 
-    kept = shared(kind.DESCRIPTOR)
+    kept = shared(kind.DESCRIPTOR) | {"uid"}
     assert values(again) == {n: value for n, value in values(message).items() if n in kept}
     assert values(again).keys() == kept
 
@@ -189,12 +189,12 @@ def rest_row(message: Message) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_an_import_keeps_the_value_of_every_field(kind: Any) -> None:
+def test_an_import_keeps_the_value_of_every_field_and_the_cid(kind: Any) -> None:
     message = filled(kind)
-    row = rest_row(message)
+    row = rest_row(message) | {"CID": message.uid}
     read: Message = source.provider(row) if kind is Provider else source.client_type(row, {})
 
-    kept = shared(kind.DESCRIPTOR)
+    kept = shared(kind.DESCRIPTOR) | {"uid"}
     assert values(read) == {n: value for n, value in values(message).items() if n in kept}
     assert values(read).keys() == kept
 

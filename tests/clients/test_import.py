@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
@@ -156,6 +157,52 @@ def test_an_import_is_complete_and_idempotent(portal: Command) -> None:
     [one] = portal.json("client-types", "list", "1", "--filter", 'name = "type 3"')
     assert one["response_types"] == ["code", "id_token"]
     assert one["grant_types"] == ["authorization_code", "pkce"]
+
+
+def cid(number: int) -> str:
+    return f"{number:08}-4d0f-4e1b-9a51-0f4a2b6c7d8e"
+
+
+def test_cids_are_kept_and_find_renamed_resources_again(portal: Command) -> None:
+    rows = [
+        provider(n, client_type(n, CID=cid(10 + n)), client_type(9), CID=cid(n).upper())
+        for n in (1, 2)
+    ]
+    with OldPortal(*rows).running() as old:
+        assert "6 created" in portal("import", "--from", old.url).stderr
+        old.providers[0]["Name"] = "renamed"
+        old.providers[1]["client_types"][0]["Name"] = "also renamed"
+        again = portal("import", "--from", old.url)
+
+    assert "0 created, 2 changed, 4 unchanged, 0 not imported." in again.stderr
+    assert [one["uid"] for one in portal.json("providers", "list")] == [cid(1), cid(2)]
+    assert [one["name"] for one in portal.json("providers", "list")] == ["renamed", "provider 2"]
+    kept, generated = portal.json("client-types", "list", "2")
+    assert (kept["uid"], kept["name"]) == (cid(12), "also renamed")
+    assert str(UUID(generated["uid"])) not in (cid(12), cid(2))
+
+
+def test_a_cid_that_is_not_a_uuid_is_not_kept_and_counted(portal: Command) -> None:
+    rows = [provider(1, client_type(1, CID=7), CID="cid-1"), provider(2, CID=None)]
+    with OldPortal(*rows).running() as old:
+        done = portal("import", "--from", old.url)
+
+    assert "3 created, 0 changed, 0 unchanged, 0 not imported. 2 CIDs are not UUIDs" in done.stderr
+
+
+def test_a_cid_that_repeats_is_reported_and_the_other_rows_are_imported(portal: Command) -> None:
+    rows = [
+        provider(1, client_type(1, CID=cid(5)), client_type(2, CID=cid(5)), client_type(3)),
+        provider(2, client_type(4, CID=cid(5))),
+    ]
+    with OldPortal(*rows).running() as old:
+        first = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+        again = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+
+    assert "not imported: client type 'type 2' of provider 'provider 1': " in first.stderr
+    assert "4 created, 0 changed, 0 unchanged, 2 not imported." in first.stderr
+    assert "0 created, 0 changed, 4 unchanged, 2 not imported." in again.stderr
+    assert names(portal, 1) == ["type 1", "type 3"]
 
 
 def test_resources_with_the_same_name_stay_separate(portal: Command) -> None:

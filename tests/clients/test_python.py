@@ -26,6 +26,7 @@ from portal_client import (
     PROVIDER_TYPE_OTHER,
     RESPONSE_TYPE_CODE,
     Aborted,
+    AlreadyExists,
     AsyncPortal,
     ClientType,
     DeadlineExceeded,
@@ -43,6 +44,7 @@ from tests.support.own_server import started
 from tests.support.postgres import free_port
 
 KEY = "the-clients-key"
+UIDS = "5b0e2c3a-4d0f-4e1b-9a51-0f4a2b6c7d8e", "7c1f3d4b-5e1a-4f2c-8b62-1a5b3c7d8e9f"
 PROVIDER = Provider(
     name="Staff", type=PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/.well-known"
 )
@@ -120,6 +122,17 @@ def test_an_unknown_reason_is_unspecified_and_its_name_is_kept() -> None:
     assert error.reason_name == "FROM_A_NEWER_SERVER"
     assert PortalError(grpc.StatusCode.ABORTED, "text").reason == ERROR_REASON_UNSPECIFIED
     assert Violation("name", "text", "NEWER").reason == FIELD_ERROR_REASON_UNSPECIFIED
+
+
+def test_a_resource_can_keep_the_uid_of_another_system(portal: Portal) -> None:
+    provider = portal.create_provider(PROVIDER, uid=UIDS[0])
+    created = portal.create_client_type(provider.id, client_type("web"), uid=UIDS[1])
+    with pytest.raises(AlreadyExists):
+        portal.create_provider(PROVIDER, uid=UIDS[0])
+    with pytest.raises(AlreadyExists):
+        portal.create_client_type(1, client_type("web"), uid=UIDS[1])
+
+    assert (provider.uid, created.uid) == UIDS
 
 
 def test_a_wrong_key_is_an_error_that_does_not_show_it(target: str) -> None:

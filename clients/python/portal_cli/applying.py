@@ -15,7 +15,10 @@ from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step, lines
 from portal_client import Portal, PortalError, Provider
 
 _COLORS: Final = {CREATE: "green", CHANGE: "yellow", DELETE: "red"}
-_HEADER: Final = "# Written by `portal export`. Apply it with `portal apply -f FILE`.\n"
+_HEADER: Final = (
+    "# Written by `portal export`. Apply it with `portal apply -f FILE`.\n"
+    "# Remove the uid of a copy of a resource: apply finds resources by uid, then by name.\n"
+)
 
 
 def apply(

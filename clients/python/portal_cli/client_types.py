@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import field_options, options
-from portal_cli.options import Etag, Yes, confirm
+from portal_cli.options import Etag, Uid, Yes, confirm
 from portal_cli.output import write_many, write_one
 from portal_client import ClientType
 
@@ -20,12 +20,12 @@ Id = Annotated[int, typer.Argument(help="ID of the client type.", min=1, max=opt
 
 @app.command()
 @field_options.for_create(ClientType.DESCRIPTOR)
-def create(context: typer.Context, provider_id: ProviderId, **given: Any) -> None:
+def create(context: typer.Context, provider_id: ProviderId, uid: Uid = "", **given: Any) -> None:
     """Create a client type."""
     message, _ = field_options.message(ClientType, given)
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.create_client_type(provider_id, message), common.output)
+        write_one(portal.create_client_type(provider_id, message, uid=uid), common.output)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """YAML documents that describe a portal: read, validate, write."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -76,6 +77,7 @@ def load(text: str, name: str) -> list[ProviderDocument]:
         raise CommandError(f"{name}: {error}") from None
     except ValidationError as error:
         raise CommandError(f"{name}: {describe(error)}") from None
+    _require_unique_uids(portal, name)
     return [
         ProviderDocument(
             _message(Provider, provider),
@@ -85,14 +87,22 @@ def load(text: str, name: str) -> list[ProviderDocument]:
     ]
 
 
+def _require_unique_uids(portal: Any, name: str) -> None:
+    client_types = (one for provider in portal.providers for one in provider.client_types)
+    uids = Counter(one.uid for one in (*portal.providers, *client_types) if one.uid)
+    for uid, count in uids.most_common(1):
+        if count > 1:
+            raise CommandError(f"{name}: duplicate uid {uid}")
+
+
 def parse(kind: type[Resource], values: Mapping[str, Any]) -> Resource:
     """A resource from plain data. Raises: ValidationError."""
     return _message(kind, _model(kind.DESCRIPTOR).model_validate(values))
 
 
 def plain(resource: Provider | ClientType) -> dict[str, Any]:
-    """A resource as plain data: required fields, and other fields that are set."""
-    return {
+    """A resource as plain data: its uid, required fields, and other fields that are set."""
+    return {"uid": resource.uid} | {
         field.name: value
         for field in fields.shared(resource.DESCRIPTOR)
         if (value := field.value(resource)) or field.required

@@ -13,7 +13,7 @@ from portal_cli.documents import ProviderDocument
 from portal_cli.errors import CommandError, Exit
 from portal_cli.output import printable
 from portal_cli.plan import CHANGE, CREATE, Planner, Step, match
-from portal_cli.source import BadRow, Row, Source
+from portal_cli.source import CID, BadRow, Resource, Row, Source
 from portal_client import (
     ClientType,
     PermissionDenied,
@@ -95,14 +95,18 @@ class _Import:
         self._planner = Planner(portal)
         self._done = {CREATE: 0, CHANGE: 0}
         self._unchanged = 0
+        self._lost_cids = 0
         self.rejected = 0
 
     @property
     def summary(self) -> str:
         """The counts, in one line."""
+        cids = (
+            f" {self._lost_cids} CIDs are not UUIDs and were not kept." if self._lost_cids else ""
+        )
         return (
             f"{self._done[CREATE]} created, {self._done[CHANGE]} changed, {self._unchanged} "
-            f"unchanged, {self.rejected} not imported. Registration access tokens cannot be "
+            f"unchanged, {self.rejected} not imported.{cids} Registration access tokens cannot be "
             "imported: set them with `portal providers update`."
         )
 
@@ -111,7 +115,7 @@ class _Import:
         found = []
         for row in rows:
             try:
-                found.append((row, source.provider(row)))
+                found.append((row, self._counted(row, source.provider(row))))
             except BadRow as error:
                 self._reject(str(error))
         return found
@@ -129,9 +133,13 @@ class _Import:
     def _client_types(self, rows: list[Row], parent: Row) -> Iterator[ClientType]:
         for row in rows:
             try:
-                yield source.client_type(row, parent)
+                yield self._counted(row, source.client_type(row, parent))
             except BadRow as error:
                 self._reject(str(error))
+
+    def _counted(self, row: Row, resource: Resource) -> Resource:
+        self._lost_cids += bool(row.get(CID)) and not resource.uid
+        return resource
 
     def _run(self, document: ProviderDocument, found: Provider | None) -> None:
         steps = self._planner.of_provider(document, found)

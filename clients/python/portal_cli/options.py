@@ -16,6 +16,9 @@ from portal_client import Portal, Tls
 MAX_ID: Final = (1 << 31) - 1
 
 Etag = Annotated[str, typer.Option(help="Only if this is the current etag of the resource.")]
+Uid = Annotated[
+    str, typer.Option(help="UUID of the resource in another system; default: a new one.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

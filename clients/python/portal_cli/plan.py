@@ -135,14 +135,14 @@ def match(
 
 def _create_provider(wanted: Provider, parent: _Parent) -> Step:
     def run(portal: Portal) -> None:
-        parent.id = portal.create_provider(wanted).id
+        parent.id = portal.create_provider(wanted, uid=wanted.uid).id
 
     return Step(CREATE, parent.what, "", run)
 
 
 def _create_client_type(wanted: ClientType, parent: _Parent) -> Step:
     def run(portal: Portal) -> None:
-        portal.create_client_type(parent.id, wanted)
+        portal.create_client_type(parent.id, wanted, uid=wanted.uid)
 
     return Step(CREATE, f"client type {wanted.name!r}", parent.what, run)
 

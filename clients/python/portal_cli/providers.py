@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import field_options, options
-from portal_cli.options import Etag, Yes, confirm
+from portal_cli.options import Etag, Uid, Yes, confirm
 from portal_cli.output import write_many, write_one
 from portal_client import Provider
 
@@ -16,12 +16,12 @@ Id = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=option
 
 @app.command()
 @field_options.for_create(Provider.DESCRIPTOR)
-def create(context: typer.Context, **given: Any) -> None:
+def create(context: typer.Context, uid: Uid = "", **given: Any) -> None:
     """Create a provider."""
     message, _ = field_options.message(Provider, given)
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.create_provider(message), common.output)
+        write_one(portal.create_provider(message, uid=uid), common.output)
 
 
 @app.command()

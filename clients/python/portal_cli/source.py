@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import httpx
 from google.protobuf.descriptor import Descriptor
@@ -17,6 +18,8 @@ from portal_cli.errors import CommandError, Exit
 from portal_cli.fields import Field
 from portal_client import ClientType, Provider
 from portal_client.connection import check_key
+
+CID: Final = "CID"
 
 _BASE: Final = "portal-api"
 _ATTEMPTS: Final = 8
@@ -258,9 +261,17 @@ def _resource(kind: type[Resource], what: str, row: dict[str, Any]) -> Resource:
     }
     given = {name: value for name, value in values.items() if value not in (None, "")}
     try:
-        return documents.parse(kind, given)
+        return documents.parse(kind, given | {"uid": _uid(row)})
     except ValidationError as error:
         raise BadRow(f"{what}: {documents.describe(error)}") from None
+
+
+def _uid(row: dict[str, Any]) -> str | None:
+    """The CID, if it is a UUID: the portal's own id of a resource."""
+    try:
+        return str(UUID(row.get(CID)))
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def key(resource: Descriptor, field: Field) -> str:
