@@ -13,14 +13,13 @@ from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.wire import health
+from portal_server.wire.access import is_write
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Streaming
 from portal_server.wire.pool import Pool, Queue
 from portal_server.wire.requests import AUTHORIZATION, values_of
 from portal_server.wire.serving import PLAIN, Method, refuse, reject
 from portal_server.wire.status import Surface
-
-_READS = ("Get", "List")
 
 ANONYMOUS_REFLECTION = 8
 """How many reflection streams without a key are open at the same time."""
@@ -68,16 +67,16 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def _made(self, path: str, handler: Any) -> Callable[[Any], Any]:
         """What gives the handler of a call by its headers."""
-        service, _, method = path.lstrip("/").rpartition("/")
+        service, _, _ = path.lstrip("/").rpartition("/")
         if service == health.NAME:
             at_once = health.without_thread(handler)
             return lambda _metadata: at_once
         if service == reflection.SERVICE_NAME:
             return self._reflection(handler)
-        return self._of_ours(path, service, method, handler)
+        return self._of_ours(path, service, handler)
 
-    def _of_ours(self, path: str, service: str, name: str, handler: Any) -> Callable[[Any], Any]:
-        writes = not name.startswith(_READS)
+    def _of_ours(self, path: str, service: str, handler: Any) -> Callable[[Any], Any]:
+        writes = is_write(path)
         streams = handler.response_streaming
         method = Method(
             path=path,
