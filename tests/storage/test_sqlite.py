@@ -119,7 +119,7 @@ def test_a_file_of_somebody_else_that_others_can_read_is_refused(
     file.chmod(0o640)
     monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
 
-    with pytest.raises(PermissionError, match=r"can be read by others.*mode 0600.*portal\.db"):
+    with pytest.raises(PermissionError, match=r"others can read it.*mode to 0600.*portal\.db"):
         open_engine(parse_url(f"sqlite:///{file}"))
     assert modes(tmp_path) == {"portal.db": 0o640}
 

@@ -1,9 +1,9 @@
-"""API keys: what one looks like, what is kept of it, what it may do.
+"""API keys: their format, what is stored of them, and their roles.
 
-A key is `oap_<8 characters that name it>_<32 characters that are the secret>`,
-all base 62: the prefix is for secret scanners, the name for finding the row,
-the 190 random bits for security. Only its SHA-256 is kept: a slow hash guards
-words that people choose, and would here only let strangers burn CPU.
+A key is `oap_<id of 8 characters>_<secret of 32 characters>`, in base 62. The prefix
+is for secret scanners, the id for finding the row, and the secret has 190 random bits.
+Only the SHA-256 of a key is stored: a slow hash protects passwords that people choose,
+and would here only let attackers use up the CPU.
 """
 
 import hmac
@@ -22,7 +22,7 @@ _KEY = re.compile(r"oap_([A-Za-z0-9]{8})_[A-Za-z0-9]{32}")
 
 
 class Role(StrEnum):
-    """What a key may do."""
+    """What the holder of a key may do."""
 
     ADMIN = "admin"
     """Everything."""
@@ -32,7 +32,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it is kept. Times are UTC; `revoke_time` is None while it is good."""
+    """A key as it is stored. Times are UTC; `revoke_time` is None while it is valid."""
 
     key_id: str
     digest: bytes = field(repr=False)
@@ -44,7 +44,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call: the name of the key, never the key, and its role."""
+    """Who makes a call: the id of the API key, never the key, and its role."""
 
     key_id: str
     role: Role
@@ -61,7 +61,7 @@ class Caller:
 
 
 def generate() -> tuple[str, str]:
-    """Make a key; returns its name and its text. The text is a secret."""
+    """Generate a key; returns its id and its text. The text is a secret."""
     key_id, secret = (
         "".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in (8, 32)
     )
@@ -69,16 +69,16 @@ def generate() -> tuple[str, str]:
 
 
 def key_id_of(text: str) -> str | None:
-    """The name in a key's text, or None where the text is no key."""
+    """The id in a key's text, or None where the text is not a key."""
     match = _KEY.fullmatch(text)
     return match and match[1]
 
 
 def digest(text: str) -> bytes:
-    """What is kept of a key's text."""
+    """What is stored of a key's text."""
     return sha256(text.encode()).digest()
 
 
-def matches(text: str, kept: bytes) -> bool:
-    """Whether a text is the key that is kept; takes the same time either way."""
-    return hmac.compare_digest(digest(text), kept)
+def matches(text: str, stored: bytes) -> bool:
+    """Whether a text is the stored key; takes the same time either way."""
+    return hmac.compare_digest(digest(text), stored)

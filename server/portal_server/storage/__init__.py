@@ -1,1 +1,1 @@
-"""Rows in and out. Stores what it is told; decides nothing."""
+"""Rows in and out, on SQLite and PostgreSQL. The rules are in the domain."""

@@ -1,11 +1,11 @@
-"""Runs the migrations on the connection that `storage.schema` hands over."""
+"""Runs the migrations, on the connection of `storage.sql.schema`."""
 
 from alembic import context
 from sqlmodel import SQLModel
 
 from portal_server.storage import transaction  # noqa: F401 - fills the metadata
 
-# Any number will do, as long as every process takes the same.
+# Any number, as long as every process uses the same.
 _LOCK = 7_236_010
 # For a table, while a migration waits for those that use it.
 _DDL_LOCK_S = 30
@@ -18,7 +18,7 @@ context.configure(
     render_as_batch=True,
     compare_type=True,
     transaction_per_migration=False,
-    # SQLite's is, too. Told otherwise, Alembic would commit before each migration.
+    # So is SQLite's DDL. Without this, Alembic would commit before each migration.
     transactional_ddl=True,
 )
 timeout_s = context.config.attributes["timeout_s"]
@@ -36,9 +36,9 @@ try:
             for limit in ("statement_timeout", "lock_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = '{timeout_s}s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            # All who come after it wait behind an ALTER that waits.
+            # Everything that comes later waits behind an ALTER that waits.
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_DDL_LOCK_S}s'")
         context.run_migrations()
 finally:
-    if sqlite:  # the pool will give the connection to others
+    if sqlite:  # the pool uses the connection again
         connection.exec_driver_sql(f"PRAGMA busy_timeout={waits_ms}")

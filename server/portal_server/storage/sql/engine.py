@@ -1,10 +1,9 @@
-"""From a URL to an engine whose every connection keeps what the portal promises.
+"""Creates an engine from a URL, and configures its connections.
 
-Durable: SQLite runs in WAL mode with synchronous=FULL, so that a commit that
-was answered survives a loss of power. Whole: foreign keys are on. Bounded: no
-connection, lock or statement is waited for without an end. Connections commit
-by themselves: `storage.transactions` says when a transaction begins and ends,
-and none is left open when the pool gets a connection back.
+Durability: SQLite runs in WAL mode with synchronous=FULL, so that a confirmed commit
+survives a loss of power. Integrity: foreign keys are on. Every wait for a connection,
+a lock or a statement has a timeout. Connections are in autocommit mode:
+`storage.sql.transactions` begins and ends each transaction.
 """
 
 import errno
@@ -30,11 +29,11 @@ POOL_TIMEOUT_S = 2.0
 LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
 CONNECT_TIMEOUT_S = 3
-# A PostgreSQL whose machine is gone acknowledges nothing: the system then ends the connection.
+# When PostgreSQL's machine is gone, nothing is acknowledged: the system then ends the connection.
 TCP_TIMEOUT_S = 10
 
 NOTICES = "notices"
-"""Where a connection's `info` has the SQLSTATEs of PostgreSQL's notices."""
+"""The key in a connection's `info` of the SQLSTATEs of PostgreSQL's notices."""
 
 # Group and others.
 _NOT_OURS = 0o077
@@ -44,8 +43,8 @@ def parse_url(text: str) -> URL:
     """The database URL of a setting.
 
     Raises:
-        ValueError: it is no SQLAlchemy URL of a SQLite file or of PostgreSQL.
-            The text has no part of the URL, which may hold a password.
+        ValueError: it is not a SQLAlchemy URL of a SQLite file or of PostgreSQL.
+            The text contains no part of the URL, which may have a password.
     """
     try:
         url = make_url(text)
@@ -65,14 +64,14 @@ def parse_url(text: str) -> URL:
 
 
 def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
-    """An engine for this database, with at most so many connections.
+    """An engine for this database, with at most `connections` connections.
 
-    Makes the folder and the file of SQLite, readable to us alone. A file that is
-    there and that others can read becomes so, too: it holds secrets.
+    Creates the folder and the file of SQLite, which contain secrets: only their owner
+    can read them. An existing file that others can read is made private, too.
 
     Raises:
-        OSError: the folder cannot be made, we may not write there, or others can
-            read a file that is not ours.
+        OSError: the folder cannot be created, is not writable, or others can read a
+            file of another owner.
     """
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, connections)
@@ -80,7 +79,7 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
-        # Those that were used last, whose caches are warm; the others stay small.
+        # The connections that were used last have warm caches; the others stay small.
         pool_use_lifo=True,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
@@ -118,7 +117,7 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         url,
         pool_size=connections,
         max_overflow=0,
-        # Those that were used last, whose caches are warm; the others stay small.
+        # The connections that were used last have warm caches; the others stay small.
         pool_use_lifo=True,
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
@@ -130,8 +129,8 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
 
 
 def _keep_private(file: Path) -> None:
-    """Let nobody but its owner read the database, whatever the folder and the umask."""
-    # SQLite gives what it makes beside the file the file's own mode.
+    """Make the database readable to its owner only, whatever the folder and the umask."""
+    # SQLite creates its other files with the mode of the database.
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     for path in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
@@ -142,12 +141,10 @@ def _keep_private(file: Path) -> None:
         if not found.st_mode & _NOT_OURS:
             continue
         if os.geteuid() not in (0, found.st_uid):
-            text = (
-                "can be read by others and is not ours: its owner must make it private, mode 0600"
-            )
+            text = "others can read it and it has another owner, who must set its mode to 0600"
             raise PermissionError(errno.EACCES, text, str(path))
         path.chmod(0o600)
-        log.warning("%s could be read by others: its mode is 0600 now", path)
+        log.warning("others could read %s: its mode is 0600 now", path)
 
 
 def _note_notices(connection: psycopg.Connection[Any], record: Any) -> None:
@@ -163,7 +160,7 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _turn_wal_on(connection: sqlite3.Connection) -> None:
-    # A property of the file. SQLite does not wait for others to set it, so we do.
+    # A property of the file. SQLite does not wait for the lock that it takes to set it.
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         try:

@@ -1,7 +1,7 @@
-"""From what a driver raises to what callers are told.
+"""Converts a driver's exceptions to errors for callers.
 
-A driver's OperationalError covers nearly everything, so the SQLSTATE, or
-SQLite's name of the error, decides. The driver's own words stay in the log.
+A driver's OperationalError covers nearly everything, so the SQLSTATE, or SQLite's
+name of the error, decides. The driver's text is only logged.
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What callers are told."""
+    """An error for callers."""
 
     kind: Callable[[Reason, str], PortalError]
     reason: Reason
@@ -37,7 +37,7 @@ class _Failure:
 
 
 _LOST = _Failure(Aborted, Reason.CONCURRENT_CHANGE, "another call changed the same data; try again")
-_SLOW = _Failure(DeadlineExceeded, Reason.STORAGE_TIMEOUT, "the storage did not answer in time")
+_SLOW = _Failure(DeadlineExceeded, Reason.STORAGE_TIMEOUT, "the storage did not respond in time")
 _BUSY = _Failure(
     Exhausted, Reason.STORAGE_EXHAUSTED, "the storage has no free connection or memory; try again"
 )
@@ -65,7 +65,7 @@ _BY_SQLITE_NAME = {
     "SQLITE_INTERRUPT": _SLOW,
     "SQLITE_FULL": _FULL,
 }
-# What is wrong with the database; a driver's other errors are our bugs.
+# Failures of the database; a driver's other errors are bugs of the server.
 _STORAGE = (
     sqlite3.OperationalError,
     sqlite3.InternalError,
@@ -76,19 +76,19 @@ _STORAGE = (
 
 
 class StorageBug(Exception):
-    """A statement that the database refuses: our fault. Has no values of a row."""
+    """The database rejects a statement: a bug of the server. Has no values of a row."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let the storage's failures out as PortalErrors, and its other refusals as StorageBugs.
+    """Convert the storage's failures to PortalErrors, and other errors to StorageBugs.
 
-    Neither has the driver's exception as its cause: PostgreSQL shows the whole
-    row in it, secrets and all, and what is unhandled is logged.
+    Neither has the driver's exception as its cause: PostgreSQL's shows the whole row,
+    including secrets, and an unhandled exception is logged.
     """
     try:
         yield
-    except exc.TimeoutError as error:  # no connection of the pool came free
+    except exc.TimeoutError as error:  # no connection of the pool became free
         raise _logged(_BUSY, str(error)) from None
     except exc.DBAPIError as error:  # SQLAlchemy's wrapping, when it connects or migrates
         raise _translation(error.orig) from None
@@ -97,12 +97,12 @@ def translated() -> Iterator[None]:
 
 
 def no_ids() -> PortalError:
-    """What a create is refused with when there is no id for it."""
+    """The error of a create for which there is no id."""
     return _NO_IDS.kind(_NO_IDS.reason, _NO_IDS.text)
 
 
 def unconfirmed() -> PortalError:
-    """What a write ends with that was not confirmed in time."""
+    """The error of a write that was not confirmed in time."""
     return Unavailable(
         Reason.OUTCOME_UNKNOWN,
         "the write was not confirmed in time: outcome unknown;"
@@ -111,7 +111,7 @@ def unconfirmed() -> PortalError:
 
 
 def stalled() -> PortalError:
-    """What a write is refused with while others are not confirmed."""
+    """The error of a write while others are not confirmed."""
     return Unavailable(
         Reason.WRITES_STALLED,
         "writes before this one are not confirmed, their outcome unknown;"
@@ -120,18 +120,18 @@ def stalled() -> PortalError:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether SQLite has waited for its lock in vain."""
+    """Whether SQLite did not get its lock in time."""
     return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
 
 
 def leaves_open(error: BaseException) -> bool:
-    """Whether a COMMIT that fails so may have been done all the same."""
+    """Whether a COMMIT that fails with this error may have been done."""
     return _failure(error) in (_AWAY, _SLOW)
 
 
 def _translation(error: BaseException | None) -> Exception:
     failure = _failure(error)
-    return StorageBug(words(error)) if failure is None else _logged(failure, words(error))
+    return StorageBug(text_of(error)) if failure is None else _logged(failure, text_of(error))
 
 
 def _failure(error: BaseException | None) -> _Failure | None:
@@ -145,13 +145,13 @@ def _failure(error: BaseException | None) -> _Failure | None:
     if not isinstance(error, _STORAGE) and type(error) is not sqlite3.DatabaseError:
         return None
     if name is not None:
-        # Extended codes go on from their primary one: SQLITE_BUSY_SNAPSHOT.
+        # Extended codes begin with their primary code: SQLITE_BUSY_SNAPSHOT.
         return _BY_SQLITE_NAME.get("_".join(name.split("_")[:2]), _AWAY)
     return _AWAY
 
 
-def words(error: object) -> str:
-    """What went wrong, less PostgreSQL's DETAIL, which shows the row."""
+def text_of(error: object) -> str:
+    """The text of an error, without PostgreSQL's DETAIL, which shows the row."""
     if not isinstance(error, BaseException):
         return str(error)
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None

@@ -1,4 +1,4 @@
-"""Brings a database to this version's schema, and tells whether it is there."""
+"""Migrates a database to this version's schema, and checks which schema it has."""
 
 import logging
 from pathlib import Path
@@ -15,28 +15,28 @@ from portal_server.storage.sql.failures import translated
 
 log = logging.getLogger(__name__)
 
-# To build an index on a table that has grown for years takes long; to hang, longer.
+# Building an index on a table that has grown for years takes long.
 TIMEOUT_S = 3600
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 class SchemaMismatch(OperatorError):
-    """The database's schema is none that this version knows; the text says what to do."""
+    """This version does not know the database's schema; the text says what to do."""
 
 
 def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) -> None:
-    """Bring the schema to this version's or, with "base", take it away.
+    """Migrate the schema to this version's or, with "base", drop it.
 
-    Several processes may do so at once: each revision runs once, and the others
-    wait until it is there. Threads of one process may not: Alembic keeps its
-    state in a global. A schema one revision newer is left as it is.
+    Several processes may do so at once: each revision runs once, while the others
+    wait. Several threads of one process may not: Alembic keeps its state in a
+    global. A schema that is one revision newer is left unchanged.
 
     `timeout_s` is for the wait, and for each statement of a migration.
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.
-        PortalError: the storage failed, or the time was not enough.
+        PortalError: the storage failed, or the timeout has passed.
     """
     with translated(), for_migrating(engine).connect() as connection:
         before = MigrationContext.configure(connection).get_current_revision()
@@ -44,7 +44,7 @@ def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) 
         if before is not None and before not in _known():
             if revision != "head" or not _is_next(before):
                 raise _newer(before)
-            log.info("schema %s is of the next version: nothing to do", before)
+            log.info("schema %s is that of the next version: nothing to do", before)
             return
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
@@ -57,10 +57,10 @@ def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) 
 
 
 def require_known(engine: Engine) -> None:
-    """Accept a database whose schema is this version's, or one revision newer.
+    """Accept a database with this version's schema, or one revision newer.
 
-    A revision leaves what the version before it needs, so that during an
-    upgrade servers of both serve one database.
+    Servers of the version before can run on each revision, so that during an upgrade
+    both serve one database.
 
     Raises:
         SchemaMismatch: it is older, or newer than that.
@@ -88,7 +88,7 @@ def _head() -> str:
 
 
 def _is_next(revision: str) -> bool:
-    """Whether it comes directly after ours: they are numbered (a test holds that)."""
+    """Whether it comes directly after ours: revisions are numbered (a test checks that)."""
     return revision == f"{int(_head()) + 1:04}"
 
 

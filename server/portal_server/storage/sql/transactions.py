@@ -1,11 +1,10 @@
-"""Transactions on the driver's own connections, which the engine's pool keeps.
+"""Transactions on the driver's own connections, from the engine's pool.
 
-A server that restarts leaves dead connections in the pool. Asking each one for
-a sign of life would cost every call a round trip; instead the first statement
-is tried again, once, on a new connection: nothing was done before it.
+When the database restarts, the pool has dead connections. A ping before each use
+would cost every call a round trip. Instead the first statement runs again, once, on
+a new connection: nothing was done before it.
 
-All that runs is watched (`storage.watchdog`): nothing waits for a database
-without an end.
+The watchdog (`storage.sql.watchdog`) ends everything that lasts too long.
 """
 
 import logging
@@ -26,9 +25,9 @@ from portal_server.storage.sql.engine import NOTICES
 from portal_server.storage.sql.failures import (
     is_busy,
     leaves_open,
+    text_of,
     translated,
     unconfirmed,
-    words,
 )
 from portal_server.storage.sql.watchdog import MAX_READ_S, Watchdog, Watched
 
@@ -37,25 +36,25 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Wanted = Callable[[], bool]
 
-# For all that a transaction does before its commit.
+# For everything that a transaction does before its commit.
 WORK_TIMEOUT_S = 8.0
-# From then on others do not begin to wait for a transaction to begin or to commit.
+# Once a transaction has tried to begin or to commit for so long, new writes do not wait for it.
 STALLED_S = 2.0
-# So long after a write that was not confirmed the next one must come, or `unconfirmed` forgets.
-# Longer than a commit may take: while none is confirmed, it never falls back to 0.
+# For how long `unconfirmed` remembers a write that was not confirmed. Longer than a commit may
+# take, so that it stays above 0 until a write is confirmed.
 STALL_MEMORY_S = 8.0
-# After a write that was not confirmed, the next one to try comes so much later. In between, and
-# while it tries, all others fail at once: else they would wait for one try after the other.
+# After a write that was not confirmed, none may try for so long. Until the next one ends, all
+# others fail at once: they would wait for one try after the other.
 RETRY_PAUSE_S = 1.0
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. With it a
-# COMMIT succeeds whose wait for a standby was cancelled: it may be on this server alone.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. A COMMIT whose wait
+# for a standby was cancelled succeeds with it: the data may be on this server only.
 _WARNING = "01000"
 
 
 @dataclass(slots=True)  # not frozen: that takes a microsecond more for each call
 class _Started(Generic[Result]):
-    """A connection in use, and what came of the first that was done with it."""
+    """A connection in use, and the result of its first statement."""
 
     connection: _Connection
     watched: Watched
@@ -64,7 +63,7 @@ class _Started(Generic[Result]):
 
 
 class Transactions:
-    """Begins, commits and rolls back; the failures of a driver leave as PortalErrors."""
+    """Begins, commits and rolls back; converts a driver's exceptions to PortalErrors."""
 
     def __init__(self, engine: Engine, watchdog: Watchdog) -> None:
         self._engine = engine
@@ -85,26 +84,25 @@ class Transactions:
 
     @property
     def unconfirmed(self) -> float:
-        """The same, and beyond its end while it ended unconfirmed a short time ago."""
+        """The same, and also after the transaction ended unconfirmed, for STALL_MEMORY_S."""
         since, ended = self._unconfirmed
         now = time.monotonic()
         return max(self.stall, now - since if now - ended < STALL_MEMORY_S else 0.0)
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the last write to end was not confirmed, a short time ago."""
+        """Whether the last write was not confirmed, a short time ago."""
         return time.monotonic() - self._unconfirmed[1] < STALL_MEMORY_S
 
     @property
     def paused(self) -> bool:
-        """Whether a write that was not confirmed ended so short a time ago that none may try."""
+        """Whether no write may try, because one was not confirmed less than RETRY_PAUSE_S ago."""
         return time.monotonic() - self._unconfirmed[1] < RETRY_PAUSE_S
 
     def read_latest(self, call: Call, work: Callable[[Any], Result]) -> Result:
-        """Run work that only reads with a cursor; each statement sees a moment of its own.
+        """Run work that only reads with a cursor; each statement sees the latest rows.
 
-        Without a transaction's begin and end, a single statement is a single
-        round trip.
+        There is no transaction: a single statement is a single round trip.
         """
         with translated():
             started = self._start(work, call.still_wanted, MAX_READ_S)
@@ -113,7 +111,7 @@ class Transactions:
 
     @contextmanager
     def reading(self, call: Call) -> Iterator[Any]:
-        """A cursor in a transaction that sees one moment of the database."""
+        """A cursor in a transaction that sees a snapshot of the database."""
 
         def begin(cursor: Any) -> None:
             cursor.execute(self._read)
@@ -150,7 +148,7 @@ class Transactions:
         try:
             started = self._start(begin, None, self._commit_timeout_s)
         except self._error as error:
-            if is_busy(error):  # another process has held the lock all the time
+            if is_busy(error):  # another process held the lock all the time
                 raise self._not_confirmed(error) from None
             raise
         self._stalling = None
@@ -174,12 +172,12 @@ class Transactions:
         now = time.monotonic()
         if self._stalling and now - self._stalling > STALLED_S:
             self._unconfirmed = (min(self._stalling, self._unconfirmed[0]), now)
-        log.warning("storage: a write is not confirmed: %s", words(why))
+        log.warning("storage: a write is not confirmed: %s", text_of(why))
         return unconfirmed()
 
     @contextmanager
     def _ended(self, started: _Started[Any], commit: Callable[[], object]) -> Iterator[None]:
-        """Commit what is done meanwhile, or roll it back, and give the connection back."""
+        """Commit what is done in this block, or roll it back, and return the connection."""
         sound = False
         try:
             try:
@@ -187,7 +185,7 @@ class Transactions:
             except BaseException as error:
                 if not started.watched.cause:
                     started.cursor.execute("ROLLBACK")
-                    # After an error of the driver it is in a state that nobody knows.
+                    # After an error of the driver the connection's state is unknown.
                     sound = not isinstance(error, self._error)
                 raise
             commit()
@@ -202,18 +200,18 @@ class Transactions:
     def _give_back(self, started: _Started[Any], *, sound: bool) -> None:
         self._watchdog.forget(started.watched)
         if started.watched.cause or not sound:
-            # The pool must not give it out again.
+            # The pool must not use it again.
             started.connection.invalidate()
         started.connection.close()
 
     def _start(
         self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
     ) -> _Started[Result]:
-        """Do the first on a connection that works, and watch it."""
+        """Run the first statement on a connection that works, and watch it."""
         try:
             return self._try_to_start(first, wanted, max_s)
         except _Dead:
-            # Those beside it in the pool have died with it.
+            # So are the other connections of the pool.
             self._engine.dispose()
         try:
             return self._try_to_start(first, wanted, max_s)

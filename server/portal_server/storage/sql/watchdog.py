@@ -1,14 +1,13 @@
-"""Ends database work that lasts too long, from a thread beside those that wait for it.
+"""Ends database work that lasts too long.
 
-A thread that waits for a database cannot look at a clock. So each registers what
-it begins as `Watched`, and one thread for all looks at them about ten times a
-second. A read ends when its caller is gone or its deadline has passed; a write
-ends when its present step lasts longer than it may, never because a caller is
-gone: it may run the work of many.
+A thread that waits for a database cannot look at a clock. So each thread registers
+its work as `Watched`, and one thread checks them all about ten times a second. A read
+ends when its caller is gone or its deadline has passed. A write ends when its present
+step exceeds its timeout, but not because a caller is gone: it may run the work of many.
 
-SQLite is interrupted. PostgreSQL is asked to cancel; when that does not help
-within a second (a server that is stopped, a network that swallows everything),
-the connection's socket is shut down, which wakes the thread that waits for it.
+SQLite is interrupted. PostgreSQL is asked to cancel. When that does not help within a
+second, because the server hangs or the network drops all packets, the connection's
+socket is shut down, which wakes the thread that waits for it.
 """
 
 import logging
@@ -28,19 +27,21 @@ from portal_server.domain.errors import Abandoned, DeadlineExceeded, PortalError
 log = logging.getLogger(__name__)
 
 PERIOD_S = 0.1
-# A call through the edge has 10 seconds: what is over before that can still be said.
+# A call through the edge has 10 seconds: before that, the server can still send the error.
 MAX_READ_S = 9.0
 # For PostgreSQL to confirm that it has cancelled, and then for the cancelled work to end.
 CANCEL_S = 1.0
 
 
 class Watched:
-    """Work on one connection. Never interrupted before it is registered or after `end`."""
+    """Work on a driver's connection. Never interrupted before it is registered or after `end`.
+
+    `wanted` returns whether the caller of a read still waits; it is None for a write.
+    """
 
     __slots__ = ("_connection", "_ended", "_lock", "_max_s", "_since", "_wanted", "cause")
 
     def __init__(self, connection: Any, wanted: Callable[[], bool] | None, max_s: float) -> None:
-        """Take a driver's connection, whether a caller still waits (reads), and a maximum."""
         self._connection = connection
         self._wanted = wanted
         self._max_s = max_s
@@ -48,33 +49,33 @@ class Watched:
         self._lock = threading.Lock()
         self._ended = False
         self.cause: PortalError | None = None
-        """Why it was interrupted; whether that was in time is not said by this."""
+        """Why it was interrupted; it may have ended before that."""
 
     @property
     def age(self) -> float:
-        """How long the present step has lasted, in seconds."""
+        """For how long the present step has run, in seconds."""
         return time.monotonic() - self._since
 
     def enter(self, max_s: float) -> None:
-        """Begin another step of the work, which may last so long."""
+        """Begin another step of the work, with this timeout."""
         self._since, self._max_s = time.monotonic(), max_s
 
     def end(self) -> None:
-        """From now on the connection may do other work: waits while it is being interrupted."""
+        """The connection may do other work after this; waits while it is being interrupted."""
         with self._lock:
             self._ended = True
 
     def overdue(self, failure: Callable[[], PortalError]) -> PortalError | None:
-        """Why this must end now, if it must; `failure` is what a write ends with."""
+        """The error with which this must end now, if it must; `failure` is that of a write."""
         late = self.age > self._max_s
         if self._wanted is None:
             return failure() if late else None
         if late:
-            return DeadlineExceeded(Reason.STORAGE_TIMEOUT, "the storage did not answer in time")
+            return DeadlineExceeded(Reason.STORAGE_TIMEOUT, "the storage did not respond in time")
         return None if self._wanted() else Abandoned()
 
     def interrupt(self, cause: PortalError) -> None:
-        """End the work. Does so again at each call: SQLite forgets it between statements."""
+        """End the work. Needed again later: SQLite forgets an interrupt between statements."""
         if isinstance(self._connection, sqlite3.Connection):
             with self._lock:
                 if not self._ended:
@@ -98,20 +99,22 @@ class Watched:
             time.sleep(PERIOD_S / 10)
         with self._lock:
             if not self._ended:
-                log.warning("storage: PostgreSQL does not react: a connection is cut")
+                log.warning("storage: PostgreSQL does not respond: a connection is shut down")
                 _cut(self._connection)
 
 
 class Watchdog:
-    """Looks at all that is `Watched`; `failure` is what an overdue write ends with."""
+    """Checks everything that is `Watched`; `failure` creates the error of an overdue write.
+
+    Its thread ends with this object or when it is closed.
+    """
 
     def __init__(self, failure: Callable[[], PortalError]) -> None:
-        """Start the thread, which ends with this object or when it is closed."""
         self._failure = failure
         self._watched: dict[Watched, None] = {}
         self._listeners: list[Callable[[], None]] = []
         self._closed = threading.Event()
-        # The thread must not keep alive what it watches for.
+        # The thread must not keep this object alive.
         weakref.finalize(self, self._closed.set)
         threading.Thread(
             target=_run, args=(weakref.ref(self), self._closed), name="watchdog", daemon=True
@@ -120,22 +123,22 @@ class Watchdog:
     def watch(
         self, connection: Any, wanted: Callable[[], bool] | None = None, max_s: float = MAX_READ_S
     ) -> Watched:
-        """Watch work that begins on this connection; must be given to `forget` at its end."""
+        """Watch work that begins on this connection; pass the result to `forget` at its end."""
         watched = Watched(connection, wanted, max_s)
         self._watched[watched] = None
         return watched
 
     def forget(self, watched: Watched) -> None:
-        """The work has ended: when this returns, nothing interrupts the connection any more."""
+        """Stop watching: when this returns, nothing interrupts the connection any more."""
         watched.end()
         self._watched.pop(watched, None)
 
     def each_time(self, listener: Callable[[], None]) -> None:
-        """Call this at each look, too; it must be quick and raise nothing."""
+        """Call this at each check, too; it must be quick and raise nothing."""
         self._listeners.append(listener)
 
     def look(self) -> None:
-        """Interrupt what must end now."""
+        """Interrupt the work that must end now."""
         for watched in list(self._watched):
             cause = watched.overdue(self._failure)
             if cause:
@@ -161,9 +164,9 @@ def _run(whose: "weakref.ref[Watchdog]", closed: threading.Event) -> None:
 
 
 def _cut(connection: Any) -> None:
-    """Shut down the socket of a PostgreSQL connection: who waits for it gets an error."""
+    """Shut down the socket of a PostgreSQL connection: the thread that waits gets an error."""
     try:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as copy:
             copy.shutdown(socket.SHUT_RDWR)
     except (OSError, psycopg.Error) as error:  # it is closed already
-        log.info("storage: a connection could not be cut: %s", error)
+        log.info("storage: a connection could not be shut down: %s", error)

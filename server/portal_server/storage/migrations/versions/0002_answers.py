@@ -1,4 +1,4 @@
-"""Answers of writes, kept for the case that their requests come again."""
+"""Responses of writes, stored in case their requests are sent again."""
 
 from collections.abc import Sequence
 

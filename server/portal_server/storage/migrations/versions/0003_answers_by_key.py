@@ -1,7 +1,7 @@
-"""Whose key an answer was kept for.
+"""The API key that a response was stored for.
 
-None: a server of the version before has kept it, in a form of its own. That
-version goes on doing so while both serve the database.
+Null: a server of the version before has stored it, in its own format. That version
+goes on doing so while both serve the database.
 """
 
 from collections.abc import Sequence
