@@ -1,4 +1,4 @@
-"""What callers are told when the database fails, seen on real failures."""
+"""The errors that callers get when the database fails, from real failures."""
 
 import logging
 import re
@@ -111,9 +111,9 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 
     with stopped(own_postgres, mode):
         for name, call in calls.items():
-            with pytest.raises(Unavailable) as refusal:
+            with pytest.raises(Unavailable) as error:
                 call()
-            assert_says(refusal.value, "STORAGE_UNAVAILABLE")
+            assert_says(error.value, "STORAGE_UNAVAILABLE")
             assert name
     seconds = until_it_works(catalog, created.id)
 
@@ -151,9 +151,9 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
             stack.enter_context(stopped(own_postgres, "immediate"))
             tx.providers.get(before.id)
 
-        with pytest.raises(Unavailable) as refusal:
+        with pytest.raises(Unavailable) as error:
             store.write(CALL, work)
-        assert_says(refusal.value, "STORAGE_UNAVAILABLE")
+        assert_says(error.value, "STORAGE_UNAVAILABLE")
 
     assert until_it_works(catalog, before.id) < 3
     assert catalog.providers.get(CALL, before.id) == before
@@ -191,14 +191,14 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     catalog = Catalog(Store(hasty))
 
     start = monotonic()
-    with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as refusal:
+    with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as raised:
         catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL))
     waited = monotonic() - start
     after = catalog.providers.get(CALL, created.id)
     written = catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL))
     hasty.dispose()
 
-    assert_says(refusal.value, REASONS[error])
+    assert_says(raised.value, REASONS[error])
     assert 0.25 < waited < 3
     assert after == created
     assert written.update_time > created.update_time
@@ -241,12 +241,12 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
-    with pytest.raises(Unavailable) as refusal:
+    with pytest.raises(Unavailable) as error:
         create_many(catalog, big)
     kept = catalog.providers.get(CALL, before.id)
     engine.dispose()
 
-    assert_says(refusal.value, "STORAGE_FULL")
+    assert_says(error.value, "STORAGE_FULL")
     assert kept == before
     assert "storage: Unavailable: " in caplog.text
     assert SECRET not in caplog.text
@@ -327,8 +327,8 @@ def test_a_database_file_that_is_damaged_is_unavailable(
     file.write_bytes(b"this is no database " * 500)
     engine = open_engine(parse_url(f"sqlite:///{file}"))
 
-    with pytest.raises(Unavailable) as refusal:
+    with pytest.raises(Unavailable) as error:
         require_known(engine)
-    assert_says(refusal.value, "STORAGE_UNAVAILABLE")
+    assert_says(error.value, "STORAGE_UNAVAILABLE")
     assert "not a database" in caplog.text
     engine.dispose()

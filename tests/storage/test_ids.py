@@ -1,4 +1,4 @@
-"""Ids: none is past what a message can hold, and groups do not use up more than they need."""
+"""Ids: none exceeds 32 bits, and groups reserve no more than they need."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,7 +36,7 @@ def outcome(catalog: Catalog, provider_id: int) -> int | str:
         return error.reason
 
 
-def test_a_create_past_the_last_id_is_refused_and_stores_nothing(
+def test_a_create_past_the_last_id_is_rejected_and_stores_nothing(
     catalog: Catalog, engine: Engine
 ) -> None:
     provider = catalog.providers.create(CALL, PROVIDER)
@@ -45,9 +45,9 @@ def test_a_create_past_the_last_id_is_refused_and_stores_nothing(
     last = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     for _ in range(2):
-        with pytest.raises(Precondition, match="ids end at 2147483647") as refusal:
+        with pytest.raises(Precondition, match="ids end at 2147483647") as error:
             catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
-        assert refusal.value.reason == "IDS_EXHAUSTED"
+        assert error.value.reason == "IDS_EXHAUSTED"
     client_types = catalog.providers.get_detail(CALL, provider.id).client_types
 
     assert last.id == MAX_ID
@@ -55,7 +55,7 @@ def test_a_create_past_the_last_id_is_refused_and_stores_nothing(
     assert len(catalog.client_types.list(CALL, provider.id, (), PageRange(limit=9)).items) == 2
 
 
-def test_a_provider_past_the_last_id_is_refused(catalog: Catalog, engine: Engine) -> None:
+def test_a_provider_past_the_last_id_is_rejected(catalog: Catalog, engine: Engine) -> None:
     catalog.providers.create(CALL, PROVIDER)
     set_last_id(engine, "provider", MAX_ID)
     with pytest.raises(Precondition, match="ids end at 2147483647"):
@@ -64,7 +64,7 @@ def test_a_provider_past_the_last_id_is_refused(catalog: Catalog, engine: Engine
     assert len(catalog.providers.list(CALL, (), PageRange(limit=9)).items) == 1
 
 
-def test_creates_that_are_refused_for_want_of_ids_fail_no_neighbor(
+def test_creates_that_are_rejected_for_lack_of_ids_do_not_fail_other_writes(
     catalog: Catalog, engine: Engine
 ) -> None:
     provider = catalog.providers.create(CALL, PROVIDER)

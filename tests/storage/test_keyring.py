@@ -6,7 +6,7 @@ from portal_server.domain.keys import Role
 from portal_server.storage.store import Store
 
 
-def test_the_digests_of_good_keys_are_known_with_their_names(store: Store) -> None:
+def test_the_digests_of_valid_keys_are_listed_with_their_ids(store: Store) -> None:
     keyring = KeyRing(store, "the-key-of-the-settings")
     good, revoked = keyring.create(Role.VIEWER, ""), keyring.create(Role.ADMIN, "")
     keyring.revoke(keys.key_id_of(revoked) or "")

@@ -1,4 +1,4 @@
-"""The schema: up, down and who may run on it."""
+"""The schema: upgrades, downgrades, and which versions can run on it."""
 
 import sqlite3
 import sys
@@ -59,7 +59,7 @@ def test_the_schema_goes_up_from_nothing_down_to_nothing_and_up_again(empty: Eng
     require_known(empty)
 
 
-def test_tables_that_were_made_twice_work(empty: Engine) -> None:
+def test_tables_that_were_created_twice_work(empty: Engine) -> None:
     migrate(empty)
     migrate(empty, "base")
     migrate(empty)
@@ -135,15 +135,15 @@ def test_a_schema_of_the_next_version_is_served_and_left_as_it_is(engine: Engine
     assert tables(engine) == before
 
 
-def test_a_schema_two_versions_newer_is_refused(engine: Engine) -> None:
+def test_a_schema_two_versions_newer_is_rejected(engine: Engine) -> None:
     write_revision(engine, f"{int(schema._head()) + 2:04}")  # noqa: SLF001
 
-    for refused in (require_known, migrate):
+    for checked in (require_known, migrate):
         with pytest.raises(SchemaMismatch, match="newer version"):
-            refused(engine)
+            checked(engine)
 
 
-def test_an_older_schema_is_refused_with_what_to_do(engine: Engine) -> None:
+def test_an_older_schema_is_rejected_with_what_to_do(engine: Engine) -> None:
     write_revision(engine, f"{int(schema._head()) - 1:04}")  # noqa: SLF001
 
     with pytest.raises(SchemaMismatch, match=r"schema \d+, not \d+: run `portal migrate`"):
@@ -187,21 +187,21 @@ def test_a_second_migrator_waits_longer_than_a_statement_of_a_call_may_take(empt
     require_known(empty)
 
 
-def test_a_migrator_waits_no_longer_than_it_is_told(empty: Engine) -> None:
+def test_a_migration_waits_no_longer_than_its_timeout(empty: Engine) -> None:
     with empty.connect():
         pass
     with another_migrator(empty), pytest.raises(DeadlineExceeded):
         migrate(empty, timeout_s=1)
 
 
-def test_a_database_without_a_schema_is_refused_with_what_to_do(empty: Engine) -> None:
+def test_a_database_without_a_schema_is_rejected_with_what_to_do(empty: Engine) -> None:
     with pytest.raises(SchemaMismatch, match=r"no schema.* `portal migrate`"):
         require_known(empty)
 
     assert tables(empty) == set()
 
 
-def test_a_database_that_went_down_is_refused(engine: Engine) -> None:
+def test_a_database_whose_schema_was_dropped_is_rejected(engine: Engine) -> None:
     require_known(engine)
     migrate(engine, "base")
 

@@ -1,4 +1,4 @@
-"""Providers with thousands of client types: shown whole up to a bound."""
+"""Providers with thousands of client types: returned whole up to a bound."""
 
 import threading
 import time
@@ -49,7 +49,7 @@ def provider_with(
 
 
 @pytest.mark.parametrize("client_types", [1, 10, 11, 30])
-def test_a_provider_within_the_bounds_is_shown_whole(
+def test_a_provider_within_the_bounds_is_returned_with_all_client_types(
     catalog: Catalog, engine: Engine, client_types: int
 ) -> None:
     id_ = provider_with(catalog, engine, client_types)
@@ -64,7 +64,7 @@ def test_a_provider_within_the_bounds_is_shown_whole(
     ("client_types", "description", "said"),
     [(31, "", "more than 30 client types"), (20, "\N{GRINNING FACE}" * 20_000, "1 MiB of text")],
 )
-def test_past_a_bound_a_provider_is_neither_shown_nor_written(
+def test_past_a_bound_a_provider_is_neither_returned_nor_written(
     catalog: Catalog, engine: Engine, client_types: int, description: str, said: str
 ) -> None:
     id_ = provider_with(catalog, engine, client_types, description)

@@ -1,4 +1,4 @@
-"""What holds on SQLite alone."""
+"""What holds on SQLite only."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def test_each_connection_of_the_pool_keeps_what_is_promised(
     assert values == {value}
 
 
-def test_the_folder_is_made_and_is_for_its_owner_alone(sqlite: Engine, file: Path) -> None:
+def test_the_folder_is_created_for_its_owner_only(sqlite: Engine, file: Path) -> None:
     assert Path(sqlite.url.database or "") == file
     assert file.exists()
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -111,7 +111,7 @@ def test_files_that_others_can_read_are_made_private(
     assert caplog.text.count("its mode is 0600 now") == 3
 
 
-def test_a_file_of_somebody_else_that_others_can_read_is_refused(
+def test_a_file_of_another_owner_that_others_can_read_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "portal.db"
@@ -142,7 +142,7 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         start = monotonic()
-        with pytest.raises(Unavailable) as refusal:
+        with pytest.raises(Unavailable) as error:
             catalog.providers.create(CALL, PROVIDER)
         waited = monotonic() - start
         seen = catalog.providers.list(CALL, (), PageRange(limit=5)).items
@@ -150,9 +150,9 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
 
     assert 0.2 < waited < 2
     assert seen == []
-    assert refusal.value.reason == "OUTCOME_UNKNOWN"
-    assert "outcome unknown" in str(refusal.value)
-    assert not re.search("sqlite|database|locked", str(refusal.value), re.IGNORECASE)
+    assert error.value.reason == "OUTCOME_UNKNOWN"
+    assert "outcome unknown" in str(error.value)
+    assert not re.search("sqlite|database|locked", str(error.value), re.IGNORECASE)
     assert catalog.providers.get(CALL, created.id) == created
     engine.dispose()
 

@@ -1,4 +1,4 @@
-"""When no write gets done: each ends in time, and reads do not notice."""
+"""While no write is confirmed, each ends in time, and reads go on."""
 
 import sqlite3
 import time

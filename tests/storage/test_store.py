@@ -1,4 +1,4 @@
-"""What a store promises, on each kind of database."""
+"""What the use cases and the store promise, on both databases."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -202,7 +202,7 @@ def test_a_name_may_be_given_twice(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("id_", [0, -1, 12345, 2**31, 2**40, 2**63 - 1, -(2**63)])
-def test_an_id_of_nothing_is_not_found_however_big_it_is(catalog: Catalog, id_: int) -> None:
+def test_an_unknown_id_is_not_found_however_large_it_is(catalog: Catalog, id_: int) -> None:
     provider_id = provider_of(catalog)
     calls: list[Callable[[], object]] = [
         lambda: catalog.providers.get(CALL, id_),
@@ -329,7 +329,7 @@ def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
     assert last.next_after is None
 
 
-def test_a_list_of_nothing_has_one_empty_page(catalog: Catalog) -> None:
+def test_an_empty_list_has_one_empty_page(catalog: Catalog) -> None:
     page = catalog.providers.list(CALL, (), EVERYTHING)
 
     assert page.items == []
@@ -584,7 +584,7 @@ def test_update_time_grows_with_each_update(catalog: Catalog) -> None:
     assert all(earlier < later for earlier, later in pairwise(times))
 
 
-def test_an_update_that_is_refused_changes_nothing(catalog: Catalog) -> None:
+def test_an_update_that_is_rejected_changes_nothing(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
     [id_] = create(catalog, provider_id, CLIENT_TYPE)
     before = catalog.client_types.get(CALL, provider_id, id_)
@@ -607,9 +607,9 @@ def test_a_provider_becomes_okta_only_when_each_client_type_has_an_app_type(
     create(catalog, other, CLIENT_TYPE)
     okta = replace(PROVIDER, type=ProviderType.OKTA)
 
-    with pytest.raises(Precondition) as refusal:
+    with pytest.raises(Precondition) as error:
         catalog.providers.update(CALL, provider_id, Change(okta, PROVIDER_FIELDS))
-    assert str(refusal.value).endswith(": " + ", ".join(map(str, made[:5])))
+    assert str(error.value).endswith(": " + ", ".join(map(str, made[:5])))
     assert catalog.providers.get(CALL, provider_id).type is ProviderType.KEYCLOAK
 
     for id_ in made[:7]:
@@ -719,7 +719,7 @@ def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
 
 
 def at_once(*works: Callable[[], object]) -> list[object]:
-    """What each work returns or is refused with; they all start at the same time."""
+    """The result or the error of each work; they all start at the same time."""
     barrier = Barrier(len(works))
 
     def run(work: Callable[[], object]) -> object:
@@ -822,7 +822,7 @@ def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
 # Keys
 
 
-def test_a_key_is_kept_as_its_digest_and_is_good_until_it_is_revoked(store: Store) -> None:
+def test_a_key_is_stored_as_its_digest_and_is_valid_until_it_is_revoked(store: Store) -> None:
     keyring = KeyRing(store)
     text = keyring.create(Role.VIEWER, "a note")
     [kept] = keyring.list()
@@ -859,7 +859,7 @@ def test_to_revoke_a_key_that_is_not_there_changes_nothing(store: Store) -> None
     assert keyring.authenticate(CALL, [text]).role is Role.ADMIN
 
 
-def test_the_first_key_is_made_once(store: Store) -> None:
+def test_the_first_key_is_created_once(store: Store) -> None:
     keyring = KeyRing(store)
     first = keyring.create_first("first")
 
@@ -869,7 +869,7 @@ def test_the_first_key_is_made_once(store: Store) -> None:
     assert [key.note for key in keyring.list()] == ["first"]
 
 
-def test_the_first_key_is_made_once_even_by_two_processes_at_once(
+def test_the_first_key_is_created_once_even_by_two_processes_at_once(
     store: Store, engine: Engine
 ) -> None:
     other = open_engine(engine.url)

@@ -1,4 +1,4 @@
-"""Reads end when nobody waits for them, and nothing else is ended with them."""
+"""A read ends when nobody waits for it, and nothing else ends with it."""
 
 import threading
 import time
@@ -51,11 +51,11 @@ def test_a_read_ends_after_the_maximum(
 ) -> None:
     monkeypatch.setattr(transactions, "MAX_READ_S", 0.3)
     start = time.monotonic()
-    with pytest.raises(DeadlineExceeded) as refusal:
+    with pytest.raises(DeadlineExceeded) as error:
         getattr(store, how)(CALL, slow(engine))
 
     assert time.monotonic() - start < 3
-    assert refusal.value.reason == "STORAGE_TIMEOUT"
+    assert error.value.reason == "STORAGE_TIMEOUT"
 
 
 def test_the_work_of_others_goes_on_when_the_caller_of_the_first_is_gone(

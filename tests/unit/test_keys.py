@@ -1,4 +1,4 @@
-"""What a key looks like, what is kept of it, what it may do."""
+"""API keys: their format, what is stored of them, and their roles."""
 
 import re
 from datetime import UTC, datetime
@@ -59,13 +59,13 @@ def test_any_other_text_is_no_key_and_has_no_name(text: str) -> None:
     assert keys.key_id_of(text) is None
 
 
-def test_what_is_kept_of_a_key_is_its_sha_256() -> None:
+def test_a_key_is_stored_as_its_sha_256() -> None:
     _, text = keys.generate()
 
     assert keys.digest(text) == sha256(text.encode()).digest()
 
 
-def test_a_key_matches_what_is_kept_of_it_and_nothing_else_does() -> None:
+def test_a_key_matches_its_digest_and_nothing_else_does() -> None:
     _, text = keys.generate()
     kept = keys.digest(text)
 
@@ -84,7 +84,7 @@ def test_only_the_same_text_matches(text: str, other: str) -> None:
     assert keys.matches(text, keys.digest(other)) == (text == other)
 
 
-def test_a_printed_key_does_not_show_what_is_kept_of_it() -> None:
+def test_a_printed_key_does_not_show_its_digest() -> None:
     key_id, text = keys.generate()
     kept = keys.digest(text)
     shown = repr(Key(key_id, kept, Role.ADMIN, "a note", datetime.now(UTC), None))
@@ -109,8 +109,8 @@ def test_a_role_allows(role: Role, write: bool) -> None:  # noqa: FBT001
 
 
 def test_a_viewer_may_not_write() -> None:
-    with pytest.raises(Forbidden, match="viewer") as refusal:
+    with pytest.raises(Forbidden, match="viewer") as error:
         Caller("abcDEF12", Role.VIEWER).require(write=True)
 
-    assert refusal.value.reason == "ROLE_NOT_ALLOWED"
-    assert "abcDEF12" not in str(refusal.value)
+    assert error.value.reason == "ROLE_NOT_ALLOWED"
+    assert "abcDEF12" not in str(error.value)

@@ -104,12 +104,12 @@ def test_writes_that_wait_are_committed_together() -> None:
     assert ledger.commits == 2
 
 
-def test_a_refused_write_fails_no_neighbour() -> None:
-    def refused(_transaction: LedgerTransaction) -> str:
+def test_a_rejected_write_does_not_fail_the_others() -> None:
+    def rejected(_transaction: LedgerTransaction) -> str:
         raise Precondition(Reason.OKTA_APP_TYPE_MISSING, "no")
 
     ledger = Ledger()
-    a, no, b = together(ledger, adds("a"), refused, adds("b"))
+    a, no, b = together(ledger, adds("a"), rejected, adds("b"))
 
     assert (a, b) == ("a", "b")
     assert isinstance(no, Precondition)
@@ -138,7 +138,7 @@ def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
 @pytest.mark.parametrize(
     "error", [RuntimeError("bug"), Aborted(Reason.CONCURRENT_CHANGE, "lost")], ids=repr
 )
-def test_when_what_was_put_off_fails_each_write_is_done_alone(error: Exception) -> None:
+def test_when_deferred_inserts_fail_each_write_runs_alone(error: Exception) -> None:
     ledger = Ledger()
     ledger.break_flush = error
 
@@ -208,7 +208,7 @@ def test_a_write_whose_caller_is_gone_is_not_begun() -> None:
     assert commit.run(CALL, adds("y")) == "y"
 
 
-def test_too_many_writes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_writes_are_rejected_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
     ledger = Ledger()
     commit = GroupCommit(ledger.transaction)
@@ -219,16 +219,16 @@ def test_too_many_writes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) ->
         waiting = [pool.submit(commit.run, CALL, adds(text)) for text in "bc"]
         while len(commit._waiting) < 2:  # noqa: SLF001
             pass
-        with pytest.raises(Exhausted) as refusal:
+        with pytest.raises(Exhausted) as error:
             commit.run(CALL, adds("d"))
         ledger.go.set()
         results = [future.result(5) for future in (leader, *waiting)]
 
-    assert refusal.value.reason == "TOO_MANY_WRITES"
+    assert error.value.reason == "TOO_MANY_WRITES"
     assert results == ["a", "b", "c"]
 
 
-def test_many_threads_lose_nothing_and_get_their_own_answers() -> None:
+def test_many_threads_lose_nothing_and_get_their_own_results() -> None:
     ledger = Ledger()
     commit = GroupCommit(ledger.transaction)
 

@@ -1,4 +1,4 @@
-"""A list with conditions that nobody had before costs no compilation."""
+"""A list with a new combination of conditions costs no compilation."""
 
 import itertools
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Every rule and every limit, as tables of cases."""
+"""Every rule and every limit of the fields."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -38,18 +38,18 @@ BLANKS = [
 ]
 
 
-def refused_provider(**changes: Any) -> tuple[Violation, ...]:
-    with pytest.raises(Invalid) as refusal:
+def violations_of_provider(**changes: Any) -> tuple[Violation, ...]:
+    with pytest.raises(Invalid) as error:
         check_provider(replace(PROVIDER, **changes))
-    return refusal.value.violations
+    return error.value.violations
 
 
-def refused_client_type(
+def violations_of_client_type(
     type_: ProviderType = ProviderType.KEYCLOAK, **changes: Any
 ) -> tuple[Violation, ...]:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as error:
         check_client_type(replace(CLIENT_TYPE, **changes), type_)
-    return refusal.value.violations
+    return error.value.violations
 
 
 def fields_and_rules(violations: Sequence[Violation]) -> list[tuple[str, Rule]]:
@@ -59,27 +59,27 @@ def fields_and_rules(violations: Sequence[Violation]) -> list[tuple[str, Rule]]:
 @pytest.mark.parametrize("field", ["name", "well_known_uri"])
 @pytest.mark.parametrize("blank", BLANKS)
 def test_a_required_text_of_a_provider_is_not_blank(field: str, blank: str) -> None:
-    [violation] = refused_provider(**{field: blank})
+    [violation] = violations_of_provider(**{field: blank})
 
     assert violation == Violation(field, Rule.REQUIRED, "must not be blank")
 
 
 @pytest.mark.parametrize("blank", BLANKS)
 def test_the_name_of_a_client_type_is_not_blank(blank: str) -> None:
-    [violation] = refused_client_type(name=blank)
+    [violation] = violations_of_client_type(name=blank)
 
     assert violation == Violation("name", Rule.REQUIRED, "must not be blank")
 
 
 @pytest.mark.parametrize("field", ["name", "well_known_uri"])
-def test_a_text_that_a_provider_must_have_is_said_to_be_required(field: str) -> None:
-    [violation] = refused_provider(**{field: ""})
+def test_a_missing_text_of_a_provider_is_reported_as_required(field: str) -> None:
+    [violation] = violations_of_provider(**{field: ""})
 
     assert violation == Violation(field, Rule.REQUIRED, "is required")
 
 
-def test_a_provider_needs_a_type_and_is_told_which_there_are() -> None:
-    [violation] = refused_provider(type=None)
+def test_a_provider_without_a_type_is_rejected_with_the_allowed_types() -> None:
+    [violation] = violations_of_provider(type=None)
 
     assert violation == Violation("type", Rule.REQUIRED, "is required", tuple(ProviderType))
 
@@ -87,11 +87,11 @@ def test_a_provider_needs_a_type_and_is_told_which_there_are() -> None:
 @pytest.mark.parametrize(
     ("field", "vocabulary"), [("response_types", ResponseType), ("grant_types", GrantType)]
 )
-def test_a_client_type_needs_a_word_in_each_list_and_is_told_which_there_are(
+def test_an_empty_list_of_words_is_rejected_with_the_allowed_words(
     field: str, vocabulary: type[StrEnum]
 ) -> None:
     changes: dict[str, Any] = {field: ()}
-    [violation] = refused_client_type(**changes)
+    [violation] = violations_of_client_type(**changes)
 
     assert violation == Violation(
         field, Rule.REQUIRED, "needs at least one value", tuple(vocabulary)
@@ -108,7 +108,7 @@ def test_a_text_of_a_client_type_may_be_as_long_as_its_limit_in_characters_and_n
     longest: dict[str, Any] = {field: character * most}
     longer: dict[str, Any] = {field: character * (most + 1)}
     spec = check_client_type(replace(CLIENT_TYPE, **longest), ProviderType.OTHER)
-    [violation] = refused_client_type(**longer)
+    [violation] = violations_of_client_type(**longer)
 
     assert getattr(spec, field) == character * most
     assert (violation.field, violation.rule) == (field, Rule.TOO_LONG)
@@ -129,7 +129,7 @@ def test_a_text_of_a_provider_may_be_as_long_as_its_limit_and_no_longer(
 ) -> None:
     longest: dict[str, Any] = {field: start.ljust(most, "x")}
     spec = check_provider(replace(PROVIDER, **longest))
-    violations = refused_provider(**{field: longest[field] + "x"})
+    violations = violations_of_provider(**{field: longest[field] + "x"})
 
     assert getattr(spec, field) == longest[field]
     assert fields_and_rules(violations) == [(field, Rule.TOO_LONG)]
@@ -138,7 +138,7 @@ def test_a_text_of_a_provider_may_be_as_long_as_its_limit_and_no_longer(
 @pytest.mark.parametrize("text", ["\0", "a\0", "\0b", "a\0b"])
 @pytest.mark.parametrize("field", ["name", "well_known_uri", "registration_access_token"])
 def test_no_text_of_a_provider_holds_a_nul(field: str, text: str) -> None:
-    assert fields_and_rules(refused_provider(**{field: text})) == [(field, Rule.MALFORMED)]
+    assert fields_and_rules(violations_of_provider(**{field: text})) == [(field, Rule.MALFORMED)]
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0", "\0b", "a\0b"])
@@ -146,7 +146,7 @@ def test_no_text_of_a_provider_holds_a_nul(field: str, text: str) -> None:
 def test_no_text_of_a_client_type_holds_a_nul(field: str, text: str) -> None:
     changes: dict[str, Any] = {field: text}
 
-    assert fields_and_rules(refused_client_type(**changes)) == [(field, Rule.MALFORMED)]
+    assert fields_and_rules(violations_of_client_type(**changes)) == [(field, Rule.MALFORMED)]
 
 
 def test_blanks_around_a_name_are_kept() -> None:
@@ -170,17 +170,17 @@ def test_blanks_around_a_name_are_kept() -> None:
     ],
 )
 @pytest.mark.parametrize("type_", [ProviderType.OTHER, ProviderType.OKTA])
-def test_an_unknown_word_is_refused_with_the_known_ones(
+def test_an_unknown_word_is_rejected_with_the_known_ones(
     type_: ProviderType, field: str, words: Any, vocabulary: type[StrEnum]
 ) -> None:
     changes = {"okta_app_type": OktaAppType.WEB, field: words}
-    [violation] = refused_client_type(type_, **changes)
+    [violation] = violations_of_client_type(type_, **changes)
 
     assert violation == Violation(field, Rule.UNKNOWN_VALUE, 'unknown value "x"', tuple(vocabulary))
 
 
-def test_an_unknown_type_of_a_provider_is_refused_with_the_known_ones() -> None:
-    [violation] = refused_provider(type=Unknown("Ping"))
+def test_an_unknown_type_of_a_provider_is_rejected_with_the_known_ones() -> None:
+    [violation] = violations_of_provider(type=Unknown("Ping"))
 
     assert violation == Violation(
         "type", Rule.UNKNOWN_VALUE, 'unknown value "Ping"', tuple(ProviderType)
@@ -189,19 +189,19 @@ def test_an_unknown_type_of_a_provider_is_refused_with_the_known_ones() -> None:
 
 def test_known_words_do_not_excuse_an_unknown_one_among_them() -> None:
     words = (ResponseType.CODE, Unknown("x"), ResponseType.TOKEN, Unknown("y"))
-    violations = refused_client_type(response_types=words)
+    violations = violations_of_client_type(response_types=words)
 
     assert [v.message for v in violations] == ['unknown value "x"', 'unknown value "y"']
 
 
-def test_an_unknown_word_given_twice_is_refused_once() -> None:
-    assert len(refused_client_type(grant_types=(Unknown("x"), Unknown("x")))) == 1
+def test_an_unknown_word_given_twice_is_reported_once() -> None:
+    assert len(violations_of_client_type(grant_types=(Unknown("x"), Unknown("x")))) == 1
 
 
 @pytest.mark.parametrize("field", ["response_types", "grant_types"])
 def test_at_most_8_unknown_words_of_a_list_are_quoted(field: str) -> None:
     words: dict[str, Any] = {field: tuple(Unknown(str(number)) for number in range(100))}
-    violations = refused_client_type(**words)
+    violations = violations_of_client_type(**words)
 
     assert [v.message for v in violations] == [f'unknown value "{n}"' for n in range(8)]
 
@@ -216,7 +216,7 @@ def test_at_most_8_unknown_words_of_a_list_are_quoted(field: str) -> None:
     ],
 )
 def test_a_long_unknown_word_is_cut(text: str, quoted: str) -> None:
-    [violation] = refused_client_type(okta_app_type=Unknown(text))
+    [violation] = violations_of_client_type(okta_app_type=Unknown(text))
 
     assert violation.message == f'unknown value "{quoted}"'
 
@@ -238,8 +238,8 @@ def test_a_word_given_twice_stays_where_it_was_first() -> None:
     assert spec.grant_types == (GrantType.PKCE, GrantType.IMPLICIT, GrantType.PASSWORD)
 
 
-def test_all_that_is_wrong_with_a_client_type_is_said_at_once_in_the_order_of_its_fields() -> None:
-    violations = refused_client_type(
+def test_all_violations_of_a_client_type_are_reported_at_once_in_the_order_of_its_fields() -> None:
+    violations = violations_of_client_type(
         ProviderType.OKTA,
         name=" ",
         description="x" * 4097,
@@ -260,8 +260,8 @@ def test_all_that_is_wrong_with_a_client_type_is_said_at_once_in_the_order_of_it
     ]
 
 
-def test_all_that_is_wrong_with_a_provider_is_said_at_once_in_the_order_of_its_fields() -> None:
-    violations = refused_provider(
+def test_all_violations_of_a_provider_are_reported_at_once_in_the_order_of_its_fields() -> None:
+    violations = violations_of_provider(
         name="",
         type=Unknown("x"),
         well_known_uri="ftp://x",
@@ -276,7 +276,7 @@ def test_all_that_is_wrong_with_a_provider_is_said_at_once_in_the_order_of_its_f
     ]
 
 
-def test_an_empty_draft_is_refused_for_each_field_that_is_required() -> None:
+def test_an_empty_draft_is_rejected_for_each_required_field() -> None:
     with pytest.raises(Invalid) as of_provider:
         check_provider(ProviderDraft())
     with pytest.raises(Invalid) as of_client_type:
@@ -290,8 +290,8 @@ def test_an_empty_draft_is_refused_for_each_field_that_is_required() -> None:
     ]
 
 
-def test_a_client_type_of_an_okta_provider_needs_an_app_type_and_is_told_why() -> None:
-    [violation] = refused_client_type(ProviderType.OKTA)
+def test_a_client_type_of_an_okta_provider_needs_an_app_type_and_the_error_says_why() -> None:
+    [violation] = violations_of_client_type(ProviderType.OKTA)
 
     assert (violation.field, violation.rule) == ("okta_app_type", Rule.REQUIRED)
     assert violation.allowed == tuple(OktaAppType)
@@ -432,27 +432,27 @@ def test_an_absolute_http_url_is_a_well_known_uri_and_is_kept_as_it_is(uri: str)
     ],
 )
 def test_anything_else_is_no_well_known_uri(uri: str) -> None:
-    [violation] = refused_provider(well_known_uri=uri)
+    [violation] = violations_of_provider(well_known_uri=uri)
 
     assert (violation.field, violation.rule) == ("well_known_uri", Rule.MALFORMED)
     assert uri not in violation.message
 
 
 @given(st.text())
-def test_a_well_known_uri_is_accepted_unchanged_or_refused(uri: str) -> None:
+def test_a_well_known_uri_is_accepted_unchanged_or_rejected(uri: str) -> None:
     kept: str | None = None
-    refused: list[str] = []
+    broken: list[str] = []
     try:
         kept = check_provider(replace(PROVIDER, well_known_uri=uri)).well_known_uri
-    except Invalid as refusal:
-        refused = [violation.field for violation in refusal.violations]
+    except Invalid as error:
+        broken = [violation.field for violation in error.violations]
 
-    assert (kept, refused) in [(uri, []), (None, ["well_known_uri"])]
+    assert (kept, broken) in [(uri, []), (None, ["well_known_uri"])]
 
 
 def test_a_provider_becomes_okta_when_each_client_type_has_an_app_type() -> None:
     check_becomes_okta([])
 
-    with pytest.raises(Precondition, match="app type: 3, 5") as refusal:
+    with pytest.raises(Precondition, match="app type: 3, 5") as error:
         check_becomes_okta([3, 5])
-    assert refusal.value.reason == "OKTA_APP_TYPE_MISSING"
+    assert error.value.reason == "OKTA_APP_TYPE_MISSING"

@@ -1,4 +1,4 @@
-"""Kept answers: forgotten in time, a few at a time, and never in the way."""
+"""Stored responses: what they contain, their quota, and their expiry in batches."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ def kept(store: Store) -> int:
     return len(store.read_snapshot(CALL, lambda tx: tx.responses.oldest(0, 10_000)))
 
 
-def test_only_expired_answers_are_forgotten_a_batch_at_a_time(store: Store) -> None:
+def test_only_expired_responses_are_deleted_in_batches(store: Store) -> None:
     for number in range(130):
         create(store, number)
     nothing = Idempotency(store, timedelta(days=1))
@@ -43,7 +43,7 @@ def test_only_expired_answers_are_forgotten_a_batch_at_a_time(store: Store) -> N
     assert kept(store) == 0
 
 
-def test_an_answer_that_expired_is_replaced_by_the_new_one(store: Store) -> None:
+def test_an_expired_response_is_replaced_by_the_new_one(store: Store) -> None:
     first = create(store, 1)
     second = create(store, 1, keep=timedelta(0))
 
@@ -52,7 +52,7 @@ def test_an_answer_that_expired_is_replaced_by_the_new_one(store: Store) -> None
     assert kept(store) == 1
 
 
-def test_old_answers_are_found_behind_one_that_was_renewed(store: Store) -> None:
+def test_old_responses_are_found_after_one_that_was_renewed(store: Store) -> None:
     for number in range(3):
         create(store, number)
     old = datetime.now(UTC)
@@ -107,7 +107,7 @@ KEPT = b"""{"name":"p","type":"okta","well_known_uri":"https://idp.test/x","of_y
 "update_time":"2026-11-24T12:00:00.000001Z"}"""
 
 
-def test_a_result_that_was_kept_yesterday_can_be_read(store: Store, engine: Engine) -> None:
+def test_a_result_that_was_stored_yesterday_can_be_read(store: Store, engine: Engine) -> None:
     create(store, 1)
     set_answer(engine, "answer", KEPT)
     again = Catalog(store).providers.create(with_id(1), DRAFT)
@@ -117,7 +117,7 @@ def test_a_result_that_was_kept_yesterday_can_be_read(store: Store, engine: Engi
     assert again.registration_access_token == "set"  # noqa: S105
 
 
-def test_what_is_kept_has_the_etag_but_not_the_secret(store: Store, engine: Engine) -> None:
+def test_a_stored_response_has_the_etag_but_not_the_secret(store: Store, engine: Engine) -> None:
     draft = replace(DRAFT, registration_access_token="s3cret-w0rd")  # noqa: S106
     first = Catalog(store).providers.create(with_id(1), draft)
     again = Catalog(store).providers.create(with_id(1), draft)
@@ -129,17 +129,17 @@ def test_what_is_kept_has_the_etag_but_not_the_secret(store: Store, engine: Engi
     assert b"s3cret" not in bytes(kept_as)
 
 
-def test_a_response_that_the_version_before_has_kept_is_not_done_again(
+def test_a_write_that_the_version_before_has_done_is_not_repeated(
     store: Store, engine: Engine
 ) -> None:
     catalog = Catalog(store)
     created = catalog.providers.create(with_id(1), DRAFT)
     set_answer(engine, "key_id", None)
     set_answer(engine, "answer", b"\x08\x01\x12\x01p")
-    with pytest.raises(Precondition) as refusal:
+    with pytest.raises(Precondition) as error:
         catalog.providers.create(with_id(1), DRAFT)
 
-    assert refusal.value.reason == "RESPONSE_NOT_READABLE"
+    assert error.value.reason == "RESPONSE_NOT_READABLE"
     assert [p.id for p in catalog.providers.list(CALL, (), PageRange(limit=5)).items] == [
         created.id
     ]
@@ -156,7 +156,7 @@ def test_a_delete_that_the_version_before_has_done_is_confirmed(
     catalog.providers.delete(with_id(1), id_)
 
 
-def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> None:
+def test_the_largest_resources_fit_into_a_stored_response(store: Store) -> None:
     catalog = Catalog(store)
     provider = replace(
         DRAFT,
@@ -177,15 +177,15 @@ def test_the_largest_resources_fit_into_what_is_kept_of_one(store: Store) -> Non
 # How much is kept
 
 
-def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -> None:
+def test_a_key_over_its_quota_is_rejected_before_anything_is_done(store: Store) -> None:
     catalog = Catalog(store, Idempotency(store, quota=Quota(timedelta(days=1), 1400)))
     for number in range(3):
         catalog.providers.create(with_id(number), DRAFT)
-    with pytest.raises(Exhausted) as refusal:
+    with pytest.raises(Exhausted) as error:
         catalog.providers.create(with_id(3), DRAFT)
     made = len(catalog.providers.list(CALL, (), PageRange(limit=9)).items)
 
-    assert refusal.value.reason == "KEPT_RESPONSES_QUOTA"
+    assert error.value.reason == "KEPT_RESPONSES_QUOTA"
     assert made == 3
     assert catalog.providers.create(with_id(0), DRAFT).name == "p"
     catalog.providers.create(with_id(3, "another"), DRAFT)
@@ -193,7 +193,7 @@ def test_over_its_quota_a_key_is_refused_before_anything_is_done(store: Store) -
     assert len(catalog.providers.list(CALL, (), PageRange(limit=9)).items) == made + 2
 
 
-def test_what_was_kept_before_the_start_counts(store: Store) -> None:
+def test_responses_stored_before_the_start_count(store: Store) -> None:
     for number in range(4):
         Catalog(store).providers.create(with_id(number), DRAFT)
     quota = Quota(timedelta(days=1), 1500)
@@ -207,7 +207,7 @@ def test_what_was_kept_before_the_start_counts(store: Store) -> None:
     assert not quota.is_used_up("k", now + timedelta(days=1, minutes=2))
 
 
-def test_expired_responses_behind_those_of_the_future_are_forgotten(
+def test_expired_responses_after_those_of_the_future_are_deleted(
     store: Store, engine: Engine
 ) -> None:
     for number in range(100):
