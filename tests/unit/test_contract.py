@@ -1,5 +1,6 @@
 """Guards against drift between the model, the protos and the REST contract."""
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,12 @@ from google.protobuf.descriptor import (
     EnumDescriptor,
     FieldDescriptor,
     FileDescriptor,
+)
+from google.protobuf.descriptor_pb2 import (
+    EnumDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodOptions,
 )
 
 from portal.oauth.v1 import client_type_pb2, errors_pb2, provider_pb2
@@ -35,6 +42,7 @@ from portal_server.storage.rows.providers import ProviderRow
 from portal_server.wire.oauth_v1 import client_type_service, provider_service, words
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface
+from tools.openapi.__main__ import DESCRIPTORS
 
 NATIVE: list[FileDescriptor] = [client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR]
 REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
@@ -387,3 +395,53 @@ def test_every_reason_of_the_server_is_in_the_protos(reasons: type[StrEnum], enu
     declared = [name.removeprefix(prefix) for name in enum.keys()[1:]]
 
     assert list(reasons) == declared
+
+
+# How the transcoder of Envoy maps a status of gRPC; the edge makes 412 of a wrong etag.
+REST_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+
+def test_the_comment_of_each_reason_has_its_status_on_both_surfaces() -> None:
+    descriptors = FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+    [file] = [f for f in descriptors.file if f.name == errors_pb2.DESCRIPTOR.name]
+    [(at, enum)] = [(i, e) for i, e in enumerate(file.enum_type) if e.name == "ErrorReason"]
+    comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+    prefix = (
+        FileDescriptorProto.ENUM_TYPE_FIELD_NUMBER,
+        at,
+        EnumDescriptorProto.VALUE_FIELD_NUMBER,
+    )
+
+    for number, value in list(enumerate(enum.value))[1:]:
+        statuses = re.match(r" ([A-Z_]+), REST (\d+)\. ", comments[*prefix, number])
+        assert statuses, value.name
+        conflict = value.name == "ERROR_REASON_ETAG_MISMATCH"
+        assert int(statuses[2]) == (412 if conflict else REST_STATUS[statuses[1]]), value.name
+
+
+READS = {"GetProvider", "ListProviders", "GetClientType", "ListClientTypes"}
+
+
+@pytest.mark.parametrize("file", [*NATIVE, REST], ids=lambda file: file.name)
+def test_each_read_and_no_write_is_declared_without_side_effects(file: FileDescriptor) -> None:
+    methods = [m for s in file.services_by_name.values() for m in s.methods]
+    level = MethodOptions.NO_SIDE_EFFECTS
+    reads = {m.name for m in methods if m.GetOptions().idempotency_level == level}
+
+    assert reads == READS & {m.name for m in methods}
+    assert all(
+        m.name.startswith(("Create", "Update", "Delete")) for m in methods if m.name not in READS
+    )

@@ -93,6 +93,7 @@ async fn create(client: &mut Client) -> anyhow::Result<()> {
             client_type: Some(client_type),
             // The server does not repeat a request with the same id.
             request_id: Uuid::new_v4().into(),
+            ..Default::default()
         })
         .await?
         .into_inner();
