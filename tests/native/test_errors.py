@@ -364,7 +364,7 @@ def test_an_exception_in_a_stream_is_internal_and_sends_no_row(
     def broken(_row: object) -> None:
         raise RuntimeError("secret-of-a-row")
 
-    monkeypatch.setattr("portal_server.wire.rest_v1.service._provider", broken)
+    monkeypatch.setattr("portal_server.wire.rest_v1.providers._message", broken)
     rows: list[object] = []
     request = portal_rest_pb2.ListProvidersRequest()
     error = error_of(lambda: rows.extend(portal.rest.ListProviders(request)))

@@ -2,32 +2,42 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.client_type import (
+    CLIENT_TYPE,
+    ClientTypeDraft,
     GrantType,
     OktaAppType,
     ResponseType,
     TokenEndpointAuthMethod,
+    check_client_type,
 )
 from portal_server.domain.errors import Invalid, Rule
 from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import ProviderType
 from portal_server.wire.rest_v1 import dialect
+from portal_server.wire.rest_v1.codec import Codec
 
-VOCABULARIES: list[Any] = [
-    pytest.param(dialect.PROVIDER_TYPE, ProviderType, id="Type"),
-    pytest.param(dialect.RESPONSE_TYPE, ResponseType, id="ResponseTypes"),
-    pytest.param(dialect.GRANT_TYPE, GrantType, id="GrantType"),
-    pytest.param(
-        dialect.TOKEN_ENDPOINT_AUTH_METHOD, TokenEndpointAuthMethod, id="TokenEndpointAuthMethod"
-    ),
-    pytest.param(dialect.OKTA_APP_TYPE, OktaAppType, id="OktaAppType"),
-]
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+RESOURCE = {
+    "name": "x",
+    "description": "",
+    "response_types": (ResponseType.ID_TOKEN, ResponseType.CODE),
+    "grant_types": (GrantType.PKCE,),
+    "token_endpoint_auth_method": None,
+    "okta_app_type": OktaAppType.WEB,
+    "id": 7,
+    "create_time": NOW,
+    "update_time": NOW,
+}
+CODEC = Codec(CLIENT_TYPE, pb.ClientType)
+VOCABULARIES = [ProviderType, ResponseType, GrantType, TokenEndpointAuthMethod, OktaAppType]
 
 
 @pytest.mark.parametrize(
@@ -50,37 +60,34 @@ def test_words_are_spelled_as_in_the_contract(vocabulary: type[StrEnum], spellin
     assert [dialect.spell(word) for word in vocabulary] == spellings.split()
 
 
-@pytest.mark.parametrize(("vocabulary", "words"), VOCABULARIES)
-def test_each_word_is_read_as_it_is_spelled(
-    vocabulary: dialect.Vocabulary[Any], words: type[StrEnum]
-) -> None:
-    read = [vocabulary.optional_word(dialect.spell(word)) for word in words]
+@pytest.mark.parametrize("words", VOCABULARIES)
+def test_each_word_is_read_as_it_is_spelled(words: type[StrEnum]) -> None:
+    read = [dialect.read_word(words, dialect.spell(word)) for word in words]
 
     assert read == list(words)
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "text"),
+    ("words", "text"),
     [
-        pytest.param(dialect.RESPONSE_TYPE, "id_token", id="the RFC's id_token"),
-        pytest.param(dialect.RESPONSE_TYPE, "RESPONSE_TYPE_CODE", id="the enum value"),
-        pytest.param(dialect.RESPONSE_TYPE, "Code", id="another case"),
-        pytest.param(dialect.RESPONSE_TYPE, "code token", id="two words"),
-        pytest.param(dialect.PROVIDER_TYPE, "okta", id="the model's okta"),
-        pytest.param(dialect.PROVIDER_TYPE, "OKTA", id="capitals"),
-        pytest.param(dialect.PROVIDER_TYPE, "Okta ", id="a blank after"),
-        pytest.param(dialect.GRANT_TYPE, "code", id="a word of another list"),
-        pytest.param(dialect.OKTA_APP_TYPE, " ", id="a blank"),
+        pytest.param(ResponseType, "RESPONSE_TYPE_CODE", id="the enum value"),
+        pytest.param(ResponseType, "Code", id="another case"),
+        pytest.param(ResponseType, "code token", id="two words"),
+        pytest.param(ProviderType, "okta", id="the model's okta"),
+        pytest.param(ProviderType, "OKTA", id="capitals"),
+        pytest.param(ProviderType, "Okta ", id="a blank after"),
+        pytest.param(GrantType, "code", id="a word of another list"),
+        pytest.param(OktaAppType, " ", id="a blank"),
     ],
 )
-def test_any_other_word_is_unknown(vocabulary: dialect.Vocabulary[Any], text: str) -> None:
-    assert vocabulary.optional_word(text) == Unknown(text)
+def test_any_other_word_is_unknown(words: type[StrEnum], text: str) -> None:
+    assert dialect.read_word(words, text) == Unknown(text)
 
 
-@pytest.mark.parametrize(("vocabulary", "_words"), VOCABULARIES)
-def test_an_empty_text_is_no_word(vocabulary: dialect.Vocabulary[Any], _words: object) -> None:
-    assert vocabulary.optional_word("") is None
-    assert vocabulary.words("") == ()
+@pytest.mark.parametrize("words", VOCABULARIES)
+def test_an_empty_text_is_not_a_word(words: type[StrEnum]) -> None:
+    assert dialect.read_word(words, "") is None
+    assert dialect.read_words(words, "") == ()
 
 
 @pytest.mark.parametrize(
@@ -101,26 +108,46 @@ def test_an_empty_text_is_no_word(vocabulary: dialect.Vocabulary[Any], _words: o
         pytest.param("code, x y", [ResponseType.CODE, Unknown("x y")], id="an unknown one"),
         pytest.param("code;token", [Unknown("code;token")], id="another separator"),
         pytest.param('["code"]', [Unknown('["code"]')], id="JSON"),
-        pytest.param("id_token", [Unknown("id_token")], id="the RFC's id_token"),
+        pytest.param("id_token", [ResponseType.ID_TOKEN], id="the word of the RFC"),
     ],
 )
 def test_a_list_is_words_with_commas_between(text: str, words: list[ResponseType]) -> None:
-    assert list(dialect.RESPONSE_TYPE.words(text)) == words
+    assert list(dialect.read_words(ResponseType, text)) == words
 
 
-@given(st.lists(st.sampled_from(GrantType), min_size=1))
+@given(st.lists(st.sampled_from(GrantType), min_size=1, unique=True))
 def test_a_list_is_read_as_it_is_written(words: list[GrantType]) -> None:
-    written = dialect.csv(words)
+    stored = SimpleNamespace(**RESOURCE | {"grant_types": tuple(words)})
+    written = CODEC.response(stored)["grant_type"]
 
     assert " " not in written
     assert written.count(",") == len(words) - 1
-    assert list(dialect.GRANT_TYPE.words(written)) == words
+    assert list(dialect.read_words(GrantType, written)) == words
 
 
-def test_a_list_is_written_in_the_dialects_spelling() -> None:
-    words = [ResponseType.ID_TOKEN, ResponseType.CODE]
+def test_a_resource_is_written_in_the_dialects_spelling() -> None:
+    assert CODEC.response(SimpleNamespace(**RESOURCE)) == {
+        "name": "x",
+        "description": "",
+        "response_types": "it_token,code",
+        "grant_type": "pkce",
+        "token_endpoint_auth_method": "",
+        "okta_app_type": "web",
+        "id": 7,
+        "created_at": "2026-01-02 03:04",
+        "updated_at": "2026-01-02 03:04",
+    }
 
-    assert dialect.csv(words) == "it_token,code"
+
+def test_both_spellings_of_id_token_are_one_value() -> None:
+    draft = ClientTypeDraft(
+        name="x",
+        response_types=dialect.read_words(ResponseType, "id_token,code,it_token"),
+        grant_types=(GrantType.PKCE,),
+    )
+    spec = check_client_type(draft, ProviderType.OTHER)
+
+    assert spec.response_types == (ResponseType.ID_TOKEN, ResponseType.CODE)
 
 
 @pytest.mark.parametrize(
@@ -138,18 +165,24 @@ def test_a_list_is_written_in_the_dialects_spelling() -> None:
     ],
 )
 def test_a_time_is_a_minute_in_utc(time: datetime, text: str) -> None:
-    assert dialect.minute(time) == text
+    assert dialect.write_minute(time) == text
 
 
-@pytest.mark.parametrize(("text", "value"), [("", False), ("false", False), ("true", True)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, False) for text in ("", "false", "False", "FALSE", "0")),
+        *((text, True) for text in ("true", "True", "TRUE", "tRuE", "1")),
+    ],
+)
 def test_a_flag_is_true_or_false(text: str, value: bool) -> None:  # noqa: FBT001
-    assert dialect.flag("force", text) is value
+    assert dialect.read_flag("force", text) is value
 
 
-@pytest.mark.parametrize("text", ["True", "TRUE", "1", "0", "yes", " true", "true ", "null"])
+@pytest.mark.parametrize("text", ["10", "01", "-1", "yes", "on", " true", "true ", "null"])
 def test_a_flag_is_nothing_else(text: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        dialect.flag("force", text)
+        dialect.read_flag("force", text)
 
     [violation] = refusal.value.violations
     assert (violation.field, violation.rule) == ("force", Rule.UNKNOWN_VALUE)

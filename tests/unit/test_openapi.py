@@ -146,7 +146,7 @@ def test_no_answer_has_the_secret(message: str) -> None:
 def test_times_are_as_the_dialect_writes_them() -> None:
     pattern = SCHEMAS["ClientType"]["properties"]["CreatedAt"]["pattern"]
 
-    assert re.search(pattern, dialect.minute(datetime.now(UTC)))
+    assert re.search(pattern, dialect.write_minute(datetime.now(UTC)))
     assert not re.search(pattern, datetime.now(UTC).isoformat())
 
 

@@ -1,10 +1,15 @@
 """The pages of the REST dialect."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
+from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.lists import PageRange
-from portal_server.wire.rest_v1.paging import page_range
+from portal_server.domain.lists import Page, PageRange, read_page
+from portal_server.wire.rest_v1.paging import page_range, read_rows
 
 
 @pytest.mark.parametrize(
@@ -21,21 +26,26 @@ from portal_server.wire.rest_v1.paging import page_range
         pytest.param(None, None, 500, 20, 0, id="a limit over the default size does nothing"),
         pytest.param(1, 1, 1, 1, 0, id="all the least"),
         pytest.param(
-            1000, 2**31 - 1, 1000, 1000, 1000 * (2**31 - 2), id="all the most, within 64 bits"
+            10_000,
+            2**31 - 1,
+            10_000,
+            10_000,
+            10_000 * (2**31 - 2),
+            id="all the most, within 64 bits",
         ),
     ],
 )
 def test_the_numbers_of_a_page_give_its_rows(
     per_page: int | None, page: int | None, limit: int | None, rows: int, offset: int
 ) -> None:
-    rows_of_page = page_range(per_page=per_page, page=page, limit=limit)
+    rows_of_page = page_range(pb.ListProvidersRequest(per_page=per_page, page=page, limit=limit))
 
     assert rows_of_page == PageRange(limit=rows, offset=offset)
     assert rows_of_page.offset < 2**63
 
 
 @pytest.mark.parametrize(
-    ("field", "most"), [("per_page", 1000), ("page", 2**31 - 1), ("limit", 1000)]
+    ("field", "most"), [("per_page", 10_000), ("page", 2**31 - 1), ("limit", 10_000)]
 )
 @pytest.mark.parametrize("over", [False, True])
 def test_the_number_of_a_page_is_within_its_limits(
@@ -43,9 +53,11 @@ def test_the_number_of_a_page_is_within_its_limits(
     most: int,
     over: bool,  # noqa: FBT001
 ) -> None:
-    numbers = {"per_page": 20, "page": 1, "limit": 20} | {field: most + 1 if over else 0}
+    numbers: dict[str, Any] = {"per_page": 20, "page": 1, "limit": 20} | {
+        field: most + 1 if over else 0
+    }
     with pytest.raises(Invalid) as error:
-        page_range(**numbers)
+        page_range(pb.ListClientTypesRequest(**numbers))
 
     [violation] = error.value.violations
     assert violation == Violation(field, Rule.OUT_OF_RANGE, f"must be between 1 and {most}")
@@ -53,6 +65,40 @@ def test_the_number_of_a_page_is_within_its_limits(
 
 def test_all_invalid_numbers_are_reported_at_once() -> None:
     with pytest.raises(Invalid) as error:
-        page_range(per_page=0, page=-(2**63), limit=2**63 - 1)
+        page_range(pb.ListProvidersRequest(per_page=0, page=-(2**63), limit=2**63 - 1))
 
     assert [v.field for v in error.value.violations] == ["per_page", "page", "limit"]
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+
+
+@pytest.mark.parametrize(
+    ("limit", "offset", "stored", "found"),
+    [
+        pytest.param(10, 0, 5, range(1, 6), id="fewer rows than the page has"),
+        pytest.param(10, 3, 20, range(4, 14), id="one part"),
+        pytest.param(200, 0, 200, range(1, 201), id="exactly one part"),
+        pytest.param(201, 0, 1000, range(1, 202), id="one row more"),
+        pytest.param(1000, 10, 900, range(11, 901), id="the last part is not full"),
+        pytest.param(1000, 0, 1000, range(1, 1001), id="full parts"),
+        pytest.param(1000, 2000, 1000, range(0), id="after the last row"),
+    ],
+)
+def test_the_rows_of_a_page_are_read_in_parts(
+    limit: int, offset: int, stored: int, found: range
+) -> None:
+    parts: list[int] = []
+
+    def read(rows: PageRange) -> Page[Row]:
+        parts.append(rows.limit)
+        ids = range(rows.after + rows.offset + 1, stored + 1)
+        return read_page(rows, lambda part: [Row(id_) for id_ in ids[: part.limit]])
+
+    rows: Iterator[Row] = read_rows(PageRange(limit=limit, offset=offset), read)
+
+    assert [row.id for row in rows] == list(found)
+    assert max(parts) <= 200
+    assert len(parts) <= limit // 200 + 1

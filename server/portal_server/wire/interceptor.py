@@ -83,6 +83,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             writes=writes,
             read=handler.request_deserializer,
             serve=handler.unary_stream if streams else handler.unary_unary,
+            write=handler.response_serializer,
             surface=self._surfaces.get(service, PLAIN),
             keyring=self._keyring,
             callers=self._callers,
@@ -105,7 +106,8 @@ class CallInterceptor(grpc.ServerInterceptor):
                     queues.writes if writes else queues.reads
                 )
                 # No deserializer: grpc would answer INTERNAL to bytes that are no message.
-                made = queues.handlers[path] = make(served, None, handler.response_serializer)
+                write = None if streams else handler.response_serializer
+                made = queues.handlers[path] = make(served, None, write)
             return made
 
         return of_call

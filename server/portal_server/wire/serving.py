@@ -2,8 +2,9 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -34,6 +35,12 @@ PLAIN = Surface({}, str)
 
 MAX_CALL_S = 10.0
 """How long a call without a deadline of its own may take; Envoy's calls always have one."""
+BROKEN_MESSAGE = b"\x07"
+"""Ends a list after an error: it is not a protobuf message.
+
+Envoy has sent the status 200 by then, and would turn any gRPC status into the end of
+the list. When it cannot read a message, it closes the connection.
+"""
 # What grpcio tells for a call without a deadline is the distance to the end of time.
 _NO_DEADLINE_S = 1e8
 
@@ -57,6 +64,7 @@ class Method:
     writes: bool
     read: Callable[[bytes], Any]
     serve: Callable[[Any, grpc.ServicerContext], Any]
+    write: Callable[[Any], bytes]
     surface: Surface
     keyring: KeyRing
     callers: Callers
@@ -65,11 +73,24 @@ class Method:
         """Serve a call with one response."""
         return self._answer(message, context, queues, lambda answer: answer)
 
-    def stream(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> Any:
+    def stream(
+        self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues
+    ) -> Iterator[bytes]:
         """Serve a call with a list of responses."""
-        # Every row is made before the first is sent: an error after that would
-        # reach REST as a short list with status 200.
-        return iter(self._answer(message, context, queues, list))
+        # The status of an error can only be sent before the first row.
+        rows = self._answer(message, context, queues, _with_first_read)
+        return self._written(rows)
+
+    def _written(self, rows: Iterator[Any]) -> Iterator[bytes]:
+        try:
+            for row in rows:
+                yield self.write(row)
+        except PortalError as error:
+            log.warning("%s ended a list early: %s", self.path, error.reason)
+            yield BROKEN_MESSAGE
+        except Exception:
+            log.exception("%s ended a list early", self.path)
+            yield BROKEN_MESSAGE
 
     def _answer(
         self,
@@ -117,6 +138,12 @@ class Method:
 
     def _identify(self, request: Any, metadata: Metadata, caller: str) -> IdempotencyKey | None:
         return identify(self.path, request, metadata, caller, self.surface.request_id)
+
+
+def _with_first_read(rows: Iterable[Any]) -> Iterator[Any]:
+    """These rows; errors of the first are raised at once."""
+    rest = iter(rows)
+    return chain(list(islice(rest, 1)), rest)
 
 
 def _still_wanted(context: grpc.ServicerContext, start: float) -> Callable[[], bool]:

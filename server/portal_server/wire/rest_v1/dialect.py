@@ -1,101 +1,96 @@
-"""How the REST dialect writes the model: spellings, comma-separated lists, times."""
+"""The names and words of the REST dialect, and how it writes times and flags."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
-from portal_server.domain.client_type import (
-    GrantType,
-    OktaAppType,
-    ResponseType,
-    TokenEndpointAuthMethod,
-)
+from portal.rest.v1 import portal_rest_pb2 as pb
+from portal_server.domain.client_type import CLIENT_TYPE, ResponseType
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Unknown
-from portal_server.domain.provider import ProviderType
+from portal_server.domain.provider import PROVIDER, ProviderType
 from portal_server.wire.requests import of_header
 from portal_server.wire.status import Surface
 
-Word = TypeVar("Word", bound=StrEnum)
+AWord = TypeVar("AWord", bound=StrEnum)
 
-# Where the dialect does not use the RFCs' word. `it_token` is *sic*.
-_SPELLINGS: dict[StrEnum, str] = {
-    ResponseType.ID_TOKEN: "it_token",
-    ProviderType.KEYCLOAK: "Keycloak",
-    ProviderType.GLUU: "Gluu",
-    ProviderType.OKTA: "Okta",
-    ProviderType.OTHER: "Other",
+# Where the protos of REST have another name for a field of the domain.
+_FIELDS = {
+    "well_known_uri": "well_known_url",
+    "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
+    "grant_types": "grant_type",
+    "create_time": "created_at",
+    "update_time": "updated_at",
 }
+# Where the dialect has another word. `it_token` is the contract's spelling.
+_WORDS: Mapping[StrEnum, str] = {
+    ResponseType.ID_TOKEN: "it_token",
+    **{word: word.capitalize() for word in ProviderType},
+}
+# Words that requests may have, too.
+_ALSO_READ: Mapping[str, StrEnum] = {"id_token": ResponseType.ID_TOKEN}
+
+_FLAGS = {"": False, "false": False, "0": False, "true": True, "1": True}
+
+
+def field_name(name: str) -> str:
+    """The name that the protos of REST have for a field of the domain."""
+    return _FIELDS.get(name, name)
 
 
 def spell(word: StrEnum) -> str:
-    """A word as the dialect writes it."""
-    return _SPELLINGS.get(word, str(word))
+    """The dialect's spelling of a word."""
+    return _WORDS.get(word, str(word))
 
+
+_INPUTS = ((PROVIDER, pb.ProviderInput), (CLIENT_TYPE, pb.ClientTypeInput))
 
 SURFACE = Surface(
     {
-        "name": "Name",
-        "type": "Type",
-        "well_known_uri": "WellKnownURL",
-        "tls_insecure_skip_verify": "SSLInsecureSkipVerify",
-        "registration_access_token": "RegistrationAccessToken",
-        "description": "Description",
-        "response_types": "ResponseTypes",
-        "grant_types": "GrantType",
-        "token_endpoint_auth_method": "TokenEndpointAuthMethod",
-        "okta_app_type": "OktaAppType",
-        "request_id": "Idempotency-Key",
-        "if_match": "If-Match",
-    },
+        name: message.DESCRIPTOR.fields_by_name[field_name(name)].json_name
+        for table, message in _INPUTS
+        for name in table
+    }
+    | {"request_id": "Idempotency-Key", "if_match": "If-Match"},
     spell,
     of_header,
 )
 
 
-class Vocabulary(Generic[Word]):
-    """Words as the dialect writes them."""
-
-    def __init__(self, words: type[Word]) -> None:
-        """Take the words."""
-        self._words = {spell(word): word for word in words}
-
-    def optional_word(self, text: str) -> Word | Unknown | None:
-        """The word of a text; None for "", Unknown for what is no word."""
-        return self._words.get(text) or Unknown(text) if text else None
-
-    def words(self, text: str) -> tuple[Word | Unknown, ...]:
-        """The words of a comma-separated list; blanks around commas do not count."""
-        if not text.strip():
-            return ()
-        parts = (part.strip() for part in text.split(","))
-        return tuple(self._words.get(part) or Unknown(part) for part in parts)
+@cache
+def _vocabulary(words: type[StrEnum]) -> Mapping[str, Any]:
+    others = {text: word for text, word in _ALSO_READ.items() if isinstance(word, words)}
+    return {spell(word): word for word in words} | others
 
 
-PROVIDER_TYPE = Vocabulary(ProviderType)
-RESPONSE_TYPE = Vocabulary(ResponseType)
-GRANT_TYPE = Vocabulary(GrantType)
-TOKEN_ENDPOINT_AUTH_METHOD = Vocabulary(TokenEndpointAuthMethod)
-OKTA_APP_TYPE = Vocabulary(OktaAppType)
+def read_word(words: type[AWord], text: str) -> AWord | Unknown | None:
+    """The word that a text spells; None for ""."""
+    return _vocabulary(words).get(text) or Unknown(text) if text else None
 
 
-def csv(words: Iterable[StrEnum]) -> str:
-    """Words as a comma-separated list."""
-    return ",".join(map(spell, words))
+def read_words(words: type[AWord], text: str) -> tuple[AWord | Unknown, ...]:
+    """The words of a comma-separated list; blanks around commas are ignored."""
+    if not text.strip():
+        return ()
+    vocabulary = _vocabulary(words)
+    parts = (part.strip() for part in text.split(","))
+    return tuple(vocabulary.get(part) or Unknown(part) for part in parts)
 
 
-def minute(time: datetime) -> str:
+def write_minute(time: datetime) -> str:
     """A time in UTC, `YYYY-MM-DD HH:MM`."""
-    return time.astimezone(UTC).isoformat(" ", "minutes")[: len("YYYY-MM-DD HH:MM")]
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def flag(field: str, text: str) -> bool:
-    """What a query parameter says; "" is false.
+def read_flag(field: str, text: str) -> bool:
+    """The value of a query parameter: true, false, 1 or 0 in any case; "" is false.
 
     Raises:
-        Invalid: it is neither `true` nor `false`.
+        Invalid: it is another text.
     """
-    if text not in ("", "true", "false"):
-        raise Invalid(Violation(field, Rule.UNKNOWN_VALUE, "must be true or false"))
-    return text == "true"
+    flag = _FLAGS.get(text.lower())
+    if flag is None:
+        raise Invalid(Violation(field, Rule.UNKNOWN_VALUE, "must be true, false, 1 or 0"))
+    return flag

@@ -1,31 +1,52 @@
-"""The pages of the REST dialect: by number, with a limit."""
+"""The pages of REST lists: by number, with a limit."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.lists import PageRange
+from portal_server.domain.lists import Item, Page, PageRange
 
-# Each row is a message of its own.
-MAX_PER_PAGE = 1000
+MAX_PER_PAGE = 10_000
 DEFAULT_PER_PAGE = 20
 # With it, the offset of a row has at most 64 bits.
 MAX_PAGE_NUMBER = 2**31 - 1
 
+# Each row is a message of its own, so no more rows than these are in memory.
+_ROWS_PER_READ = 200
 
-def page_range(*, per_page: int | None, page: int | None, limit: int | None) -> PageRange:
-    """The rows that the numbers of a request stand for; None is "not given".
+
+def page_range(request: pb.ListProvidersRequest | pb.ListClientTypesRequest) -> PageRange:
+    """The rows that a request asks for.
 
     Raises:
         Invalid: a number is under 1 or over its maximum.
     """
     violations: list[Violation] = []
-    for field, given, most in (
-        ("per_page", per_page, MAX_PER_PAGE),
-        ("page", page, MAX_PAGE_NUMBER),
-        ("limit", limit, MAX_PER_PAGE),
-    ):
-        if given is not None and not 1 <= given <= most:
+
+    def number(field: str, most: int) -> int | None:
+        if not request.HasField(field):  # type: ignore[arg-type]
+            return None
+        given: int = getattr(request, field)
+        if not 1 <= given <= most:
             message = f"must be between 1 and {most}"
             violations.append(Violation(field, Rule.OUT_OF_RANGE, message))
+        return given
+
+    per_page = number("per_page", MAX_PER_PAGE) or DEFAULT_PER_PAGE
+    page = number("page", MAX_PAGE_NUMBER) or 1
+    limit = number("limit", MAX_PER_PAGE) or per_page
     if violations:
         raise Invalid(*violations)
-    rows = per_page or DEFAULT_PER_PAGE
-    return PageRange(limit=min(rows, limit or rows), offset=rows * ((page or 1) - 1))
+    return PageRange(limit=min(per_page, limit), offset=per_page * (page - 1))
+
+
+def read_rows(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[Item]:
+    """The rows of a page, read in parts."""
+    while True:
+        part = read(replace(rows, limit=min(rows.limit, _ROWS_PER_READ)))
+        yield from part.items
+        rest = rows.limit - len(part.items)
+        if not rest or part.next_after is None:
+            return
+        rows = PageRange(limit=rest, after=part.next_after)

@@ -1,0 +1,103 @@
+"""The REST operations of client types."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from portal.rest.v1 import portal_rest_pb2 as pb
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.catalog.providers import Providers
+from portal_server.catalog.updates import Change
+from portal_server.domain.calls import Call
+from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
+from portal_server.domain.errors import Resource
+from portal_server.wire.calls import call_of
+from portal_server.wire.rest_v1.codec import Codec
+from portal_server.wire.rest_v1.dialect import read_flag
+from portal_server.wire.rest_v1.ids import number_of
+from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.preconditions import if_match, send_etag
+
+_CODEC = Codec(CLIENT_TYPE, pb.ClientType)
+_OfOne = pb.GetClientTypeRequest | pb.UpdateClientTypeRequest | pb.DeleteClientTypeRequest
+
+
+class ClientTypeOperations:
+    """The operations of client types."""
+
+    def __init__(self, providers: Providers, client_types: ClientTypes) -> None:
+        self._parents = providers
+        self._client_types = client_types
+
+    def ListClientTypes(
+        self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ClientType]:
+        """List the client types of a provider."""
+        call = call_of(context)
+        rows = page_range(request)
+        parent = self._parent(call, request.provider_id)
+        return map(
+            client_type_message,
+            read_rows(rows, lambda part: self._client_types.list(call, parent, (), part)),
+        )
+
+    def CreateClientType(
+        self, request: pb.CreateClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Create a client type."""
+        call = call_of(context)
+        parent = self._parent(call, request.provider_id)
+        created = self._client_types.create(call, parent, _draft(request.client_type))
+        send_etag(context, created.etag)
+        return client_type_message(created)
+
+    def GetClientType(
+        self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Get a client type."""
+        call = call_of(context)
+        found = self._client_types.get(call, *self._numbers(call, request))
+        send_etag(context, found.etag)
+        return client_type_message(found)
+
+    def UpdateClientType(
+        self, request: pb.UpdateClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.ClientType:
+        """Replace a client type."""
+        call = call_of(context)
+        change = Change(_draft(request.client_type), CLIENT_TYPE, if_match(context))
+        updated = self._client_types.update(call, *self._numbers(call, request), change)
+        send_etag(context, updated.etag)
+        return client_type_message(updated)
+
+    def DeleteClientType(
+        self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
+    ) -> pb.Status:
+        """Delete a client type."""
+        call = call_of(context)
+        # Clients cannot be registered yet, so nothing is in use and nothing to force.
+        read_flag("force", request.force)
+        self._client_types.delete(call, *self._numbers(call, request), if_match(context))
+        return pb.Status(status="ok")
+
+    def _parent(self, call: Call, text: str) -> int:
+        return number_of(call, Resource.PROVIDER, text, lambda uid: self._parents.id_of(call, uid))
+
+    def _numbers(self, call: Call, request: _OfOne) -> tuple[int, int]:
+        """The numbers of the provider and the client type that a path names."""
+        parent = self._parent(call, request.provider_id)
+        return parent, number_of(
+            call,
+            Resource.CLIENT_TYPE,
+            request.client_type_id,
+            lambda uid: self._client_types.id_of(call, parent, uid),
+        )
+
+
+def client_type_message(client_type: ClientType) -> pb.ClientType:
+    """A client type as a response has it."""
+    return pb.ClientType(**_CODEC.response(client_type))
+
+
+def _draft(message: pb.ClientTypeInput) -> ClientTypeDraft:
+    return ClientTypeDraft(**_CODEC.draft(message))

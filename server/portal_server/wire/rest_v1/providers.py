@@ -1,0 +1,101 @@
+"""The REST operations of providers."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from portal.rest.v1 import portal_rest_pb2 as pb
+from portal_server.catalog.provider_details import ProviderDetail
+from portal_server.catalog.providers import Providers
+from portal_server.catalog.updates import Change
+from portal_server.domain.calls import Call
+from portal_server.domain.errors import Resource
+from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
+from portal_server.wire.calls import call_of
+from portal_server.wire.rest_v1.client_types import client_type_message
+from portal_server.wire.rest_v1.codec import Codec
+from portal_server.wire.rest_v1.dialect import read_flag
+from portal_server.wire.rest_v1.ids import number_of
+from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.preconditions import if_match, send_etag
+
+_CODEC = Codec(PROVIDER, pb.Provider)
+
+
+class ProviderOperations:
+    """The operations of providers."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+
+    def ListProviders(
+        self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Provider]:
+        """List providers."""
+        call = call_of(context)
+        rows = page_range(request)
+        return map(_message, read_rows(rows, lambda part: self._providers.list(call, (), part)))
+
+    def CreateProvider(
+        self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
+    ) -> pb.Provider:
+        """Create a provider."""
+        created = self._providers.create(call_of(context), _draft(request.provider))
+        send_etag(context, created.etag)
+        return _message(created)
+
+    def GetProvider(
+        self, request: pb.GetProviderRequest, context: grpc.ServicerContext
+    ) -> pb.ProviderWithClientTypes:
+        """Get a provider with its client types."""
+        call = call_of(context)
+        found = self._providers.get_detail(call, self._number(call, request.provider_id))
+        send_etag(context, found.provider.etag)
+        return _detail_message(found)
+
+    def UpdateProvider(
+        self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
+    ) -> pb.ProviderWithClientTypes:
+        """Replace a provider."""
+        call = call_of(context)
+        fields = set(PROVIDER)
+        if not request.provider.HasField("registration_access_token"):
+            # No caller can read it back, so an absent one keeps what is stored.
+            fields.discard("registration_access_token")
+        updated = self._providers.update_detail(
+            call,
+            self._number(call, request.provider_id),
+            Change(_draft(request.provider), fields, if_match(context)),
+        )
+        send_etag(context, updated.provider.etag)
+        return _detail_message(updated)
+
+    def DeleteProvider(
+        self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
+    ) -> pb.Status:
+        """Delete a provider with its client types."""
+        call = call_of(context)
+        # Clients cannot be registered yet, so nothing is in use and nothing to force.
+        read_flag("force", request.force)
+        self._providers.delete(call, self._number(call, request.provider_id), if_match(context))
+        return pb.Status(status="ok")
+
+    def _number(self, call: Call, text: str) -> int:
+        return number_of(
+            call, Resource.PROVIDER, text, lambda uid: self._providers.id_of(call, uid)
+        )
+
+
+def _draft(message: pb.ProviderInput) -> ProviderDraft:
+    return ProviderDraft(**_CODEC.draft(message))
+
+
+def _message(provider: Provider) -> pb.Provider:
+    return pb.Provider(**_CODEC.response(provider))
+
+
+def _detail_message(detail: ProviderDetail) -> pb.ProviderWithClientTypes:
+    return pb.ProviderWithClientTypes(
+        **_CODEC.response(detail.provider),
+        client_types=map(client_type_message, detail.client_types),
+    )
