@@ -1,10 +1,17 @@
 """What clients of other portals send, and what must not follow from it."""
 
 import socket
+from typing import NamedTuple
+from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 
+from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
+from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from tests.conftest import with_key
 from tests.support.stack import ADMIN_KEY, Stack
 
 PROVIDERS = "/oauth-providers"
@@ -178,3 +185,112 @@ def test_head_without_a_valid_key_is_rejected(stack: Stack) -> None:
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
     assert response.content == b""
+
+
+class Uids(NamedTuple):
+    """Paths of the same provider and client type by number and by uid."""
+
+    provider: str
+    provider_by_uid: str
+    client_type: str
+    client_type_uid: str
+
+
+@pytest.fixture
+def uids(stack: Stack, rest: httpx.Client, provider: str) -> Uids:
+    id_ = int(provider.rpartition("/")[2])
+    client_type = rest.get(f"{provider}/client-types").json()[0]["ID"]
+    with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as bare:
+        channel = with_key(bare, ADMIN_KEY)
+        of_provider = ProviderServiceStub(channel).GetProvider(
+            provider_pb2.GetProviderRequest(id=id_)
+        )
+        of_client_type = ClientTypeServiceStub(channel).GetClientType(
+            client_type_pb2.GetClientTypeRequest(provider_id=id_, id=client_type)
+        )
+    return Uids(
+        provider,
+        f"{PROVIDERS}/{of_provider.uid}",
+        f"{provider}/client-types/{client_type}",
+        of_client_type.uid,
+    )
+
+
+def test_a_uid_stands_for_a_number_in_every_path(rest: httpx.Client, uids: Uids) -> None:
+    upper = f"{PROVIDERS}/{uids.provider_by_uid.rpartition('/')[2].upper()}"
+    for provider in (uids.provider, uids.provider_by_uid, upper, f"{upper}/"):
+        assert rest.get(provider).json() == rest.get(uids.provider).json()
+    for provider in (uids.provider, uids.provider_by_uid, upper):
+        assert len(rest.get(f"{provider}/client-types").json()) == 3
+        for uid in (uids.client_type_uid, uids.client_type_uid.upper()):
+            item = f"{provider}/client-types/{uid}"
+            assert rest.get(item).json() == rest.get(uids.client_type).json()
+            assert rest.put(item, json=CLIENT_TYPE | {"Name": uid}).json()["Name"] == uid
+            assert rest.head(f"{item}/?x=1").status_code == 200
+    created = rest.post(f"{uids.provider_by_uid}/client-types", json=CLIENT_TYPE).json()
+    replaced = rest.put(upper, json=PROVIDER | {"Name": "new"}).json()
+
+    assert replaced["ClientTypes"][-1] == created
+    assert rest.delete(f"{upper}/client-types/{uids.client_type_uid}").json() == {"status": "ok"}
+    assert rest.get(uids.client_type).status_code == 404
+    assert rest.delete(uids.provider_by_uid).json() == {"status": "ok"}
+    assert rest.get(uids.provider).status_code == 404
+
+
+def test_the_uid_of_a_client_type_of_another_provider_is_not_found(
+    rest: httpx.Client, uids: Uids
+) -> None:
+    other = f"{PROVIDERS}/{rest.post(PROVIDERS, json=PROVIDER).json()['ID']}"
+    path = f"{other}/client-types/{uids.client_type_uid}"
+    responses = [rest.get(path), rest.put(path, json=CLIENT_TYPE), rest.delete(path)]
+
+    assert [response.status_code for response in responses] == [404] * 3
+    assert responses[0].json() == {"errors": [f"client type {uids.client_type_uid} not found"]}
+    assert rest.get(uids.client_type).status_code == 200
+
+
+def test_a_uid_that_nothing_has_is_not_found(rest: httpx.Client, provider: str) -> None:
+    uid = str(uuid4())
+    client_type = rest.get(f"{provider}/client-types").json()[0]["ID"]
+    of_provider = rest.get(f"{PROVIDERS}/{uid}/client-types/{client_type}")
+
+    assert of_provider.status_code == 404
+    assert of_provider.json() == {"errors": [f"provider {uid} not found"]}
+    assert rest.get(f"{provider}/client-types/{uid}").status_code == 404
+    assert rest.delete(f"{PROVIDERS}/{uid}", headers={"Idempotency-Key": uid}).status_code == 404
+
+
+def test_a_retry_of_a_delete_by_uid_gets_the_first_response(rest: httpx.Client, uids: Uids) -> None:
+    key = {"Idempotency-Key": str(uuid4())}
+    item = f"{uids.provider_by_uid}/client-types/{uids.client_type_uid}"
+    of_client_type = [rest.delete(item, headers=key) for _ in range(2)]
+    key = {"Idempotency-Key": str(uuid4())}
+    of_provider = [rest.delete(uids.provider_by_uid, headers=key) for _ in range(2)]
+
+    for response in (*of_client_type, *of_provider):
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert rest.delete(uids.provider_by_uid).status_code == 404
+
+
+@pytest.mark.parametrize("force", ["true", "True", "TRUE", "1", "false", "False", "0"])
+def test_force_has_several_spellings(rest: httpx.Client, provider: str, force: str) -> None:
+    assert rest.delete(f"{provider}?force={force}").status_code == 200
+
+
+def test_id_token_is_accepted_and_written_as_it_token(rest: httpx.Client, provider: str) -> None:
+    body = CLIENT_TYPE | {"ResponseTypes": "id_token, code,it_token"}
+    created = rest.post(f"{provider}/client-types", json=body).json()
+
+    assert created["ResponseTypes"] == "it_token,code"
+
+
+@pytest.mark.parametrize("name", ["per_page", "limit"])
+def test_ten_thousand_rows_are_allowed_and_not_one_more(rest: httpx.Client, name: str) -> None:
+    most = rest.get(f"{PROVIDERS}?{name}=10000")
+    more = rest.get(f"{PROVIDERS}?{name}=10001")
+
+    assert most.status_code == 200
+    assert (more.status_code, more.json()) == (
+        400,
+        {"errors": [f"{name}: must be between 1 and 10000"]},
+    )

@@ -101,7 +101,7 @@ REST = [
     Rest("body-as-form", "POST", CLIENT_TYPES, "Name=x", {"Content-Type": "text/plain"}),
     # What is wrong with a path or its query
     Rest("query-unknown", "GET", f"{CLIENT_TYPES}?sort=name"),
-    Rest("query-out-of-range", "GET", f"{CLIENT_TYPES}?per_page=0&page=-1&limit=9999"),
+    Rest("query-out-of-range", "GET", f"{CLIENT_TYPES}?per_page=0&page=-1&limit=99999"),
     Rest("query-not-a-number", "GET", f"{CLIENT_TYPES}?page=two"),
     Rest("query-not-a-flag", "DELETE", f"{CLIENT_TYPES}/1?force=perhaps"),
     Rest("path-unknown", "GET", "/client-types"),

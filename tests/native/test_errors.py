@@ -94,7 +94,7 @@ def test_a_schema_that_is_not_ours_is_internal_without_its_text_and_the_log_has_
 def test_an_exception_is_internal_under_a_number_that_the_log_has(
     portal: Portal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_self: object, _id: int) -> None:
+    def broken(*_arguments: object) -> None:
         raise RuntimeError("s3cr3t detail")
 
     monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)
@@ -378,7 +378,7 @@ def test_an_exception_in_a_stream_is_internal_and_sends_no_row(
 
 
 def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_self: object, _id: int) -> None:
+    def broken(*_arguments: object) -> None:
         raise RuntimeError
 
     monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)

@@ -110,14 +110,19 @@ _ALWAYS = {400, 401, 415, 429, 500, 503, 504}
 
 _NUMBER: Schema = {"type": "integer", "format": "int32", "minimum": 1}
 _ID: Schema = _NUMBER | {"maximum": MAX_ID}
+_RESOURCE: Schema = {"anyOf": [_ID, {"type": "string", "format": "uuid"}]}
 _ROWS: Schema = _NUMBER | {"maximum": MAX_PER_PAGE}
 _PARAMETERS: dict[str, Schema] = {
-    "provider_id": _ID,
-    "client_type_id": _ID,
+    "provider_id": _RESOURCE,
+    "client_type_id": _RESOURCE,
     "per_page": _ROWS | {"default": DEFAULT_PER_PAGE},
     "page": _NUMBER | {"maximum": MAX_PAGE_NUMBER, "default": 1},
     "limit": _ROWS,
-    "force": {"type": "boolean", "default": False},
+    "force": {
+        "type": "string",
+        "pattern": "^([tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[01])$",
+        "default": "false",
+    },
 }
 
 # Without examples: pages that try a document out send them unasked.
