@@ -311,6 +311,8 @@ def test_apply_continues_after_an_error(portal: Command, file: Path, target: str
 
 
 def test_completion_is_available(portal: Command) -> None:
+    # Typer otherwise looks for the shell among the parents of the process.
+    portal.variables["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     assert "portal" in portal("--show-completion", "bash").stdout
 
 
