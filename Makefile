@@ -128,29 +128,29 @@ baseline: build/portal.binpb ## At a release: what `buf breaking` compares with 
 
 lock: .venv/dev ## Pin the newest dependencies that pyproject.toml allows
 	$(PIP) uv
-	$(LOCK) --group gen $(PACKAGES) -o requirements.txt
-	$(LOCK) --group gen --group dev -c requirements.txt $(PACKAGES) -o requirements-dev.txt
-	$(LOCK) --group bench -c requirements-dev.txt -o bench/requirements.txt
+	$(LOCK) --group gen $(PACKAGES) -o requirements/run.txt
+	$(LOCK) --group gen --group dev -c requirements/run.txt $(PACKAGES) -o requirements/dev.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 build/portal.binpb: $(PROTOS) .venv/run
 	@echo 'Generating the stubs'
 	@$(MAKE) --no-print-directory protos
 
-.venv/run: requirements.txt pyproject.toml server/pyproject.toml
+.venv/run: requirements/run.txt pyproject.toml server/pyproject.toml
 	@echo 'Creating .venv and installing what the server needs'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or newer is required; for example: make PYTHON=python3.12 …'; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --require-hashes -r requirements/run.txt
 	@$(PIP) --no-deps --no-build-isolation --editable . --editable server
 	@touch $@
 
-.venv/dev: requirements-dev.txt .venv/run
+.venv/dev: requirements/dev.txt .venv/run
 	@echo 'Installing what the tests need'
-	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/bench: bench/requirements.txt .venv/dev
+.venv/bench: requirements/bench.txt .venv/dev
 	@echo 'Installing what the benchmark needs'
-	@$(PIP) --require-hashes -r bench/requirements.txt
+	@$(PIP) --require-hashes -r requirements/bench.txt
 	@touch $@

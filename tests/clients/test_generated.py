@@ -15,7 +15,10 @@ COMMANDS = (
     *("awk", "cp", "diff", "find", "make", "mkdir", "rm", "sed", "sh", "sha256sum", "sort"),
     *("touch", "uname"),
 )
-COPIED = ("Makefile", "pyproject.toml", "server", "protos", "clients", "tools", "edge", "docs")
+COPIED = (
+    *("Makefile", "pyproject.toml", "requirements"),
+    *("server", "protos", "clients", "tools", "edge", "docs"),
+)
 STUB = "protos/portal/oauth/v1/provider_pb2.pyi"
 
 
@@ -29,8 +32,6 @@ def copy(tmp_path: Path) -> Path:
             shutil.copytree(source, tmp_path / name, ignore=ignored)
         else:
             shutil.copy(source, tmp_path)
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        shutil.copy(ROOT / name, tmp_path)
     venv = tmp_path / ".venv"
     venv.mkdir()
     for name in ("bin", "include", "lib", "pyvenv.cfg"):
