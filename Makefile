@@ -25,7 +25,7 @@ GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/sr
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run clean test test-bare test-crash test-hostile test-hostile-long fuzz bench check check-bench format \
+.PHONY: help run clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
 	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
@@ -42,14 +42,21 @@ clean: ## Delete .venv and build; the data stays
 
 ##@ Test
 
-test: .venv/dev build/portal.binpb ## Run the tests, except those with a target of their own
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+# The marks of the tests that have targets of their own.
+OTHERS := attack or crash or long or slow
 
-test-bare: ## Run `make test` as on a machine without Chromium, Go, Rust, Java, Node and a C compiler
-	@tests/support/bare $(MAKE) --no-print-directory test
+test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below, in five minutes
+	@$(BIN)/python -m pytest -m alone
+	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 3 --dist loadgroup
+
+test-slow: .venv/dev build/portal.binpb ## Run the tests that take a minute or more
+	@$(BIN)/python -m pytest -m slow --timeout 900
+
+test-bare: .venv/dev build/portal.binpb ## Run `make test` with only Debian's base, Python and make, and without root
+	@tests/support/bare make --no-print-directory test
 
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
-	@$(BIN)/python -m pytest -m crash -s tests/crash
+	@$(BIN)/python -m pytest -m crash -s
 
 test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call: three minutes, nothing beside
 	@$(BIN)/python -m pytest -m 'attack and not long'

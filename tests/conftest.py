@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import httpx
-import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -24,12 +23,12 @@ from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
 from tests.support.catalog import Catalog
-from tests.support.postgres import Postgres, running_postgres
+from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack
-from tests.support.tools import missing, packages
+
+pytest_plugins = ["tests.support.shared", "tests.support.skipped"]
 
 _numbers = count(1)
-_NEEDS = "needs "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,52 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests whose tools are missing; in CI they run and fail."""
-    if os.environ.get("CI"):
-        return
-    for item in items:
-        needed = {tool for mark in item.iter_markers("needs") for tool in mark.args}
-        if absent := missing(needed):
-            item.add_marker(pytest.mark.skip(_NEEDS + " ".join(absent)))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one line what was skipped, and how to run it."""
-    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
-    tools = {tool for reason in reasons for tool in reason.partition(_NEEDS)[2].split()}
-    if tools:
-        terminalreporter.write_line(
-            f"skipped: {len(reasons)} tests that need {', '.join(sorted(tools))};"
-            f" to run them: apt-get install {packages(sorted(tools))}"
-        )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail in CI when a test was skipped."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A running PostgreSQL."""
-    with running_postgres() as cluster:
-        yield cluster
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/portal.db"
     cluster: Postgres = request.getfixturevalue("postgres")
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(cluster.url().replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return cluster.url(name)
+    return cluster.new_database(f"test_{os.getpid()}_{next(_numbers)}")
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ class Language:
     late: str
     vet: tuple[str, ...] = ()
     committed_stubs: str | None = None  # which files they are
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,6 +52,7 @@ LANGUAGES = [
         bad_key="UNAUTHENTICATED",
         nobody="UNAVAILABLE",
         late="DEADLINE_EXCEEDED",
+        marks=(pytest.mark.slow,),
     ),
     Language(
         name="node",
@@ -70,6 +72,7 @@ LANGUAGES = [
         bad_key="authentication",
         nobody="Connection refused",
         late="Timeout expired",
+        marks=(pytest.mark.slow,),
         vet=("cargo fmt --check", "cargo clippy --locked -- --deny warnings"),
     ),
 ]
@@ -81,7 +84,11 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("toolchains")]
 def params(languages: Iterable[Language]) -> list[pytest.ParameterSet]:
     """Languages as parameters; each needs its own tools."""
     return [
-        pytest.param(language, id=language.name, marks=pytest.mark.needs(*language.tools))
+        pytest.param(
+            language,
+            id=language.name,
+            marks=[pytest.mark.needs(*language.tools), *language.marks],
+        )
         for language in languages
     ]
 

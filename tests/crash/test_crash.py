@@ -27,9 +27,8 @@ from tests.conftest import with_key
 from tests.support.postgres import Postgres, free_port, running_postgres
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
-ROUNDS = 20
 CALLERS = 8
 
 
@@ -170,11 +169,12 @@ class Load:
             thread.join(30)
 
 
-def test_a_killed_server_has_lost_no_acknowledged_write(database_url: str) -> None:
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.crash)])
+def test_a_killed_server_has_lost_no_acknowledged_write(database_url: str, rounds: int) -> None:
     server, ledger = OwnServer(database_url), Ledger()
     server.start()
     add_provider(server.target)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         load = Load(server.target, ledger)
         time.sleep(random.uniform(0.1, 0.6))  # noqa: S311
         server.end(signal.SIGKILL)
@@ -186,10 +186,11 @@ def test_a_killed_server_has_lost_no_acknowledged_write(database_url: str) -> No
     print(f"{len(ledger.told)} of {len(ledger.asked)} acknowledged, none lost")  # noqa: T201
 
     assert status == 0
-    assert len(ledger.told) > ROUNDS * CALLERS
+    assert len(ledger.told) > rounds * CALLERS
     assert ledger.refusals
 
 
+@pytest.mark.crash
 def test_a_killed_postgresql_has_lost_no_acknowledged_write_and_the_server_goes_on(
     own_postgres: Postgres,
 ) -> None:

@@ -288,6 +288,7 @@ def test_health_needs_no_key(one: System, port: str, service: str) -> None:
     assert bytes(found.data) == message(b"\x08\x01")
 
 
+@pytest.mark.alone
 def test_times_of_refusals_tell_nothing_of_keys(one: System, port: str) -> None:
     name, _, secret = one.viewer.rpartition("_")
     kinds = {

@@ -18,6 +18,7 @@ def test_what_the_fuzzer_has_found_harms_no_more(each: System, name: str) -> Non
         oracle.judge(run(case["steps"], each, port))
 
 
+@pytest.mark.attack
 def test_some_seconds_of_fuzzing_find_nothing(two: System, seconds: float) -> None:
     assert fuzz(two, seconds + 3, secrets.randbelow(2**31)) > 5
 

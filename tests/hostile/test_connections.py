@@ -13,8 +13,6 @@ from tests.hostile.http2 import ADDRESSES, PREFACE, Connection, http, message, r
 from tests.hostile.system import API, LIST, System, end, rss_mib, start_system
 from tests.hostile.victims import Victims
 
-pytestmark = pytest.mark.attack
-
 HOST = b"Host: portal.test\r\n"
 BODY = 1 << 20
 # What Envoy may allocate, see envoy.yaml; near that it resets who holds most.
@@ -75,16 +73,19 @@ def crowd(system: System, openings: Sequence[bytes], number: int, seconds: float
             connection.close()
 
 
+@pytest.mark.attack
 def test_idle_connections_of_all_kinds_keep_nobody_out(each: System, seconds: float) -> None:
     crowd(each, list(OPENINGS.values()), allowed(3000) // 2, max(seconds, 2))
 
 
+@pytest.mark.attack
 @pytest.mark.long
 @pytest.mark.parametrize("opening", OPENINGS)
 def test_many_idle_connections_keep_nobody_out(one: System, seconds: float, opening: str) -> None:
     crowd(one, [OPENINGS[opening]], allowed(2000) // 2, seconds)
 
 
+@pytest.mark.attack
 def test_five_thousand_silent_connections_keep_nobody_out(one: System, seconds: float) -> None:
     crowd(one, [OPENINGS["silent"]], allowed(10_000) // 2, seconds)
 
@@ -98,7 +99,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Itera
 
     with pytest.MonkeyPatch.context() as patch:
         limited: Callable[..., object] = partial(subprocess.Popen, preexec_fn=limit)
-        patch.setattr("stack.subprocess.Popen", limited)
+        patch.setattr("tests.support.stack.subprocess.Popen", limited)
         folder = tmp_path_factory.mktemp("cramped")
         # Reflection is closed here, for the tests of that.
         system = start_system(folder, victims, PORTAL_WORKERS="1", PORTAL_OPEN_REFLECTION="false")
@@ -106,6 +107,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Itera
     end(system.stack)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("opening", ["silent", "idle HTTP/2"])
 def test_where_few_files_may_be_open_idle_connections_soon_keep_nobody_out(
     cramped: System, seconds: float, opening: str
@@ -123,6 +125,7 @@ def test_where_few_files_may_be_open_idle_connections_soon_keep_nobody_out(
         connection.close()
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_closed_reflection_needs_a_key(cramped: System, port: str, version: str) -> None:
     path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
@@ -155,6 +158,7 @@ def _unfinished(kind: str, port: int, source: str) -> Tcp | Connection:
     return connection
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("kind", ["HTTP/1.1", "chunked", "HTTP/2", "native"])
 def test_unfinished_bodies_take_bounded_memory_and_no_time_from_others(
     one: System, seconds: float, kind: str
@@ -190,6 +194,7 @@ def test_what_does_not_come_to_its_end_is_told_so_within_fifteen_seconds(one: Sy
     assert [connection.status for connection in held] == [408] * len(held)
 
 
+@pytest.mark.attack
 def test_headers_that_drip_are_given_up(each: System, seconds: float) -> None:
     held: list[Tcp] = []
     with each.unharmed():

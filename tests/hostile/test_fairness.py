@@ -119,7 +119,10 @@ def test_a_flood_of_calls_leaves_the_others_served(one: System, seconds: float, 
 @pytest.mark.parametrize(
     "names",
     [
-        ("no key, REST", "no key, native", "a wrong key", "a key with a good name"),
+        pytest.param(
+            ("no key, REST", "no key, native", "a wrong key", "a key with a good name"),
+            marks=pytest.mark.alone,
+        ),
         ("health", "healthz", "reflection", "unknown health names"),
         ("a greedy reader", "a greedy native reader", "a greedy writer"),
         ("filters of ever new shapes", "filters of 180 conditions"),

@@ -11,8 +11,6 @@ import pytest
 from tests.hostile.http2 import PREFACE, Connection, Headers, http, message, raw_frame, rpc
 from tests.hostile.system import API, CHECK, LIST, WATCH, System, cpu_seconds
 
-pytestmark = pytest.mark.attack
-
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 0x1, 0x4
 
@@ -107,13 +105,21 @@ FLOODS: dict[str, Callable[[Connection], Iterator[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.alone) if name == "rapid reset of REST" else name
+        for name in FLOODS
+    ],
+)
 def test_a_flood_of_frames_takes_nothing_from_others(
     one: System, seconds: float, name: str
 ) -> None:
     _flood(one, seconds, FLOODS[name])
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "method",
     [
@@ -177,6 +183,7 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
+@pytest.mark.attack
 def test_malformed_frames_take_nothing_from_others(each: System, seconds: float) -> None:
     until = time.monotonic() + max(seconds, 3)
     with each.unharmed():
@@ -247,6 +254,7 @@ def test_a_message_that_is_none_is_refused(one: System, port: str, name: str) ->
     one.require_served()
 
 
+@pytest.mark.attack
 def test_a_bomb_of_gzip_is_refused_and_kept_by_nobody(one: System, port: str) -> None:
     bomb = message(gzip.compress(bytes(100 << 20)), flag=1)
     with one.unharmed():

@@ -9,8 +9,6 @@ import pytest
 from tests.hostile.http2 import Connection, Header, message, random_headers, rpc
 from tests.hostile.system import LIST, System
 
-pytestmark = pytest.mark.attack
-
 TIMEOUTS: tuple[str | bytes, ...] = (
     "abc", "", "-1S", "+1S", "1", "S", "1.5S", "1 S", "0x1S", "1s", "1SS", "1S,1S",
     "100000000S", "99999999999999999999S", "\t", b"\xef\xbc\x91S",
@@ -117,6 +115,7 @@ def test_a_malformed_reserved_header_is_refused_with_a_status_of_the_callers_fau
         assert status in {3, 12}, port
 
 
+@pytest.mark.attack
 def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: float) -> None:
     bad = list((REFUSED | HARMLESS).values())
     until = time.monotonic() + max(seconds, 3)
@@ -144,6 +143,7 @@ def test_a_well_formed_deadline_is_kept(
     assert attack(one.ports[port], [("grpc-timeout", timeout)], one.greedy_viewer, 1)[0] in statuses
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "headers",
     [

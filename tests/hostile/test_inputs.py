@@ -123,6 +123,7 @@ def test_an_ambiguous_request_is_refused_at_once(one: System, port: str, name: s
     one.require_served()
 
 
+@pytest.mark.attack
 def test_ten_thousand_pipelined_requests_take_nothing(each: System, seconds: float) -> None:
     requests = {
         "health": b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n",

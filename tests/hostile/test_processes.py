@@ -20,8 +20,6 @@ from tests.hostile.system import API, PROVIDER, WATCH, System, end, start_system
 from tests.hostile.victims import Victims
 from tests.support.stack import ADMIN_KEY
 
-pytestmark = pytest.mark.attack
-
 
 @pytest.fixture
 def own(tmp_path: Path, victims: Victims) -> Iterator[System]:
@@ -125,6 +123,7 @@ def test_the_end_under_load_loses_no_write_that_was_acknowledged(own: System) ->
     assert set(made) <= stored
 
 
+@pytest.mark.attack
 def test_restarts_in_turn_fail_no_call(own: System) -> None:
     assert own.stack.process
     with own.victims.calling(own.target):

@@ -9,8 +9,6 @@ import pytest
 from tests.hostile.http2 import Connection, http
 from tests.hostile.system import API, System, cpu_seconds
 
-pytestmark = pytest.mark.attack
-
 CPU_SECONDS = 0.05
 
 # What rest.lua and the transcoder look for in a text, again and again.
@@ -112,6 +110,7 @@ def test_a_large_body_costs_envoy_little(one: System, port: str, name: str) -> N
     assert cpu_seconds(one.envoy) - before <= 3 * CPU_SECONDS
 
 
+@pytest.mark.attack
 def test_callers_notice_nothing_of_long_texts(each: System, seconds: float) -> None:
     until = time.monotonic() + max(seconds, 3)
     pick = random.Random(3)  # noqa: S311

@@ -71,6 +71,7 @@ def test_a_thousand_streams_without_a_message_take_nothing(
     hold(one, seconds, lambda port: Crowd(port, 10, 100, lambda c: c.begin(KINDS[kind])))
 
 
+@pytest.mark.alone
 def test_streams_of_half_a_message_take_nothing(one: System, seconds: float) -> None:
     kinds = list(KINDS.values())
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import struct
 import sys
 from pathlib import Path
@@ -22,7 +21,6 @@ RESOURCES = {
     "prlimit64": 302,
     "sched_setattr": 314,
 }
-HAVE_SECCOMP = platform.machine() == "x86_64"
 WITHOUT_RESOURCES = (sys.executable, __file__)
 
 _PR_SET_NO_NEW_PRIVS = 38

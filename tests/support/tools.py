@@ -1,14 +1,14 @@
-"""Programs that some tests run, and the Debian packages that have them.
+"""What some tests need of a machine, and the Debian packages that have it.
 
-`python3 tests/support/tools.py` prints the packages of those that this machine lacks, for
-`apt-get install`; with `--paths`, the files of those that it has. A test names what it needs by
-`pytest.mark.needs("chromium", ...)`.
+`python3 tests/support/tools.py` prints the packages that this machine lacks, for `apt-get install`.
+A test names its needs: `pytest.mark.needs("chromium", ...)`.
 """
 
 import os
+import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 PACKAGES: Mapping[str, str] = MappingProxyType(
@@ -17,32 +17,37 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "cargo-clippy": "rust-clippy",
         "cc": "gcc libc6-dev",
         "chromium": "chromium",
+        "git": "git",
         "go": "golang",
+        "gofmt": "golang",
+        "javac": "default-jdk-headless",
         "jq": "jq",
-        "mvn": "maven default-jdk-headless",
+        "mvn": "maven",
+        "node": "nodejs",
         "npm": "npm",
         "rustfmt": "rustfmt",
     }
 )
 
-
-def missing(tools: Iterable[str]) -> list[str]:
-    """The tools that are not on this machine, sorted."""
-    return sorted(tool for tool in tools if not shutil.which(tool))
-
-
-def packages(tools: Iterable[str]) -> str:
-    """The Debian packages of these tools, with spaces between."""
-    return " ".join(PACKAGES[tool] for tool in tools)
+# What is no program.
+_PROPERTIES: Mapping[str, bool] = MappingProxyType(
+    {"root": os.geteuid() == 0, "x86-64": platform.machine() == "x86_64"}
+)
 
 
-def _paths() -> Iterator[str]:
-    for folder in os.get_exec_path():
-        for tool in (*PACKAGES, "protoc"):
-            if found := shutil.which(tool, path=folder):
-                yield os.path.realpath(found)
+def missing(needs: Iterable[str]) -> list[str]:
+    """What this machine does not have, sorted."""
+    return sorted(name for name in needs if not _has(name))
+
+
+def _has(name: str) -> bool:
+    return _PROPERTIES[name] if name in _PROPERTIES else shutil.which(name) is not None
+
+
+def packages(needs: Iterable[str]) -> str:
+    """The Debian packages that have these, with spaces between; rights are in none."""
+    return " ".join(sorted({PACKAGES[name] for name in needs if name not in _PROPERTIES}))
 
 
 if __name__ == "__main__":
-    text = "\n".join(_paths()) if "--paths" in sys.argv else packages(missing(PACKAGES))
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(packages(missing(PACKAGES)) + "\n")

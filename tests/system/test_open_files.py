@@ -1,7 +1,6 @@
 """`portal up` where less is allowed: files, system calls, folders."""
 
 import json
-import os
 import resource
 import stat
 import subprocess
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import HAVE_SECCOMP, WITHOUT_RESOURCES
+from tests.support.faults import WITHOUT_RESOURCES
 from tests.support.stack import ENVIRONMENT, ROOT, Stack, portal
 
-NEEDS_SECCOMP = pytest.mark.skipif(not HAVE_SECCOMP, reason="has x86-64's numbers of system calls")
+NEEDS_SECCOMP = pytest.mark.needs("x86-64")  # the numbers of its system calls
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_is_one_clear_line(own: Sta
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.needs("root")  # to mount
 def test_a_read_only_root_is_enough_with_a_writable_temporary_folder_and_data(own: Stack) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         own.settings["TMPDIR"] = folder
@@ -105,7 +104,7 @@ def test_a_read_only_root_is_enough_with_a_writable_temporary_folder_and_data(ow
         assert own.stop() == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.needs("root")  # to mount
 def test_no_writable_temporary_folder_is_one_clear_line(own: Stack) -> None:
     done = subprocess.run(
         [*_read_only(), f"{ROOT}/.venv/bin/portal", "up"],

@@ -100,7 +100,7 @@ def stored(own: Stack) -> set[int]:
 def test_ten_restarts_under_load_fail_no_call_and_lose_no_write(
     tmp_path: Path, postgres: Postgres
 ) -> None:
-    own = Stack(tmp_path, PORTAL_DATABASE_URL=postgres.url()).start()
+    own = Stack(tmp_path, PORTAL_DATABASE_URL=postgres.new_database("restarts")).start()
     first = servers(own)
     try:
         with Callers(own) as callers:

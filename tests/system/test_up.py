@@ -15,7 +15,6 @@ from itertools import chain
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from tests.support.postgres import Postgres, free_port
@@ -312,9 +311,7 @@ def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None
 
 
 def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    with psycopg.connect(postgres.url().replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE whole_system")
-    url = postgres.url("whole_system").replace("+psycopg", "")
+    url = postgres.new_database("whole_system").replace("+psycopg", "")
     url = url.replace("postgres@", "postgres:s3cr3t@")
     stack = Stack(tmp_path, PORTAL_DATABASE_URL=url).start()
     try:
