@@ -13,6 +13,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from portal.rest.v1 import portal_rest_pb2
+from portal_server.domain import client_type, provider
 from portal_server.wire.rest_v1 import dialect
 from tests.support.stack import ROOT
 
@@ -98,7 +99,8 @@ def test_the_examples_are_what_the_schemas_allow(name: str) -> None:
     [
         (CLIENT_TYPE, True),
         (CLIENT_TYPE | {"ResponseTypes": " code ,\ttoken,code"}, True),
-        (CLIENT_TYPE | {"ResponseTypes": "id_token"}, False),
+        (CLIENT_TYPE | {"ResponseTypes": "id_token"}, True),
+        (CLIENT_TYPE | {"ResponseTypes": "id token"}, False),
         (CLIENT_TYPE | {"ResponseTypes": "code,"}, False),
         (CLIENT_TYPE | {"ResponseTypes": ""}, False),
         (CLIENT_TYPE | {"Name": " \n"}, False),
@@ -111,7 +113,7 @@ def test_the_examples_are_what_the_schemas_allow(name: str) -> None:
         (CLIENT_TYPE | {"": 1}, False),
     ],
 )
-def test_a_body_of_a_client_type_is_allowed_as_the_service_takes_it(
+def test_the_document_allows_the_bodies_that_the_service_accepts(
     body: dict[str, Any], *, good: bool
 ) -> None:
     assert accepts("ClientTypeInput", body) is good
@@ -175,3 +177,33 @@ def test_the_headers_of_a_verb(verb: str, headers: set[str]) -> None:
     for operation in of_verb:
         references = [p["$ref"] for p in operation.get("parameters", []) if "$ref" in p]
         assert {reference.rpartition("/")[2] for reference in references} == headers
+
+
+@pytest.mark.parametrize(
+    ("message", "table"),
+    [("ProviderInput", provider.PROVIDER), ("ClientTypeInput", client_type.CLIENT_TYPE)],
+    ids=["provider", "client type"],
+)
+def test_the_comments_of_the_protos_name_each_limit_and_word(
+    message: str, table: dict[str, Any]
+) -> None:
+    properties = SCHEMAS[message]["properties"]
+    for name, field in table.items():
+        comment = properties[dialect.SURFACE.fields[name]]["description"]
+        if hasattr(field, "max_length"):
+            assert str(field.max_length) in comment, name
+        if hasattr(field, "vocabulary"):
+            spelled = [dialect.spell(word) for word in field.vocabulary]
+            assert re.findall(r"`(\w+)`", comment)[: len(spelled)] == spelled, name
+
+
+def test_the_tables_of_the_rest_page_have_every_field_and_status() -> None:
+    page = (ROOT / "docs/rest.md").read_text()
+    statuses = {s for _, _, operation in operations() for s in operation["responses"]} - {"200"}
+
+    for message in ("ProviderInput", "ClientTypeInput"):
+        for name, schema in SCHEMAS[message]["properties"].items():
+            assert f"| `{name}` | {message} |" in page
+            assert schema["description"] in page
+    for status in (*statuses, "405"):
+        assert f"\n| {status} | " in page

@@ -38,7 +38,7 @@ class _Error(NamedTuple):
     example: str
 
 
-_ERRORS = {
+ERRORS = {
     400: _Error(
         "BadRequest",
         "The body is not a JSON object, a field has the wrong type, or a value is invalid; or a"
@@ -47,17 +47,18 @@ _ERRORS = {
     ),
     401: _Error(
         "Unauthorized",
-        "There is no key, a wrong or revoked one, or more than one.",
+        "There is no API key, an invalid or revoked one, or more than one.",
         "a valid API key is required in the authorization header",
     ),
     403: _Error(
         "Forbidden",
-        "The key's role does not allow it.",
+        "The role of the API key does not allow it.",
         "a key with the role viewer may not write",
     ),
     404: _Error(
         "NotFound",
-        "There is no such provider or client type, or the client type is another provider's.",
+        "There is no such path, provider or client type, the client type belongs to another"
+        " provider, or an id is neither a number nor a UUID.",
         "provider 7 not found",
     ),
     409: _Error(
@@ -67,8 +68,8 @@ _ERRORS = {
     ),
     412: _Error(
         "PreconditionFailed",
-        "`If-Match` has not the stored `ETag`.",
-        "it was changed since: the etag is not the stored one's",
+        "`If-Match` does not match the current `ETag`.",
+        "the etag does not match the current one",
     ),
     413: _Error(
         "ContentTooLarge",
@@ -89,7 +90,7 @@ _ERRORS = {
     ),
     500: _Error(
         "InternalServerError",
-        "A fault of ours: the number in the text is in the log with the cause.",
+        "An internal error; the log of the server has the number in the text, and the cause.",
         "internal error 0a1b2c3d",
     ),
     503: _Error(
@@ -191,7 +192,7 @@ def document(service: Service, version: str) -> Schema:
                     "schema": {"type": "integer", "minimum": 0},
                 },
             },
-            "responses": {error.name: _error(status) for status, error in _ERRORS.items()},
+            "responses": {error.name: _error(status) for status, error in ERRORS.items()},
             "schemas": _schemas(service) | {"Errors": _ERRORS_SCHEMA},
         },
     }
@@ -237,7 +238,7 @@ def _operation(method: Method) -> Schema:
         }
     statuses = sorted(_ALWAYS | _more_statuses(method))
     operation["responses"] = {"200": _answer(method)} | {
-        str(status): {"$ref": f"#/components/responses/{_ERRORS[status].name}"}
+        str(status): {"$ref": f"#/components/responses/{ERRORS[status].name}"}
         for status in statuses
     }
     return operation
@@ -299,7 +300,7 @@ def _answer(method: Method) -> Schema:
 
 
 def _error(status: int) -> Schema:
-    error = _ERRORS[status]
+    error = ERRORS[status]
     response: Schema = {"description": error.when}
     if header := _ERROR_HEADERS.get(status):
         response["headers"] = {header: {"$ref": f"#/components/headers/{header}"}}

@@ -14,7 +14,7 @@ from portal_server.domain.client_type import CLIENT_TYPE
 from portal_server.domain.fields import URI, Flag, Text, Uri, Word, Words
 from portal_server.domain.identity import MAX_ID
 from portal_server.domain.provider import PROVIDER
-from portal_server.wire.rest_v1.dialect import SURFACE, spell
+from portal_server.wire.rest_v1.dialect import SURFACE, spell, spellings
 from tools.openapi.protos import Field, Message
 
 Schema = dict[str, Any]
@@ -42,8 +42,9 @@ def _word(words: type[StrEnum], unset: tuple[str, ...] = ("",)) -> Form:
 
 def _words(words: type[StrEnum]) -> Form:
     one = f"(?:{'|'.join(map(spell, words))})"
+    read = f"(?:{'|'.join(spellings(words))})"
     return Form(
-        {"type": "string", "pattern": rf"^\s*{one}\s*(?:,\s*{one}\s*)*$"},
+        {"type": "string", "pattern": rf"^\s*{read}\s*(?:,\s*{read}\s*)*$"},
         {"type": "string", "pattern": f"^{one}(?:,{one})*$"},
     )
 

@@ -60,21 +60,22 @@ SURFACE = Surface(
 
 
 @cache
-def _vocabulary(words: type[StrEnum]) -> Mapping[str, Any]:
+def spellings(words: type[StrEnum]) -> Mapping[str, Any]:
+    """The words that requests may have, by their spelling."""
     others = {text: word for text, word in _ALSO_READ.items() if isinstance(word, words)}
     return {spell(word): word for word in words} | others
 
 
 def read_word(words: type[AWord], text: str) -> AWord | Unknown | None:
     """The word that a text spells; None for ""."""
-    return _vocabulary(words).get(text) or Unknown(text) if text else None
+    return spellings(words).get(text) or Unknown(text) if text else None
 
 
 def read_words(words: type[AWord], text: str) -> tuple[AWord | Unknown, ...]:
     """The words of a comma-separated list; blanks around commas are ignored."""
     if not text.strip():
         return ()
-    vocabulary = _vocabulary(words)
+    vocabulary = spellings(words)
     parts = (part.strip() for part in text.split(","))
     return tuple(vocabulary.get(part) or Unknown(part) for part in parts)
 
