@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from tests.hostile.http2 import ADDRESSES, Connection
+from tests.hostile.http2 import Connection
+from tests.hostile.sockets import ADDRESSES
 
 # What was rejected is asked for again as a client with RetryInfo does. A flood of requests is
 # another attack.

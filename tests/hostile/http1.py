@@ -1,43 +1,17 @@
 """Raw bytes over TCP, for requests that no HTTP client would make."""
 
-import socket
 import time
-from types import TracebackType
-from typing import Self
 
-from tests.hostile.http2 import ADDRESSES
+from tests.hostile.sockets import ADDRESSES, Socket
 
 
-class Tcp:
+class Tcp(Socket):
     """A connection that never waits to send: what the peer does not take now is dropped."""
 
     def __init__(self, port: int, source: str = ADDRESSES[0]) -> None:
-        self.closed = False
         self.ended = False  # by the peer
         self.received = b""
-        self._socket = socket.socket()
-        self._socket.settimeout(2)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((source, 0))
-            self._socket.connect(("127.0.0.1", port))
-        except OSError:
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.closed = True
-        self._socket.close()
+        super().__init__(port, source, seconds=2)
 
     def send(self, data: bytes) -> int:
         """Send what the peer takes at once; returns how much that was."""

@@ -1,11 +1,8 @@
 """A client of HTTP/2 (RFC 9113) that may break every rule: frames are bytes on a socket."""
 
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from hpack import Decoder, Encoder
 from hpack.exceptions import HPACKError
@@ -21,13 +18,11 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.hostile.sockets import ADDRESSES, Socket
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 Header = tuple[str, str | bytes]
 Headers = Sequence[Header]
-
-# Attackers call from addresses that the victims do not share: a bound for each
-# address must not be what protects the others in these tests, nor what harms them.
-ADDRESSES = tuple(f"127.0.0.{last}" for last in range(2, 18))
 
 
 def message(payload: bytes = b"", flag: int = 0, length: int | None = None) -> bytes:
@@ -89,7 +84,7 @@ class Reply:
         return self.ended or self.reset is not None
 
 
-class Connection:
+class Connection(Socket):
     """One connection. What is sent to a closed one is dropped: being cut off is a fair answer."""
 
     def __init__(
@@ -102,7 +97,6 @@ class Connection:
         reads_data: bool = True,
     ) -> None:
         """Connect. `reads_data=False` never grants the peer more of its window."""
-        self.closed = False
         self.goaway: int | None = None
         self.pongs = 0
         self.replies: dict[int, Reply] = {}
@@ -113,33 +107,9 @@ class Connection:
         self._windows: dict[int, int] = {}
         self._buffer = b""
         self._next = 1
-        self._socket = socket.socket()
-        self._socket.settimeout(5)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self._socket.bind((source, 0))
-            self._socket.connect(("127.0.0.1", port))
-        except OSError:
-            self.close()
-            return
+        super().__init__(port, source, seconds=5)
         if preface:
             self.send(PREFACE + SettingsFrame(0, settings=settings or {}).serialize())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.closed = True
-        self._socket.close()
 
     @property
     def open_streams(self) -> int:

@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from tests.hostile.http1 import Tcp
-from tests.hostile.http2 import ADDRESSES, PREFACE, Connection, http, message, raw_frame, rpc
+from tests.hostile.http2 import PREFACE, Connection, http, message, raw_frame, rpc
+from tests.hostile.sockets import ADDRESSES
 from tests.hostile.system import API, LIST, System, end, rss_mib, start_system
 from tests.hostile.victims import Victims
 

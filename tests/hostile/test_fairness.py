@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from portal.oauth.v1 import provider_pb2
-from tests.hostile.http2 import ADDRESSES, Connection, Headers, http, message, rpc
+from tests.hostile.http2 import Connection, Headers, http, message, rpc
+from tests.hostile.sockets import ADDRESSES
 from tests.hostile.system import API, CHECK, LIST, PROVIDER, REFLECTION, System, make_keys
 
 pytestmark = pytest.mark.attack

@@ -19,7 +19,6 @@ from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack, alive, soon
 
 CLIENT_TYPES = "/oauth-providers/1/client-types"
-RESTARTS = 10
 CALLERS = 16
 
 
@@ -97,14 +96,16 @@ def stored(own: Stack) -> set[int]:
 
 
 @pytest.mark.timeout(600)
-def test_ten_restarts_under_load_fail_no_call_and_lose_no_write(
-    tmp_path: Path, postgres: Postgres
+@pytest.mark.parametrize("restarts", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_restarts_under_load_fail_no_call_and_lose_no_write(
+    tmp_path: Path, postgres: Postgres, restarts: int
 ) -> None:
-    own = Stack(tmp_path, PORTAL_DATABASE_URL=postgres.new_database("restarts")).start()
+    url = postgres.new_database(f"restarts_{restarts}")
+    own = Stack(tmp_path, PORTAL_WORKERS="2", PORTAL_DATABASE_URL=url).start()
     first = servers(own)
     try:
         with Callers(own) as callers:
-            for number in range(RESTARTS):
+            for number in range(restarts):
                 before = servers(own)
                 hang_up(own)
                 assert soon(lambda: done(own) == number + 1, 60), own.err.read_text()[-2000:]  # noqa: B023
@@ -116,7 +117,7 @@ def test_ten_restarts_under_load_fail_no_call_and_lose_no_write(
 
     assert len(first) == 2
     assert callers.errors == []
-    assert callers.calls > RESTARTS * CALLERS
+    assert callers.calls > restarts * CALLERS
     assert len(set(callers.written)) == len(callers.written)
     assert set(callers.written) - found == set()
     assert status == 0
