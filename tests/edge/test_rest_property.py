@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
-from portal_server.wire.oauth_v1 import words
+from portal_server.domain.client_type import ResponseType
+from portal_server.wire.oauth_v1.enums import vocabulary_of
 from tests.conftest import with_key
 from tests.support.stack import ADMIN_KEY, Stack
 
@@ -90,7 +91,7 @@ def test_any_valid_client_type_survives_rest_storage_grpc_and_rest(
     assert native.name == native_again.name == client_type["Name"]
     assert native.description == client_type["Description"]
     assert [
-        str(words.RESPONSE_TYPE.word(number)).replace("id_token", "it_token")
+        str(vocabulary_of(ResponseType).word(number)).replace("id_token", "it_token")
         for number in native.response_types
     ] == client_type["ResponseTypes"].split(",")
 

@@ -21,7 +21,7 @@ from portal_server.domain.keys import Role
 from portal_server.run import upkeep
 from portal_server.run.server import Server
 from portal_server.wire import health
-from portal_server.wire.interceptor import ANONYMOUS_REFLECTION
+from portal_server.wire.interceptors.reflection import ANONYMOUS_STREAMS
 from tests.conftest import with_key
 from tests.native.test_reflection_and_health import health_of
 from tests.support.details import Refusal
@@ -183,7 +183,7 @@ def test_open_reflection_streams_without_a_key_keep_no_caller_with_a_key_from_it
     server: Server, channel: grpc.Channel
 ) -> None:
     with Connection(server.port) as connection:
-        for _ in range(ANONYMOUS_REFLECTION):
+        for _ in range(ANONYMOUS_STREAMS):
             connection.open(REFLECTION)
         time.sleep(0.3)
         with pytest.raises(grpc.RpcError) as error:
@@ -203,7 +203,7 @@ def test_a_reflection_stream_ends_after_its_time(
 ) -> None:
     monkeypatch.setattr(upkeep, "MAX_THREAD_S", 1.0)
     with Connection(server.port) as connection:
-        for _ in range(ANONYMOUS_REFLECTION):
+        for _ in range(ANONYMOUS_STREAMS):
             connection.open(REFLECTION)
         time.sleep(2.5)
 

@@ -39,7 +39,8 @@ from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import PROVIDER, Provider, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.rows.providers import ProviderRow
-from portal_server.wire.oauth_v1 import client_type_service, provider_service, words
+from portal_server.wire.oauth_v1 import client_types, providers
+from portal_server.wire.oauth_v1.enums import Vocabulary, vocabulary_of, wire_name
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface
 from tools.openapi.__main__ import DESCRIPTORS
@@ -47,17 +48,16 @@ from tools.openapi.__main__ import DESCRIPTORS
 NATIVE: list[FileDescriptor] = [client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR]
 REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
 VOCABULARIES: list[Any] = [
-    pytest.param(class_, vocabulary, enum, id=class_.__name__)
-    for class_, vocabulary, enum in (
-        (ProviderType, words.PROVIDER_TYPE, provider_pb2.ProviderType),
-        (ResponseType, words.RESPONSE_TYPE, client_type_pb2.ResponseType),
-        (GrantType, words.GRANT_TYPE, client_type_pb2.GrantType),
+    pytest.param(class_, vocabulary_of(class_), enum, id=class_.__name__)
+    for class_, enum in (
+        (ProviderType, provider_pb2.ProviderType),
+        (ResponseType, client_type_pb2.ResponseType),
+        (GrantType, client_type_pb2.GrantType),
         (
             TokenEndpointAuthMethod,
-            words.TOKEN_ENDPOINT_AUTH_METHOD,
             client_type_pb2.TokenEndpointAuthMethod,
         ),
-        (OktaAppType, words.OKTA_APP_TYPE, client_type_pb2.OktaAppType),
+        (OktaAppType, client_type_pb2.OktaAppType),
     )
 ]
 OUTPUT_ONLY = {
@@ -89,38 +89,38 @@ def parameters(file: FileDescriptor, suffix: str) -> list[Any]:
 
 @pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
 def test_each_word_has_an_enum_value_and_the_other_way_round(
-    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+    class_: type[StrEnum], vocabulary: Vocabulary[Any], enum: Any
 ) -> None:
-    numbers = {vocabulary.number(word) for word in class_}
+    numbers = {vocabulary.numbers[word] for word in class_}
 
     assert numbers == set(enum.values()) - {0}
     assert {vocabulary.word(number) for number in numbers} == set(class_)
-    assert {words.spell(word) for word in class_} == set(enum.keys()) - {vocabulary.unset}
+    assert {wire_name(word) for word in class_} == set(enum.keys()) - {vocabulary.unset}
 
 
 @pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
 def test_an_enum_value_is_read_by_its_name_and_by_the_word(
-    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+    class_: type[StrEnum], vocabulary: Vocabulary[Any], enum: Any
 ) -> None:
     for word in class_:
-        name = enum.Name(vocabulary.number(word))
+        name = enum.Name(vocabulary.numbers[word])
 
         assert name.endswith(f"_{word.upper()}")
-        assert vocabulary.spelled(name) is word
-        assert vocabulary.spelled(word) is word
-    assert vocabulary.spelled(vocabulary.unset) == Unknown(vocabulary.unset)
-    assert vocabulary.spelled("") == Unknown("")
+        assert vocabulary.parse(name) is word
+        assert vocabulary.parse(word) is word
+    assert vocabulary.parse(vocabulary.unset) == Unknown(vocabulary.unset)
+    assert vocabulary.parse("") == Unknown("")
 
 
 @pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
 def test_zero_is_no_word_and_a_number_without_a_name_is_unknown(
-    class_: type[StrEnum], vocabulary: words.Vocabulary[Any], enum: Any
+    class_: type[StrEnum], vocabulary: Vocabulary[Any], enum: Any
 ) -> None:
     assert vocabulary.optional_word(0) is None
     assert vocabulary.word(0) == Unknown(enum.Name(0))
     assert vocabulary.optional_word(len(class_) + 1) == Unknown(str(len(class_) + 1))
     assert vocabulary.word(-1) == Unknown("-1")
-    assert vocabulary.number(None) == 0
+    assert vocabulary.numbers[None] == 0
 
 
 def test_each_enum_of_the_protos_is_a_vocabulary() -> None:
@@ -193,9 +193,9 @@ def test_the_rest_surface_spells_the_fields_of_drafts_and_headers_and_no_others(
 @pytest.mark.parametrize(
     ("surface", "name", "parent", "draft"),
     [
-        pytest.param(provider_service.SURFACE, "CreateProviderRequest", "provider", PROVIDER),
+        pytest.param(providers.SURFACE, "CreateProviderRequest", "provider", PROVIDER),
         pytest.param(
-            client_type_service.SURFACE,
+            client_types.SURFACE,
             "CreateClientTypeRequest",
             "client_type",
             CLIENT_TYPE,

@@ -1,28 +1,31 @@
 """The filter language of the List methods."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal_server.domain.client_type import GrantType, OktaAppType, ResponseType
 from portal_server.domain.errors import Invalid, Rule
+from portal_server.domain.fields import Field, Text, Word, Words
 from portal_server.domain.lists import MAX_CONDITIONS, Comparison, Condition
 from portal_server.wire.oauth_v1 import filters
-from portal_server.wire.oauth_v1.words import GRANT_TYPE, OKTA_APP_TYPE, RESPONSE_TYPE
 
-FIELDS: filters.Fields = {
-    "name": filters.TextField(),
-    "response_types": filters.WordsField(RESPONSE_TYPE),
-    "grant_types": filters.WordsField(GRANT_TYPE),
-    "okta_app_type": filters.WordField(OKTA_APP_TYPE),
+FIELDS: Mapping[str, Field] = {
+    "name": Text(max_length=255, filterable=True),
+    "description": Text(max_length=255),
+    "response_types": Words(vocabulary=ResponseType),
+    "grant_types": Words(vocabulary=GrantType),
+    "okta_app_type": Word(vocabulary=OktaAppType),
 }
 EQUALS, DIFFERS, HAS = Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS
 
 
-def refused(text: str) -> tuple[Rule, str]:
-    with pytest.raises(Invalid) as refusal:
+def rejected(text: str) -> tuple[Rule, str]:
+    with pytest.raises(Invalid) as error:
         filters.parse(text, FIELDS)
-    [violation] = refusal.value.violations
+    [violation] = error.value.violations
     assert violation.field == "filter"
     return violation.rule, violation.message
 
@@ -123,7 +126,8 @@ def test_conditions_are_joined_by_and_and_keep_their_order() -> None:
         pytest.param("Name = a", Rule.MALFORMED, "has no field", id="a field in capitals"),
         pytest.param('"name" = a', Rule.MALFORMED, "has no field", id="a field in quotes"),
         pytest.param("= a", Rule.MALFORMED, "has no field", id="no field"),
-        pytest.param("id = 1", Rule.MALFORMED, "has no field", id="a field not to be filtered by"),
+        pytest.param("id = 1", Rule.MALFORMED, "has no field", id="not a field of the table"),
+        pytest.param("description = a", Rule.MALFORMED, "has no field", id="not filterable"),
         pytest.param("name", Rule.MALFORMED, "=, !=, : after name", id="a field alone"),
         pytest.param("name a", Rule.MALFORMED, "=, !=, : after name", id="no comparison"),
         pytest.param("name =", Rule.MALFORMED, "expected a value", id="no value"),
@@ -154,7 +158,9 @@ def test_conditions_are_joined_by_and_and_keep_their_order() -> None:
         pytest.param("okta_app_type : web", Rule.MALFORMED, "one of =, != ", id=": of a word"),
         pytest.param("okta_app_type = Web", Rule.UNKNOWN_VALUE, '"Web"', id="another case"),
         pytest.param("okta_app_type = tv", Rule.UNKNOWN_VALUE, '"tv"', id="an unknown word"),
-        pytest.param("grant_types:it_token", Rule.UNKNOWN_VALUE, '"it_token"', id="another's word"),
+        pytest.param(
+            "grant_types:it_token", Rule.UNKNOWN_VALUE, '"it_token"', id="a word of another field"
+        ),
         pytest.param("grant_types:''", Rule.UNKNOWN_VALUE, '""', id="no word of a list"),
         pytest.param(
             "response_types:RESPONSE_TYPE_UNSPECIFIED",
@@ -166,26 +172,26 @@ def test_conditions_are_joined_by_and_and_keep_their_order() -> None:
         pytest.param("\0", Rule.MALFORMED, "NUL", id="NUL alone"),
     ],
 )
-def test_anything_else_is_refused_with_what_is_wrong(text: str, rule: Rule, words: str) -> None:
-    found, message = refused(text)
+def test_any_other_filter_is_rejected_with_the_reason(text: str, rule: Rule, words: str) -> None:
+    found, message = rejected(text)
 
     assert found == rule
     assert words in message
 
 
-def test_an_unknown_word_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Invalid) as refusal:
+def test_an_unknown_word_is_rejected_with_the_known_words() -> None:
+    with pytest.raises(Invalid) as error:
         filters.parse("okta_app_type = tv", FIELDS)
 
-    assert refusal.value.violations[0].allowed == tuple(OktaAppType)
+    assert error.value.violations[0].allowed == tuple(OktaAppType)
 
 
-def test_a_filter_may_have_2048_characters_and_no_more() -> None:
+def test_a_filter_has_at_most_2048_characters() -> None:
     longest = f'name = "{"x" * 2039}"'
 
     assert len(longest) == 2048
     assert filters.parse(longest, FIELDS) == [Condition("name", EQUALS, "x" * 2039)]
-    assert refused(longest + " ")[0] == Rule.TOO_LONG
+    assert rejected(longest + " ")[0] == Rule.TOO_LONG
 
 
 LONG = "\N{GRINNING FACE}" * 2000
@@ -195,44 +201,46 @@ LONG = "\N{GRINNING FACE}" * 2000
     "text",
     [
         pytest.param("x" * 2000 + " = a", id="a field"),
-        pytest.param("name = a " + "x" * 2000, id="what stands where AND should"),
-        pytest.param(f'name = a "{LONG}"', id="what stands in quotes where AND should"),
+        pytest.param("name = a " + "x" * 2000, id="text in place of AND"),
+        pytest.param(f'name = a "{LONG}"', id="quoted text in place of AND"),
         pytest.param(f'"{LONG}" = a', id="a field in quotes"),
         pytest.param("okta_app_type = " + "x" * 2000, id="a word"),
-        pytest.param("name = a, " + "x" * 2000, id="what cannot be read"),
+        pytest.param("name = a, " + "x" * 2000, id="not a token"),
     ],
 )
-def test_a_refusal_quotes_little_of_a_long_filter(text: str) -> None:
-    _, message = refused(text)
+def test_an_error_quotes_little_of_a_long_filter(text: str) -> None:
+    _, message = rejected(text)
 
     assert len(message) < 1000
 
 
-def read_or_refused(text: str) -> tuple[list[Condition], list[str]]:
+def parse_or_reject(text: str) -> tuple[list[Condition], list[str]]:
     try:
         return filters.parse(text, FIELDS), []
-    except Invalid as refusal:
-        return [], [violation.field for violation in refusal.violations]
+    except Invalid as error:
+        return [], [violation.field for violation in error.violations]
 
 
 @given(st.text() | st.text(alphabet="name=:!'\"\\ AND\n\x1c\N{NO-BREAK SPACE}(.", max_size=40))
-def test_a_filter_is_read_or_refused_and_never_breaks_the_reader(text: str) -> None:
-    conditions, refused_fields = read_or_refused(text)
+def test_a_filter_is_parsed_or_rejected_without_a_crash(text: str) -> None:
+    conditions, rejected_fields = parse_or_reject(text)
 
-    assert refused_fields in [[], ["filter"]]
+    assert rejected_fields in [[], ["filter"]]
     assert {condition.field for condition in conditions} <= set(FIELDS)
-    assert bool(conditions or refused_fields) == bool(text.strip())
+    assert bool(conditions or rejected_fields) == bool(text.strip())
 
 
 PARTS = ["name", "okta_app_type", "grant_types", "=", "!=", ":", "AND", "web", "pkce", "''"]
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=12).map(" ".join))
-def test_the_parts_of_filters_in_any_order_never_break_the_reader(text: str) -> None:
-    conditions, refused_fields = read_or_refused(text)
+def test_the_parts_of_filters_in_any_order_never_crash(
+    text: str,
+) -> None:
+    conditions, rejected_fields = parse_or_reject(text)
 
-    assert refused_fields in [[], ["filter"]]
-    assert refused_fields or len(conditions) == (len(text.split()) + 1) // 4
+    assert rejected_fields in [[], ["filter"]]
+    assert rejected_fields or len(conditions) == (len(text.split()) + 1) // 4
 
 
 @given(
@@ -247,8 +255,8 @@ def test_any_value_can_be_written_in_either_quotes(value: str, quote: str) -> No
     ]
 
 
-def test_a_filter_has_so_many_conditions_and_no_more() -> None:
+def test_a_filter_has_at_most_16_conditions() -> None:
     most = " AND ".join(f"name:n{number}" for number in range(MAX_CONDITIONS))
 
     assert len(filters.parse(most, FIELDS)) == MAX_CONDITIONS == 16
-    assert refused(f"{most} AND name:q") == (Rule.TOO_LONG, "has more than 16 conditions")
+    assert rejected(f"{most} AND name:q") == (Rule.TOO_LONG, "has more than 16 conditions")

@@ -21,7 +21,6 @@ from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2
 from portal_server.domain.client_type import (
-    CLIENT_TYPE,
     ClientTypeDraft,
     OktaAppType,
     ResponseType,
@@ -41,18 +40,22 @@ from portal_server.domain.errors import (
     Violation,
 )
 from portal_server.domain.fields import Unknown
-from portal_server.domain.provider import ProviderDraft, ProviderSpec, ProviderType, check_provider
+from portal_server.domain.provider import (
+    PROVIDER,
+    ProviderDraft,
+    ProviderSpec,
+    ProviderType,
+    check_provider,
+)
 from portal_server.storage.rows.providers import ProviderRow
-from portal_server.wire.oauth_v1 import client_type_service, filters, provider_service
-from portal_server.wire.oauth_v1.messages import masked_fields
-from portal_server.wire.oauth_v1.words import PROVIDER_TYPE
+from portal_server.wire.oauth_v1 import client_types, filters, providers
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface, internal, to_status
 
 PLAIN = Surface({}, str)
 SURFACES = [
-    pytest.param(client_type_service.SURFACE, id="native client types"),
-    pytest.param(provider_service.SURFACE, id="native providers"),
+    pytest.param(client_types.SURFACE, id="native client types"),
+    pytest.param(providers.SURFACE, id="native providers"),
     pytest.param(dialect.SURFACE, id="REST"),
 ]
 SECRET = "s3cret-w0rd"  # noqa: S105
@@ -119,7 +122,7 @@ def size_in_trailers(status: Status) -> int:
 @pytest.mark.parametrize(
     "class_", sorted(subclasses(PortalError), key=str), ids=lambda c: c.__name__
 )
-def test_a_call_that_may_be_tried_again_at_once_says_when(class_: type[PortalError]) -> None:
+def test_the_status_of_a_call_to_retry_has_a_delay(class_: type[PortalError]) -> None:
     status = to_status(an_error(class_), PLAIN)
     delays = [d.retry_delay.ToSeconds() for d in details(status) if isinstance(d, RetryInfo)]
 
@@ -130,7 +133,7 @@ def test_a_call_that_may_be_tried_again_at_once_says_when(class_: type[PortalErr
 @pytest.mark.parametrize(
     "class_", sorted(subclasses(PortalError), key=str), ids=lambda c: c.__name__
 )
-def test_each_refusal_has_a_code_of_its_own_and_a_reason_for_programs(
+def test_each_error_has_its_code_and_a_reason_for_programs(
     class_: type[PortalError],
 ) -> None:
     error = an_error(class_)
@@ -145,7 +148,7 @@ def test_each_refusal_has_a_code_of_its_own_and_a_reason_for_programs(
     assert status.message
 
 
-def test_the_message_of_a_refusal_is_its_own() -> None:
+def test_a_status_has_the_message_of_its_error() -> None:
     status = to_status(Aborted(Reason.ETAG_MISMATCH, "a text"), PLAIN)
 
     assert status.message == "a text"
@@ -155,7 +158,7 @@ def test_the_message_of_a_refusal_is_its_own() -> None:
     ("surface", "field", "allowed"),
     [
         pytest.param(
-            client_type_service.SURFACE,
+            client_types.SURFACE,
             "client_type.response_types",
             "RESPONSE_TYPE_CODE, RESPONSE_TYPE_TOKEN, RESPONSE_TYPE_ID_TOKEN, RESPONSE_TYPE_NONE",
             id="native",
@@ -164,7 +167,9 @@ def test_the_message_of_a_refusal_is_its_own() -> None:
         pytest.param(PLAIN, "response_types", "code, token, id_token, none", id="none"),
     ],
 )
-def test_a_violation_is_spelled_by_its_surface(surface: Surface, field: str, allowed: str) -> None:
+def test_each_surface_has_its_own_names_in_violations(
+    surface: Surface, field: str, allowed: str
+) -> None:
     broken = Violation(
         "response_types", Rule.UNKNOWN_VALUE, 'unknown value "x"', tuple(ResponseType)
     )
@@ -176,7 +181,7 @@ def test_a_violation_is_spelled_by_its_surface(surface: Surface, field: str, all
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_a_field_that_a_surface_does_not_spell_stays_as_it_is(surface: Surface) -> None:
+def test_a_field_without_a_name_of_the_surface_keeps_its_name(surface: Surface) -> None:
     status = to_status(Invalid(Violation("page", Rule.OUT_OF_RANGE, "is bad")), surface)
 
     assert violations(status) == [("page", "OUT_OF_RANGE", "is bad")]
@@ -208,7 +213,9 @@ def test_all_violations_are_in_the_details_and_the_first_three_in_the_message(
         (Resource.CLIENT_TYPE, "CLIENT_TYPE_NOT_FOUND", "ClientType"),
     ],
 )
-def test_what_was_not_found_is_named(resource: Resource, reason: str, message: str) -> None:
+def test_a_missing_resource_is_in_the_details(
+    resource: Resource, reason: str, message: str
+) -> None:
     status = to_status(NotFound(resource, 7), PLAIN)
 
     info, found = details(status)
@@ -222,7 +229,7 @@ def test_what_was_not_found_is_named(resource: Resource, reason: str, message: s
     assert status.message == f"{resource} 7 not found"
 
 
-def test_a_bug_becomes_a_number_and_nothing_else() -> None:
+def test_a_bug_becomes_an_error_id_and_nothing_else() -> None:
     status = internal("abcd1234")
 
     [info] = details(status)
@@ -237,13 +244,13 @@ def words_of(class_: type[StrEnum], surface: Surface) -> str:
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_each_list_of_allowed_words_is_spelled_by_its_surface(surface: Surface) -> None:
+def test_each_surface_has_its_own_names_of_allowed_words(surface: Surface) -> None:
     wrong = (Unknown("x"),)
     draft = ClientTypeDraft(response_types=wrong, okta_app_type=Unknown("x"))
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as error:
         check_client_type(draft, ProviderType.OTHER)
 
-    texts = " ".join(text for _, _, text in violations(to_status(refusal.value, surface)))
+    texts = " ".join(text for _, _, text in violations(to_status(error.value, surface)))
     assert words_of(ResponseType, surface) in texts
     assert words_of(OktaAppType, surface) in texts
 
@@ -251,12 +258,12 @@ def test_each_list_of_allowed_words_is_spelled_by_its_surface(surface: Surface) 
 @pytest.mark.parametrize(
     ("surface", "unknown"),
     [
-        pytest.param(client_type_service.SURFACE, "", id="native, where unknown words are numbers"),
+        pytest.param(client_types.SURFACE, "", id="native, where unknown words are numbers"),
         pytest.param(dialect.SURFACE, "x" * 5000, id="REST"),
         pytest.param(dialect.SURFACE, "\N{GRINNING FACE}" * 5000, id="REST and wide characters"),
     ],
 )
-def test_the_biggest_refusal_of_a_client_type_fits_into_the_trailers(
+def test_the_largest_error_of_a_client_type_fits_into_the_trailers(
     surface: Surface, unknown: str
 ) -> None:
     words = tuple(Unknown(f"{-(2**31) + number}{unknown}") for number in range(500))
@@ -268,18 +275,18 @@ def test_the_biggest_refusal_of_a_client_type_fits_into_the_trailers(
         token_endpoint_auth_method=words[0],
         okta_app_type=words[0],
     )
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as error:
         check_client_type(draft, ProviderType.OKTA)
 
-    assert size_in_trailers(to_status(refusal.value, surface)) < TRAILERS
+    assert size_in_trailers(to_status(error.value, surface)) < TRAILERS
 
 
 @pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}"], ids=ascii)
-def test_the_biggest_refusal_of_a_mask_fits_into_the_trailers(character: str) -> None:
+def test_the_largest_error_of_a_mask_fits_into_the_trailers(character: str) -> None:
     mask = FieldMask(paths=[f"{number}{character * 5000}" for number in range(500)])
-    with pytest.raises(Invalid) as refusal:
-        masked_fields(mask, client_type_pb2.ClientType(), CLIENT_TYPE)
-    status = to_status(refusal.value, client_type_service.SURFACE)
+    with pytest.raises(Invalid) as error:
+        client_types.CODEC.masked_fields(mask, client_type_pb2.ClientType())
+    status = to_status(error.value, client_types.SURFACE)
 
     assert size_in_trailers(status) < TRAILERS
 
@@ -288,39 +295,38 @@ def test_the_biggest_refusal_of_a_mask_fits_into_the_trailers(character: str) ->
 @pytest.mark.parametrize(
     "text", ["{} = a", "'{}' = a", "name = a '{}'", "type = '{}'", "name : a AND {} = a"]
 )
-def test_the_biggest_refusal_of_a_filter_fits_into_the_trailers(text: str, character: str) -> None:
-    fields: filters.Fields = {"type": filters.WordField(PROVIDER_TYPE), "name": filters.TextField()}
-    with pytest.raises(Invalid) as refusal:
-        filters.parse(text.format(character * 2000), fields)
-    status = to_status(refusal.value, provider_service.SURFACE)
+def test_the_largest_error_of_a_filter_fits_into_the_trailers(text: str, character: str) -> None:
+    with pytest.raises(Invalid) as error:
+        filters.parse(text.format(character * 2000), PROVIDER)
+    status = to_status(error.value, providers.SURFACE)
 
     assert size_in_trailers(status) < TRAILERS
 
 
-def test_a_refusal_never_shows_a_secret() -> None:
+def test_an_error_never_has_a_secret() -> None:
     token = SECRET * 1000
     draft = ProviderDraft(well_known_uri="x", registration_access_token=token)
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as error:
         check_provider(draft)
-    status = to_status(refusal.value, dialect.SURFACE)
+    status = to_status(error.value, dialect.SURFACE)
 
     assert "RegistrationAccessToken" in [field for field, _, _ in violations(status)]
     assert SECRET not in str(status)
-    assert SECRET not in repr(refusal.value)
-    assert SECRET not in repr(refusal.value.violations)
+    assert SECRET not in repr(error.value)
+    assert SECRET not in repr(error.value.violations)
 
 
-def test_a_uri_with_a_password_is_refused_without_showing_it() -> None:
+def test_an_error_about_a_uri_with_a_password_does_not_show_it() -> None:
     draft = ProviderDraft(
         name="n", type=ProviderType.OTHER, well_known_uri=f"https://u:{SECRET}@idp.test/"
     )
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as error:
         check_provider(draft)
 
-    assert SECRET not in str(to_status(refusal.value, PLAIN))
+    assert SECRET not in str(to_status(error.value, PLAIN))
 
 
-def test_no_form_of_a_provider_prints_its_token() -> None:
+def test_no_representation_of_a_provider_has_its_token() -> None:
     draft = ProviderDraft(
         name="n",
         type=ProviderType.OTHER,

@@ -14,8 +14,6 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from portal.oauth.v1 import client_type_pb2_grpc, provider_pb2_grpc
-from portal.rest.v1 import portal_rest_pb2_grpc
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.idempotency import ExpiryTask, Idempotency
 from portal_server.catalog.keyring import KeyRing
@@ -31,13 +29,16 @@ from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
 from portal_server.wire import health
 from portal_server.wire.callers import Callers, read_threads
+from portal_server.wire.calls import register
 from portal_server.wire.events import NoPool
-from portal_server.wire.interceptor import CallInterceptor
-from portal_server.wire.oauth_v1 import client_type_service, provider_service
+from portal_server.wire.interceptors.admission import Admission
+from portal_server.wire.interceptors.auth import Authenticator
+from portal_server.wire.interceptors.errors import reject
+from portal_server.wire.interceptors.reflection import Reflection
+from portal_server.wire.oauth_v1 import client_types, providers
 from portal_server.wire.pool import Pool
+from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
-from portal_server.wire.serving import reject
-from portal_server.wire.symbols import symbols
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -108,16 +109,16 @@ class Server:
         self._client_types = ClientTypes(self._store, idempotency)
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
-            provider_service.NAME: provider_service.SURFACE,
-            client_type_service.NAME: client_type_service.SURFACE,
-            service.NAME: dialect.SURFACE,
+            providers.SERVICE.full_name: providers.SURFACE,
+            client_types.SERVICE.full_name: client_types.SURFACE,
+            service.SERVICE.full_name: dialect.SURFACE,
         }
         self._callers = Callers(settings.threads, settings.max_waiting, reject)
         for digest in keyring.known_digests():
             self._callers.add(digest)
-        self._guard = CallInterceptor(
-            keyring, self._surfaces, self._callers, open_reflection=settings.open_reflection
-        )
+        self._reflection = Reflection(keyring, self._callers, is_open=settings.open_reflection)
+        authenticator = Authenticator(keyring, self._callers)
+        self._admission = Admission(self._surfaces, self._callers, authenticator, self._reflection)
         self._health = health.Health(self._surfaces, reject)
         self._upkeep = Upkeep(self._pools, (self._health,))
         self._readiness = Readiness(
@@ -139,19 +140,14 @@ class Server:
 
     def _listen(self, address: str, options: Sequence[tuple[str, int]]) -> int:
         """Serve at this address too; returns the port."""
-        server = grpc.server(NoPool(), interceptors=[self._guard], options=options)
-        provider_pb2_grpc.add_ProviderServiceServicer_to_server(
-            provider_service.ProviderService(self._providers), server
-        )
-        client_type_pb2_grpc.add_ClientTypeServiceServicer_to_server(
-            client_type_service.ClientTypeService(self._client_types), server
-        )
-        portal_rest_pb2_grpc.add_PortalRestServiceServicer_to_server(
-            service.PortalRestService(self._providers, self._client_types), server
-        )
+        server = grpc.server(NoPool(), interceptors=[self._admission], options=options)
+        register(server, providers.SERVICE, providers.ProviderService(self._providers))
+        register(server, client_types.SERVICE, client_types.ClientTypeService(self._client_types))
+        rest = service.PortalRestService(self._providers, self._client_types)
+        register(server, service.SERVICE, rest)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            (*self._surfaces, health.NAME, reflection.SERVICE_NAME), server, symbols()
+            (*self._surfaces, health.NAME, reflection.SERVICE_NAME), server, reflection_pool()
         )
         try:
             port = server.add_insecure_port(address)
@@ -162,8 +158,7 @@ class Server:
 
     @property
     def _pools(self) -> tuple[Pool, ...]:
-        guard, callers = self._guard, self._callers
-        return callers.reads, callers.writes, guard.reflection, guard.reflection_with_key
+        return self._callers.reads, self._callers.writes, *self._reflection.pools
 
     def start(self) -> None:
         """Serve."""
@@ -178,8 +173,8 @@ class Server:
         self._health.drain()
         self._serve_until_quiet()
         self._health.end_watches()
-        self._guard.reflection.cancel()
-        self._guard.reflection_with_key.cancel()
+        for pool in self._reflection.pools:
+            pool.cancel()
         stopped = [server.stop(self._stop_seconds) for server in self._servers]
         self._health.cancel_watches()
         # A connection whose caller does not acknowledge the end stays open: not waited for.

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.fields import Unknown, quote
+from portal_server.domain.fields import Field, Text, Unknown, Word, Words, quote
 from portal_server.domain.lists import MAX_CONDITIONS, Comparison, Condition
-from portal_server.wire.oauth_v1.words import Vocabulary
+from portal_server.wire.oauth_v1.enums import vocabulary_of
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -22,64 +21,14 @@ MAX_FILTER = 2048
 _ESCAPE = re.compile(r"\\(.)")
 
 
-class TextField:
-    """A field that is compared as text."""
-
-    comparisons = (Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS)
-
-    def value(self, text: str) -> str | None:
-        """Any text will do."""
-        return text
-
-
-class WordField:
-    """A field that holds a word or nothing."""
-
-    comparisons: tuple[Comparison, ...] = (Comparison.EQUALS, Comparison.DIFFERS)
-
-    def __init__(self, vocabulary: Vocabulary[Any]) -> None:
-        """Take the words it may hold."""
-        self._vocabulary = vocabulary
-
-    def value(self, text: str) -> str | None:
-        """The word; None for "unset".
-
-        Raises:
-            Invalid: there is no such word.
-        """
-        if text in ("", self._vocabulary.unset):
-            return None
-        return self._word(text)
-
-    def _word(self, text: str) -> str:
-        word = self._vocabulary.spelled(text)
-        if isinstance(word, Unknown):
-            message = f"has an unknown value {quote(text)}"
-            raise Invalid(Violation("filter", Rule.UNKNOWN_VALUE, message, self._vocabulary.words))
-        return str(word)
-
-
-class WordsField(WordField):
-    """A field that holds a list of words."""
-
-    comparisons = (Comparison.HAS,)
-
-    def value(self, text: str) -> str | None:
-        """The word. Raises: Invalid."""
-        return self._word(text)
-
-
-Fields = Mapping[str, TextField | WordField]
-"""The fields that a list may be filtered by."""
-
-
-def parse(text: str, fields: Fields) -> list[Condition]:
-    """The conditions of a filter; none for "".
+def parse(text: str, table: Mapping[str, Field]) -> list[Condition]:
+    """The conditions of a filter on the filterable fields of this table; none for "".
 
     Raises:
-        Invalid: it is too long, has too many conditions or is not of the language,
-            or names a field, a comparison or a word that there is not.
+        Invalid: it is too long, has too many conditions or a syntax error, or refers to an
+            unknown field, operator or value.
     """
+    fields = {name: field for name, field in table.items() if field.filterable}
     if len(text) > MAX_FILTER:
         raise _malformed(f"is longer than {MAX_FILTER} characters", Rule.TOO_LONG)
     if "\0" in text:
@@ -106,19 +55,44 @@ def _condition(
     kind: str,
     name: str,
     tokens: Iterator[tuple[str, str]],
-    fields: Fields,
+    fields: Mapping[str, Field],
 ) -> Condition:
     if kind != "bare" or name not in fields:
         raise _malformed(f"has no field {quote(name)}; fields: {', '.join(fields)}")
     field = fields[name]
     kind, sign = next(tokens)
-    allowed = ", ".join(field.comparisons)
-    if kind != "comparison" or sign not in field.comparisons:
+    comparisons = _comparisons(field)
+    allowed = ", ".join(comparisons)
+    if kind != "comparison" or sign not in comparisons:
         raise _malformed(f"expected one of {allowed} after {name}")
     kind, value = next(tokens)
     if kind not in ("bare", "quoted"):
         raise _malformed(f"expected a value after {name} {sign}")
-    return Condition(name, Comparison(sign), field.value(value))
+    return Condition(name, Comparison(sign), _value(field, value))
+
+
+def _comparisons(field: Field) -> tuple[Comparison, ...]:
+    match field:
+        case Words():
+            return (Comparison.HAS,)
+        case Text():
+            return (Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS)
+        case _:
+            return (Comparison.EQUALS, Comparison.DIFFERS)
+
+
+def _value(field: Field, text: str) -> str | None:
+    """The value to compare with; None for "unset". Raises: Invalid."""
+    if not isinstance(field, (Word, Words)):
+        return text
+    vocabulary = vocabulary_of(field.vocabulary)
+    if isinstance(field, Word) and text in ("", vocabulary.unset):
+        return None
+    word = vocabulary.parse(text)
+    if isinstance(word, Unknown):
+        message = f"has an unknown value {quote(text)}"
+        raise Invalid(Violation("filter", Rule.UNKNOWN_VALUE, message, tuple(field.vocabulary)))
+    return str(word)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

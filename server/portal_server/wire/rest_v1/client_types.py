@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import grpc
-
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.providers import Providers
@@ -11,7 +9,7 @@ from portal_server.catalog.updates import Change
 from portal_server.domain.calls import Call
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import Resource
-from portal_server.wire.calls import call_of
+from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
 from portal_server.wire.rest_v1.ids import number_of
@@ -30,10 +28,10 @@ class ClientTypeOperations:
         self._client_types = client_types
 
     def ListClientTypes(
-        self, request: pb.ListClientTypesRequest, context: grpc.ServicerContext
+        self, request: pb.ListClientTypesRequest, context: CallContext
     ) -> Iterator[pb.ClientType]:
         """List the client types of a provider."""
-        call = call_of(context)
+        call = context.call
         rows = page_range(request)
         parent = self._parent(call, request.provider_id)
         return map(
@@ -42,39 +40,39 @@ class ClientTypeOperations:
         )
 
     def CreateClientType(
-        self, request: pb.CreateClientTypeRequest, context: grpc.ServicerContext
+        self, request: pb.CreateClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Create a client type."""
-        call = call_of(context)
+        call = context.call
         parent = self._parent(call, request.provider_id)
         created = self._client_types.create(call, parent, _draft(request.client_type))
         send_etag(context, created.etag)
         return client_type_message(created)
 
     def GetClientType(
-        self, request: pb.GetClientTypeRequest, context: grpc.ServicerContext
+        self, request: pb.GetClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Get a client type."""
-        call = call_of(context)
+        call = context.call
         found = self._client_types.get(call, *self._numbers(call, request))
         send_etag(context, found.etag)
         return client_type_message(found)
 
     def UpdateClientType(
-        self, request: pb.UpdateClientTypeRequest, context: grpc.ServicerContext
+        self, request: pb.UpdateClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Replace a client type."""
-        call = call_of(context)
+        call = context.call
         change = Change(_draft(request.client_type), CLIENT_TYPE, if_match(context))
         updated = self._client_types.update(call, *self._numbers(call, request), change)
         send_etag(context, updated.etag)
         return client_type_message(updated)
 
     def DeleteClientType(
-        self, request: pb.DeleteClientTypeRequest, context: grpc.ServicerContext
+        self, request: pb.DeleteClientTypeRequest, context: CallContext
     ) -> pb.Status:
         """Delete a client type."""
-        call = call_of(context)
+        call = context.call
         # Clients cannot be registered yet, so nothing is in use and nothing to force.
         read_flag("force", request.force)
         self._client_types.delete(call, *self._numbers(call, request), if_match(context))

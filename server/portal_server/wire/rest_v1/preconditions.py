@@ -2,16 +2,15 @@
 
 import re
 
-import grpc
-
 from portal_server.domain.errors import Invalid, Rule, Violation
+from portal_server.wire.calls import CallContext
 from portal_server.wire.requests import IF_MATCH, values_of
 
 _TAG = re.compile(r'(?:(W/)|)("[\x21\x23-\x7e]*")')
 TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]*")
 
 
-def if_match(context: grpc.ServicerContext) -> set[str] | None:
+def if_match(context: CallContext) -> set[str] | None:
     """The entity tags of which the stored resource must have one; None: any.
 
     Weak tags are left out: they match nothing (RFC 9110, section 8.8.3.2).
@@ -29,7 +28,7 @@ def if_match(context: grpc.ServicerContext) -> set[str] | None:
     return {tag for weak, tag in _TAG.findall(text) if not weak}
 
 
-def send_etag(context: grpc.ServicerContext, etag: str) -> None:
+def send_etag(context: CallContext, etag: str) -> None:
     """Answer with this entity tag.
 
     In the trailers: metadata sent ahead costs a fifth of a call. The edge makes

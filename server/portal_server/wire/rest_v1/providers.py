@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import grpc
-
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.provider_details import ProviderDetail
 from portal_server.catalog.providers import Providers
@@ -11,7 +9,7 @@ from portal_server.catalog.updates import Change
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import Resource
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
-from portal_server.wire.calls import call_of
+from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.client_types import client_type_message
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
@@ -29,35 +27,35 @@ class ProviderOperations:
         self._providers = providers
 
     def ListProviders(
-        self, request: pb.ListProvidersRequest, context: grpc.ServicerContext
+        self, request: pb.ListProvidersRequest, context: CallContext
     ) -> Iterator[pb.Provider]:
         """List providers."""
-        call = call_of(context)
+        call = context.call
         rows = page_range(request)
         return map(_message, read_rows(rows, lambda part: self._providers.list(call, (), part)))
 
     def CreateProvider(
-        self, request: pb.CreateProviderRequest, context: grpc.ServicerContext
+        self, request: pb.CreateProviderRequest, context: CallContext
     ) -> pb.Provider:
         """Create a provider."""
-        created = self._providers.create(call_of(context), _draft(request.provider))
+        created = self._providers.create(context.call, _draft(request.provider))
         send_etag(context, created.etag)
         return _message(created)
 
     def GetProvider(
-        self, request: pb.GetProviderRequest, context: grpc.ServicerContext
+        self, request: pb.GetProviderRequest, context: CallContext
     ) -> pb.ProviderWithClientTypes:
         """Get a provider with its client types."""
-        call = call_of(context)
+        call = context.call
         found = self._providers.get_detail(call, self._number(call, request.provider_id))
         send_etag(context, found.provider.etag)
         return _detail_message(found)
 
     def UpdateProvider(
-        self, request: pb.UpdateProviderRequest, context: grpc.ServicerContext
+        self, request: pb.UpdateProviderRequest, context: CallContext
     ) -> pb.ProviderWithClientTypes:
         """Replace a provider."""
-        call = call_of(context)
+        call = context.call
         fields = set(PROVIDER)
         if not request.provider.HasField("registration_access_token"):
             # No caller can read it back, so an absent one keeps what is stored.
@@ -71,10 +69,10 @@ class ProviderOperations:
         return _detail_message(updated)
 
     def DeleteProvider(
-        self, request: pb.DeleteProviderRequest, context: grpc.ServicerContext
+        self, request: pb.DeleteProviderRequest, context: CallContext
     ) -> pb.Status:
         """Delete a provider with its client types."""
-        call = call_of(context)
+        call = context.call
         # Clients cannot be registered yet, so nothing is in use and nothing to force.
         read_flag("force", request.force)
         self._providers.delete(call, self._number(call, request.provider_id), if_match(context))

@@ -1,4 +1,4 @@
-"""What reflection finds by name."""
+"""The descriptor pool that gRPC reflection reads."""
 
 from typing import cast
 
@@ -6,18 +6,17 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 
 
-def symbols() -> descriptor_pool.DescriptorPool:
+def reflection_pool() -> descriptor_pool.DescriptorPool:
     """The default pool of descriptors, which finds methods as well.
 
-    Reflection asks it for the file of a symbol. A pool knows messages, fields, enums, their
-    values and services by that question, methods by another one only, so that
-    `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would find nothing.
+    Reflection looks up the file of a symbol. A pool does that for every symbol except methods,
+    for which `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would fail.
     """
-    return cast(descriptor_pool.DescriptorPool, _Symbols())
+    return cast(descriptor_pool.DescriptorPool, _Pool())
 
 
-class _Symbols:
-    """The part of a pool that reflection uses."""
+class _Pool:
+    """The methods of a pool that reflection uses."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()

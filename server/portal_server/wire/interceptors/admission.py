@@ -1,0 +1,98 @@
+"""Decides which threads run a call, and in which queue it waits for them.
+
+Methods of our services need an API key; health never does, reflection by a setting.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from portal_server.wire import health
+from portal_server.wire.access import is_write
+from portal_server.wire.callers import Callers
+from portal_server.wire.interceptors.auth import Authenticator
+from portal_server.wire.interceptors.method import Method
+from portal_server.wire.interceptors.reflection import Reflection
+from portal_server.wire.requests import Metadata
+from portal_server.wire.status import Surface
+
+
+class Admission(grpc.ServerInterceptor):
+    """Serves the methods of `surfaces`, by the name of their service, of health and reflection."""
+
+    def __init__(
+        self,
+        surfaces: Mapping[str, Surface],
+        callers: Callers,
+        authenticator: Authenticator,
+        reflection: Reflection,
+    ) -> None:
+        self._surfaces = surfaces
+        self._callers = callers
+        self._authenticator = authenticator
+        self._reflection = reflection
+        self._methods: dict[str, Callable[[Metadata], Any]] = {}
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a call; None where there is no such method, which is UNIMPLEMENTED."""
+        path = handler_call_details.method
+        handler_of = self._methods.get(path)
+        if handler_of is None:
+            handler = continuation(handler_call_details)
+            if handler is None:
+                return None
+            handler_of = self._methods[path] = self._handler_of(path, handler)
+        return handler_of(handler_call_details.invocation_metadata)
+
+    def _handler_of(self, path: str, handler: Any) -> Callable[[Metadata], Any]:
+        """Chooses the handler of a call of this method by its headers."""
+        service = path.lstrip("/").rpartition("/")[0]
+        if service == health.NAME:
+            without_thread = health.without_thread(handler)
+            return lambda _metadata: without_thread
+        if service == reflection.SERVICE_NAME:
+            return self._reflection.handler_of(handler)
+        return self._portal_handler_of(path, self._surfaces[service], handler)
+
+    def _portal_handler_of(
+        self, path: str, surface: Surface, handler: Any
+    ) -> Callable[[Metadata], Any]:
+        streams = handler.response_streaming
+        method = Method(
+            path=path,
+            writes=is_write(path),
+            decode=handler.request_deserializer,
+            serve=handler.unary_stream if streams else handler.unary_unary,
+            encode=handler.response_serializer,
+            surface=surface,
+            authenticator=self._authenticator,
+        )
+        serve = method.stream if streams else method.one
+        make = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        )
+
+        def of_call(metadata: Metadata) -> Any:
+            queues = self._callers.of(metadata)
+            found = queues.handlers.get(path)
+            if found is None:
+
+                def served(message: bytes, context: grpc.ServicerContext) -> Any:
+                    return serve(message, context, queues)
+
+                # The attribute by which grpcio's health servicer, too, leaves the default pool.
+                served.experimental_thread_pool = (  # type: ignore[attr-defined]
+                    queues.writes if method.writes else queues.reads
+                )
+                # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
+                encode = None if streams else handler.response_serializer
+                found = queues.handlers[path] = make(served, None, encode)
+            return found
+
+        return of_call

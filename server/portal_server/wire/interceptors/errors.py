@@ -1,0 +1,29 @@
+"""How a call ends with an error."""
+
+from typing import NoReturn
+
+import grpc
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from portal_server.domain.errors import Exhausted, PortalError, Reason
+from portal_server.wire.status import Surface, to_status
+
+PLAIN = Surface({}, str)
+"""For errors of calls that are not of our services."""
+
+
+def abort(context: grpc.ServicerContext, status: Status) -> NoReturn:
+    """End a call with this status."""
+    context.abort_with_status(rpc_status.to_status(status))
+
+
+def abort_with(context: grpc.ServicerContext, error: PortalError) -> NoReturn:
+    """End a call with an error that has no fields."""
+    abort(context, to_status(error, PLAIN))
+
+
+def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
+    """End a call that finds its queue full."""
+    full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; try again later")
+    abort_with(context, full)

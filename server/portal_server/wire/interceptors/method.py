@@ -1,0 +1,114 @@
+"""The steps of a call: authenticate and authorize it, decode it, run it, log it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from time import perf_counter
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from portal_server.domain.calls import Call, IdempotencyKey
+from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
+from portal_server.wire.callers import CallerQueues
+from portal_server.wire.calls import CallContext
+from portal_server.wire.interceptors.auth import Authenticator
+from portal_server.wire.interceptors.errors import abort
+from portal_server.wire.interceptors.log import log_broken_list, log_bug, log_error, log_ok
+from portal_server.wire.requests import Metadata, identify
+from portal_server.wire.status import Surface, internal, to_status
+
+MAX_CALL_S = 10.0
+"""How long a call without a deadline may take; calls from Envoy always have a deadline."""
+BROKEN_MESSAGE = b"\x07"
+"""Ends a list after an error: it is not a protobuf message.
+
+Envoy has sent the status 200 by then, and would turn any gRPC status into the end of
+the list. When it cannot read a message, it closes the connection.
+"""
+# grpcio reports the time until the year 292277026596 for a call without a deadline.
+_NO_DEADLINE_S = 1e8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method of a service; `one` and `stream` are what gRPC runs."""
+
+    path: str
+    writes: bool
+    decode: Callable[[bytes], Any]
+    serve: Callable[[Any, CallContext], Any]
+    encode: Callable[[Any], bytes]
+    surface: Surface
+    authenticator: Authenticator
+
+    def one(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> Any:
+        """Serve a call with one response."""
+        return self._serve(message, context, queues, lambda response: response)
+
+    def stream(
+        self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues
+    ) -> Iterator[bytes]:
+        """Serve a call with a list of responses."""
+        # The status of an error can only be sent before the first row.
+        return self._encoded(self._serve(message, context, queues, _with_first_read))
+
+    def _encoded(self, rows: Iterator[Any]) -> Iterator[bytes]:
+        try:
+            for row in rows:
+                yield self.encode(row)
+        except Exception as error:  # noqa: BLE001 - the log has it
+            log_broken_list(self.path, error)
+            yield BROKEN_MESSAGE
+
+    def _serve(
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        queues: CallerQueues,
+        complete: Callable[[Any], Any],
+    ) -> Any:
+        start = perf_counter()
+        key_id = "-"
+        try:
+            metadata = context.invocation_metadata()
+            call = Call(_still_wanted(context, start))
+            caller = self.authenticator.authenticate(call, metadata, queues)
+            key_id = caller.key_id
+            caller.require(write=self.writes)
+            request = self._decode(message)
+            if self.writes:
+                call = Call(call.still_wanted, self._identify(request, metadata, key_id))
+            response = complete(self.serve(request, CallContext(call, context)))
+        except PortalError as error:
+            status = to_status(error, self.surface)
+            log_error(self.path, key_id, start, status.code, error.reason)
+        except Exception as error:  # noqa: BLE001 - a bug; the log has it
+            status = internal(log_bug(self.path, key_id, error))
+        else:
+            log_ok(self.path, key_id, start)
+            return response
+        return abort(context, status)
+
+    def _decode(self, message: bytes) -> Any:
+        try:
+            return self.decode(message)
+        except DecodeError:
+            malformed = Violation("request", Rule.MALFORMED, "is not a message of this method")
+            raise Invalid(malformed) from None
+
+    def _identify(self, request: Any, metadata: Metadata, key_id: str) -> IdempotencyKey | None:
+        return identify(self.path, request, metadata, key_id, self.surface.request_id)
+
+
+def _with_first_read(rows: Iterable[Any]) -> Iterator[Any]:
+    """These rows; an error of the first is raised at once."""
+    rest = iter(rows)
+    return chain(list(islice(rest, 1)), rest)
+
+
+def _still_wanted(context: grpc.ServicerContext, start: float) -> Callable[[], bool]:
+    if context.time_remaining() < _NO_DEADLINE_S:
+        return context.is_active
+    return lambda: context.is_active() and perf_counter() - start < MAX_CALL_S

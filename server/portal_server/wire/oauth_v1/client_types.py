@@ -1,0 +1,80 @@
+"""ClientTypeService: client types over native gRPC."""
+
+from google.protobuf.empty_pb2 import Empty
+
+from portal.oauth.v1 import client_type_pb2 as pb
+from portal_server.catalog.client_types import ClientTypes
+from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
+from portal_server.wire.calls import CallContext
+from portal_server.wire.oauth_v1 import filters
+from portal_server.wire.oauth_v1.codec import Codec, etags_of
+from portal_server.wire.oauth_v1.enums import wire_name
+from portal_server.wire.oauth_v1.paging import (
+    collect_violations,
+    page_range,
+    page_token,
+    required_ids,
+)
+from portal_server.wire.status import Surface
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ClientTypeService"]
+SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE}, wire_name)
+CODEC = Codec(pb.ClientType, ClientType, ClientTypeDraft, CLIENT_TYPE)
+
+
+class ClientTypeService:
+    """Translates; the catalog does the work and raises the errors."""
+
+    def __init__(self, client_types: ClientTypes) -> None:
+        self._client_types = client_types
+
+    def CreateClientType(
+        self, request: pb.CreateClientTypeRequest, context: CallContext
+    ) -> pb.ClientType:
+        """Create a client type."""
+        draft = CODEC.draft(request.client_type)
+        uid = request.uid or None
+        created = self._client_types.create(context.call, request.provider_id, draft, uid)
+        return CODEC.message(created)
+
+    def GetClientType(
+        self, request: pb.GetClientTypeRequest, context: CallContext
+    ) -> pb.ClientType:
+        """Get a client type."""
+        required_ids(provider_id=request.provider_id, id=request.id)
+        return CODEC.message(self._client_types.get(context.call, request.provider_id, request.id))
+
+    def ListClientTypes(
+        self, request: pb.ListClientTypesRequest, context: CallContext
+    ) -> pb.ListClientTypesResponse:
+        """List client types."""
+        provider_id = request.provider_id
+        _, rows, where = collect_violations(
+            lambda: required_ids(provider_id=provider_id),
+            lambda: page_range(request, provider_id),
+            lambda: filters.parse(request.filter, CLIENT_TYPE),
+        )
+        page = self._client_types.list(context.call, provider_id, where, rows)
+        return pb.ListClientTypesResponse(
+            client_types=map(CODEC.message, page.items),
+            next_page_token=page_token(page.next_after, request, provider_id),
+        )
+
+    def UpdateClientType(
+        self, request: pb.UpdateClientTypeRequest, context: CallContext
+    ) -> pb.ClientType:
+        """Update a client type."""
+        given = request.client_type
+        ids = {"client_type.provider_id": given.provider_id, "client_type.id": given.id}
+        _, change = collect_violations(
+            lambda: required_ids(**ids), lambda: CODEC.change(request.update_mask, given)
+        )
+        updated = self._client_types.update(context.call, given.provider_id, given.id, change)
+        return CODEC.message(updated)
+
+    def DeleteClientType(self, request: pb.DeleteClientTypeRequest, context: CallContext) -> Empty:
+        """Delete a client type."""
+        required_ids(provider_id=request.provider_id, id=request.id)
+        etags = etags_of(request)
+        self._client_types.delete(context.call, request.provider_id, request.id, etags)
+        return Empty()
