@@ -171,7 +171,12 @@ class GroupCommit:
         if job.leads:
             self._lead(job)
         if job.error is not None:
-            raise job.error
+            try:
+                raise job.error
+            finally:
+                # The traceback refers to this frame, and this frame to the job. That cycle
+                # would keep the call alive until the next garbage collection.
+                job.error = None
         return job.result  # type: ignore[no-any-return]
 
     def _lead(self, leader: _Job) -> None:
