@@ -68,9 +68,7 @@ class ProviderOperations:
         send_etag(context, updated.provider.etag)
         return _detail_message(updated)
 
-    def DeleteProvider(
-        self, request: pb.DeleteProviderRequest, context: CallContext
-    ) -> pb.Status:
+    def DeleteProvider(self, request: pb.DeleteProviderRequest, context: CallContext) -> pb.Status:
         """Delete a provider with its client types."""
         call = context.call
         # Clients cannot be registered yet, so nothing is in use and nothing to force.
