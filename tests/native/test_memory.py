@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[[Portal], object]] = {
         client_type_pb2.ListClientTypesRequest(page_size=-1, page_token="x")  # noqa: S106
     ),
     "an invalid API key": lambda portal: portal.providers.GetProvider(
-        provider_pb2.GetProviderRequest(id=9), metadata=[("authorization", "invalid")]
+        provider_pb2.GetProviderRequest(id=9), metadata=(("authorization", "invalid"),)
     ),
 }
 
