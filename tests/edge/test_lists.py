@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from portal_server.wire.interceptors.method import BROKEN_MESSAGE
 
 from portal.rest.v1 import portal_rest_pb2 as pb
+from portal_server.wire.interceptors.method import BROKEN_MESSAGE
 from tests.support.own_envoy import Door, Small, door
 
 ROW = pb.Provider(name="x", id=1).SerializeToString()
