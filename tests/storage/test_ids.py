@@ -45,7 +45,7 @@ def test_a_create_past_the_last_id_is_rejected_and_stores_nothing(
     last = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     for _ in range(2):
-        with pytest.raises(Precondition, match="ids end at 2147483647") as error:
+        with pytest.raises(Precondition, match="all ids up to 2147483647 are used") as error:
             catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
         assert error.value.reason == "IDS_EXHAUSTED"
     client_types = catalog.providers.get_detail(CALL, provider.id).client_types
@@ -58,7 +58,7 @@ def test_a_create_past_the_last_id_is_rejected_and_stores_nothing(
 def test_a_provider_past_the_last_id_is_rejected(catalog: Catalog, engine: Engine) -> None:
     catalog.providers.create(CALL, PROVIDER)
     set_last_id(engine, "provider", MAX_ID)
-    with pytest.raises(Precondition, match="ids end at 2147483647"):
+    with pytest.raises(Precondition, match="all ids up to 2147483647 are used"):
         catalog.providers.create(CALL, PROVIDER)
 
     assert len(catalog.providers.list(CALL, (), PageRange(limit=9)).items) == 1
