@@ -1,4 +1,4 @@
-"""Whether a system answers right: a fast wrong answer is worth nothing."""
+"""Checks the responses of a system: a fast wrong response has no value."""
 
 from http import HTTPStatus
 from typing import Any
@@ -12,26 +12,26 @@ from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 
 _NO_PROVIDER = 1_000_000
-# Different ids to get.
+# Number of different IDs to get.
 _SEEDS = 100
 
 
-class WrongAnswer(Exception):
-    """A system that does not do what the others do."""
+class WrongResponse(Exception):
+    """A system does not behave like the others."""
 
 
 def check_and_seed(system: System) -> list[int]:
-    """The ids of client types that were created on the way.
+    """Check the responses; returns the IDs of the client types that this creates.
 
     Raises:
-        WrongAnswer: to a call that is good, or is not.
+        WrongResponse: to a valid or an invalid request.
     """
     return _check_grpc(system) if system.protocol == "grpc" else _check_rest(system)
 
 
 def _require(system: System, what: str, found: object, expected: object) -> None:
     if found != expected:
-        raise WrongAnswer(f"{system.name}: {what}: {found!r} instead of {expected!r}")
+        raise WrongResponse(f"{system.name}: {what}: {found!r} instead of {expected!r}")
 
 
 def _check_rest(system: System) -> list[int]:

@@ -1,4 +1,4 @@
-"""What callers of either protocol have in common: a connection, a clock, the counts."""
+"""The common part of the callers of both protocols: connection, clock, counters."""
 
 import asyncio
 from collections import Counter
@@ -7,15 +7,15 @@ from typing import cast
 
 from bench.workloads import Request
 
-# A lost connection is made again after this, so that a server that is down is not spun on.
+# Delay before a reconnect, to avoid a busy loop while a server is down.
 _RECONNECT_SECONDS = 0.01
 
-# The error of a call that was given up.
-UNANSWERED = "unanswered"
+# The error of an abandoned call.
+NO_RESPONSE = "no response"
 
 
 class Measurement:
-    """What all callers of one measurement add to. Times are those of `perf_counter`, in seconds."""
+    """The counters of all callers of a measurement. Times are from `perf_counter`, in seconds."""
 
     def __init__(self) -> None:
         self.begin = self.end = 0.0
@@ -25,8 +25,8 @@ class Measurement:
         self.created = 0
         self.errors: Counter[str] = Counter()
 
-    def answered(self, since: float, request: Request, error: str | None) -> None:
-        """Count an answer to a call that began at `since`; `error` says what is wrong with it."""
+    def add(self, since: float, request: Request, error: str | None) -> None:
+        """Count a response to a call that started at `since`; `error` is its error, if any."""
         now = perf_counter()
         self.calls += 1
         if error is None and request.creates:
@@ -40,7 +40,7 @@ class Measurement:
 
 
 class Caller(asyncio.Protocol):
-    """One caller on one connection: it calls again once it has its answer."""
+    """A caller with one connection. It sends its next request after each response."""
 
     def __init__(self, measurement: Measurement) -> None:
         self.requests: list[Request] = []
@@ -59,7 +59,7 @@ class Caller(asyncio.Protocol):
         await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
 
     def call(self) -> None:
-        """Send the next request, unless the time is up."""
+        """Send the next request, unless the measurement is over."""
         now = perf_counter()
         if now >= self._measurement.end:
             return
@@ -72,10 +72,10 @@ class Caller(asyncio.Protocol):
         """Write a request."""
         raise NotImplementedError
 
-    def answered(self, error: str | None) -> None:
-        """Note the answer and call again."""
+    def on_response(self, error: str | None) -> None:
+        """Count the response and send the next request."""
         self.busy = False
-        self._measurement.answered(self._since, self.requests[self._next], error)
+        self._measurement.add(self._since, self.requests[self._next], error)
         self.call()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,14 +83,14 @@ class Caller(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A call that had no answer is an error; connect again and go on."""
+        """Count a call without a response as an error; reconnect and continue."""
         del exc
         if self._closing:
             return
         if self.busy:
             self.busy = False
             request = self.requests[self._next]
-            self._measurement.answered(self._since, request, "connection lost")
+            self._measurement.add(self._since, request, "connection lost")
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
@@ -105,8 +105,8 @@ class Caller(asyncio.Protocol):
                 return
 
     def close(self) -> None:
-        """Hang up; a call that still has no answer is an error."""
+        """Close the connection; a call without a response is an error."""
         self._closing = True
         if self.busy:
-            self._measurement.answered(self._since, self.requests[self._next], UNANSWERED)
+            self._measurement.add(self._since, self.requests[self._next], NO_RESPONSE)
         self._transport.close()

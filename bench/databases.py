@@ -1,4 +1,4 @@
-"""The databases that are measured on: a SQLite file or a PostgreSQL database for each owner."""
+"""The databases: a SQLite file or a PostgreSQL database for each owner."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _COUNT = "SELECT count(*) FROM client_type"
 
 
 class Database(Protocol):
-    """A place where each owner has tables of its own."""
+    """A database with separate tables for each owner."""
 
     name: str
 
@@ -24,10 +24,10 @@ class Database(Protocol):
         """A SQLAlchemy URL."""
 
     def rows(self, owner: str) -> int:
-        """How many client types are stored."""
+        """The number of stored client types."""
 
     def processes(self) -> list[int]:
-        """Its processes, if it has any of its own."""
+        """Its process IDs, if it has processes."""
 
 
 class _Sqlite:

@@ -1,4 +1,4 @@
-"""A yardstick: how many durable commits a second the disk of a folder can do, one at a time."""
+"""A reference: the durable commits a second of the disk of a folder, one at a time."""
 
 import os
 import sqlite3
@@ -12,7 +12,7 @@ _SECONDS = 1.0
 
 
 def sqlite_commits(folder: Path) -> float:
-    """Commits of one row of 200 bytes a second, by sqlite3 in WAL mode with synchronous=FULL."""
+    """Commits of one row of 200 bytes a second, with sqlite3 in WAL mode with synchronous=FULL."""
     with closing(sqlite3.connect(folder / "disk.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -1,7 +1,7 @@
-"""Yardsticks: gRPC servers with a method that only returns its message.
+"""References: gRPC servers with a method that only returns its message.
 
-As the portal sets its process up, on a core of its own: no other method of such a server, however
-it is written, can be faster. And `--plain`, as grpcio's guide has it.
+The default has the portal's process settings and one core: no other method of such a server can be
+faster. `--plain` is a server as in grpcio's guide.
 """
 
 import os
@@ -12,7 +12,7 @@ import grpc
 
 from bench.workloads import EMPTY_METHOD
 from portal.oauth.v1 import client_type_pb2 as pb
-from portal_server.run.process import prepare, settle
+from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.server import OPTIONS
 from portal_server.run.settings import Settings
 
@@ -32,7 +32,7 @@ def main() -> None:
         server = grpc.server(ThreadPoolExecutor(_PLAIN_THREADS))
     else:
         settings = Settings()
-        prepare(os.getpid(), one_core=settings.one_core)
+        schedule(os.getpid(), one_core=settings.one_core)
         server = grpc.server(ThreadPoolExecutor(settings.threads, "call"), options=OPTIONS)
     _, service, method = EMPTY_METHOD.split("/")
     handler = grpc.unary_unary_rpc_method_handler(
@@ -41,7 +41,7 @@ def main() -> None:
     server.add_registered_method_handlers(service, {method: handler})
     server.add_insecure_port(f"127.0.0.1:{port}")
     if not plain:
-        settle()
+        freeze_gc()
     server.start()
     server.wait_for_termination()
 

@@ -1,4 +1,4 @@
-"""From all measurements of a run to the figures of its report: medians over the rounds."""
+"""Computes the figures of the report from all measurements: medians over the rounds."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from bench.workloads import EMPTY
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One case: medians over its rounds; of errors the sum, of memory the most."""
+    """One case: medians over its rounds, the sum of errors, the maximum of memory."""
 
     database: str
     system: str
@@ -98,7 +98,7 @@ class Target:
 
 
 def targets(figures: Figures) -> list[Target]:
-    """The comparisons that the project steers by."""
+    """The comparisons that are the goals of the project."""
 
     def ratio(database: str, system: str, other: str, callers: int, form: str = "{:.2f}") -> str:
         ours = figures.get(database, system, "create", callers)

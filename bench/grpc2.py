@@ -1,7 +1,7 @@
-"""A caller of gRPC: HTTP/2 frames (RFC 9113) by hand, one stream at a time.
+"""A gRPC caller with its own HTTP/2 frames (RFC 9113), one stream at a time.
 
-Only what a caller of unary methods needs: requests go out as soon as the server's window allows,
-answers are read whole, a good one ends in trailers with `grpc-status: 0`.
+It has only what a caller of unary methods needs: it sends a request as soon as the server's window
+allows it, and reads the whole response. A successful one ends in trailers with `grpc-status: 0`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _FIRST_WINDOW = 65_535
 _WINDOW = (1 << 31) - 1
 _INITIAL_WINDOW_SIZE = 4
 _FRAME_HEADER = 9
-# In the first frame of an answer, behind gRPC's five bytes: field 1, a number. It is the id.
+# In the first frame of a response, after gRPC's five bytes: field 1, the ID.
 _ID_AT = 5
 _ID_TAG = 0x08
 
@@ -60,7 +60,7 @@ class GrpcCaller(Caller):
         self._has_id = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin afresh."""
+        """Reset the state of the connection."""
         super().connection_made(transport)
         self._reset()
         self._transport.write(_OPENING)
@@ -82,7 +82,7 @@ class GrpcCaller(Caller):
         self._transport.write(head + data)
 
     def data_received(self, data: bytes) -> None:
-        """Read all whole frames."""
+        """Read all complete frames."""
         if self._unread:
             data = self._unread + data
         position, end = 0, len(data)
@@ -109,11 +109,11 @@ class GrpcCaller(Caller):
             self._send_window += int.from_bytes(payload)
             self._send_held_back()
         elif kind == _RST_STREAM and stream == self._stream and self.busy:
-            self.answered(f"reset {int.from_bytes(payload)}")
+            self.on_response(f"reset {int.from_bytes(payload)}")
         elif kind == _GOAWAY:
             self._transport.close()
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM and stream == self._stream:
-            self.answered(self._error(self.requests[self._next]))
+            self.on_response(self._error(self.requests[self._next]))
 
     def _on_data(self, payload: bytes) -> None:
         if len(payload) > _ID_AT and payload[_ID_AT] == _ID_TAG:
@@ -135,7 +135,7 @@ class GrpcCaller(Caller):
             self._headers |= self._decoded(block)
 
     def _decoded(self, block: bytes) -> dict[str, str]:
-        """The headers of a block. What a block means stays true until the table changes."""
+        """The headers of a block. They are cached until the dynamic table changes."""
         headers = self._known.get(block)
         if headers is None:
             before = list(self._decoder.header_table.dynamic_entries)
@@ -154,7 +154,7 @@ class GrpcCaller(Caller):
             self._transport.write(data)
 
     def _error(self, request: Request) -> str | None:
-        """What is wrong with the answer."""
+        """The error of the response, if any."""
         status = self._headers.get("grpc-status")
         if status != "0":
             return f"grpc-status {status}"

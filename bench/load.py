@@ -1,6 +1,6 @@
-"""A load generator: callers that each wait for an answer before they call again.
+"""A load generator: each caller waits for a response before it sends the next request.
 
-Runs in a process of its own, `python -m bench.load`: a `Job` as JSON on standard input, a
+It runs in its own process, `python -m bench.load`: a `Job` as JSON on standard input, a
 `Result` as JSON on standard output.
 """
 
@@ -19,7 +19,7 @@ from bench.grpc2 import GrpcCaller
 from bench.http1 import HttpCaller
 from bench.workloads import Request, grpc_requests, http_requests
 
-# How long answers that are outstanding at the end are waited for.
+# How long to wait for outstanding responses at the end.
 DRAIN_SECONDS = 3.0
 
 
@@ -39,13 +39,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of it.
+    """The result of a job.
 
-    `calls_per_second` counts good answers only. Latencies, in milliseconds, are those of all calls
-    that did not end in the warm-up, also of those answered after the measurement; one that was
-    given up counts with the time it had. `created` and `calls` count from the
-    first call of the warm-up to the last answer. `load_us` is what a call cost the load generator
-    itself, in microseconds of CPU.
+    `calls_per_second` counts successful responses only. Latencies, in milliseconds, are those of
+    all calls that did not end in the warm-up, including those that ended after the measurement; an
+    abandoned call counts with the time until then. `created` and `calls` count from the first call
+    of the warm-up to the last response. `load_us` is the cost of a call in the load generator, in
+    microseconds of CPU.
     """
 
     calls_per_second: float
@@ -59,12 +59,12 @@ class Result:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The value that this share of the ordered values does not exceed; 0 of none."""
+    """The value that this share of the ordered values does not exceed; 0 without values."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 async def measure(job: Job) -> Result:
-    """Run the callers and wait for their answers."""
+    """Run the callers and wait for their responses."""
     measurement = Measurement()
     make: Callable[[], Caller]
     requests: Callable[[int], list[Request]]
@@ -85,7 +85,7 @@ async def measure(job: Job) -> Result:
         caller.call()
     await asyncio.sleep(measurement.end - time.perf_counter())
     patience = measurement.end + DRAIN_SECONDS
-    # Too seldom to count, and simpler than an event that each of hundreds of callers could set.
+    # This is rare, and simpler than an event that each of hundreds of callers could set.
     while any(caller.busy for caller in callers) and time.perf_counter() < patience:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     cpu = time.process_time() - cpu

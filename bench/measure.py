@@ -1,4 +1,4 @@
-"""One measurement: a load, what it cost, and whether all that was acknowledged is stored."""
+"""One measurement: a load, its cost, and whether all acknowledged writes are stored."""
 
 import dataclasses
 import json
@@ -7,14 +7,14 @@ import sys
 import time
 from dataclasses import dataclass
 
-from bench.connection import UNANSWERED
+from bench.connection import NO_RESPONSE
 from bench.databases import Database
 from bench.load import Job, Result
 from bench.processes import cpu_seconds, peak_mib, reset_peak
 from bench.systems import System
 from tests.support.stack import ENVIRONMENT, ROOT
 
-# A system is at rest when it takes less than this share of a core.
+# A system is idle when it uses less than this share of a core.
 _REST_SHARE = 0.05
 _REST_LOOK_SECONDS = 0.2
 _REST_SECONDS = 40.0
@@ -64,8 +64,8 @@ def measure(system: System, database: Database, job: Job) -> Measured:
         cpu_us={part: seconds / max(1, result.calls) * 1e6 for part, seconds in cpu.items()},
         peak_mib={part: peak_mib(pids) for part, pids in parts.items()},
     )
-    if UNANSWERED in result.errors:
-        # What it still does, or waits for, is not to be the next measurement's burden.
+    if NO_RESPONSE in result.errors:
+        # Its remaining work must not slow down the next measurement.
         system.restart()
     _await_rest(system, database)
     return measured
@@ -92,7 +92,7 @@ def _load(job: Job) -> Result:
 
 
 def _await_rest(system: System, database: Database) -> None:
-    """Wait until what nobody waits for any more is done, so that the next has the machine."""
+    """Wait until abandoned work is done, so that it does not slow down the next measurement."""
 
     def cpu() -> float:
         return sum(map(cpu_seconds, _parts(system, database).values()))

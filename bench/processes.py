@@ -1,4 +1,4 @@
-"""What processes cost: CPU and memory, from /proc (proc(5))."""
+"""CPU and memory of processes, from /proc (proc(5))."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time that these processes and their ended children took."""
+    """User and system time of these processes and their ended children."""
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -32,14 +32,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def reset_peak(pids: Iterable[int]) -> None:
-    """Let `peak_mib` count from now."""
+    """Reset the peak that `peak_mib` returns."""
     for pid in pids:
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
 
 
 def peak_mib(pids: Iterable[int]) -> float:
-    """The most memory that was resident, in MiB, added up over the processes."""
+    """The sum of the peak resident memory of the processes, in MiB."""
     kib = 0
     for pid in pids:
         with contextlib.suppress(OSError):

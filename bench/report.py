@@ -12,7 +12,7 @@ _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; all columns but the first to the right."""
+    """A table; all columns except the first are right-aligned."""
     ruler = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows)) + "\n"
 
@@ -73,7 +73,7 @@ def _cell(figure: Figure, tutorial: Figure | None) -> str:
 
 def _cost(figures: Figures, database: str) -> str:
     workloads = figures.distinct("workload")
-    # Under load the fixed costs do not count; with many callers waiting does.
+    # Fixed costs dominate with few callers, waiting with many: 16 is in between.
     callers = min(figures.distinct("callers"), key=lambda number: abs(number - 16))
     rows = []
     for system in figures.distinct("system"):
@@ -108,7 +108,7 @@ def _memory(figures: Figures, database: str, callers: list[int]) -> str:
 
 
 def errors(figures: Figures) -> str:
-    """Every kind of error that occurred, a line each; for the terminal."""
+    """One line for each kind of error, for the terminal."""
     lines = (
         f"{one['database']} {one['system']} {one['workload']} {one['callers']}: {one['errors']}"
         for one in figures.as_json()
@@ -118,7 +118,7 @@ def errors(figures: Figures) -> str:
 
 
 def put_between_markers(page: str, text: str) -> str:
-    """The page with this text between its two markers."""
+    """The page with this text between its markers."""
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n\n{text}\n{_END}{after}"

@@ -1,4 +1,4 @@
-"""Measures every system on every database, in turns, and writes the report."""
+"""Measures every system on every database, alternating, and writes the report."""
 
 import argparse
 import json
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def is_full(self) -> bool:
-        """Whether its figures may stand in the documentation."""
+        """Whether its figures may go into the documentation."""
         measured = tuple(self.workloads), tuple(self.callers), self.rounds, self.seconds
         return measured == _FULL and tuple(self.databases) == _DATABASES
 
@@ -66,7 +66,7 @@ def _plan() -> Plan:
         nargs="+",
         type=int,
         default=[1, 2],
-        help="numbers of processes of the tuned peer to try; the best counts",
+        help="numbers of processes of the tuned peer to try; the best one is used",
     )
     parser.add_argument(
         "--folder", type=Path, help="where the data goes, on the disk to measure; default: /tmp"
@@ -90,14 +90,14 @@ def _say(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """What is measured of each system in turn."""
+    """A measurement that is repeated for each system."""
 
     workload: str
     callers: int
     seconds: float
 
 
-# How the number of the tuned peer's workers is found.
+# The measurement that determines the number of the tuned peer's workers.
 _TRIAL = _Case(workload="create", callers=16, seconds=2.0)
 
 
@@ -139,7 +139,7 @@ def _best_number_of_workers(plan: Plan, database: Database, folder: Path) -> int
 def _systems(
     database: Database, folder: Path, workers: int
 ) -> Iterator[list[tuple[System, list[int]]]]:
-    """All systems on a database, each with ids that it has; each has answered right."""
+    """All systems on a database, each checked and with IDs that exist in it."""
     with ExitStack() as stack:
         started = [
             *stack.enter_context(systems.portal(database, folder)),
@@ -153,7 +153,7 @@ def _systems(
 
 
 def _cases(plan: Plan) -> Iterator[_Case]:
-    """The cases of a round; the empty RPC has its turn beside the creates."""
+    """The cases of a round; the empty RPC is measured together with the creates."""
     for workload in plan.workloads:
         turns = (workload, EMPTY) if workload == "create" else (workload,)
         for callers in plan.callers:
@@ -209,7 +209,7 @@ def main() -> None:
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="portal-bench-", dir=plan.folder) as name:
         folder = Path(name)
-        # Root runs PostgreSQL as another user, who must get in.
+        # root runs PostgreSQL as another user, who needs access.
         folder.chmod(0o755)
         facts = machine.describe(folder)
         if facts["file system of the data"] == "tmpfs":

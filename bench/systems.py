@@ -1,4 +1,4 @@
-"""The systems that are measured, each started as its users start it, on free ports."""
+"""The measured systems, each started as its users start it, on free ports."""
 
 import os
 import signal
@@ -38,8 +38,8 @@ EMPTY_RPCS = (EMPTY_RPC, PLAIN_EMPTY_RPC)
 class System:
     """A system that runs.
 
-    `owner` has its tables in the database; the empty RPC has none. `processes` tells its processes
-    by their part.
+    `owner` is the owner of its tables in the database; the empty RPC has none. `processes` returns
+    the process IDs by part of the system.
     """
 
     name: str
@@ -53,7 +53,7 @@ class System:
 
 @contextmanager
 def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
-    """Ours, by `portal up`: REST and gRPC through Envoy, and gRPC on the server's direct port."""
+    """The portal, started with `portal up`: through Envoy, and gRPC on the direct port."""
     direct_port = free_port()
     settings = {
         "PORTAL_DATABASE_URL": database.url("portal"),
@@ -103,7 +103,7 @@ def tutorial(database: Database, folder: Path) -> Iterator[System]:
 
 @contextmanager
 def tuned(database: Database, folder: Path, workers: int, name: str = TUNED) -> Iterator[System]:
-    """FastAPI with every trick, in so many processes; or the bare one."""
+    """The tuned or the bare peer, with this number of processes."""
     engine = open_engine(database.url(name))
     create_db_and_tables(engine)
     engine.dispose()
@@ -114,7 +114,7 @@ def tuned(database: Database, folder: Path, workers: int, name: str = TUNED) -> 
 
 @contextmanager
 def empty_rpc(folder: Path, name: str = EMPTY_RPC) -> Iterator[System]:
-    """A yardstick of `bench.empty_rpc`."""
+    """A reference of `bench.empty_rpc`."""
     port = free_port()
     command = [sys.executable, "-m", "bench.empty_rpc", str(port)]
     if name == PLAIN_EMPTY_RPC:
@@ -173,7 +173,7 @@ class _Process:
         self._stop(_STOP_SECONDS)
 
     def restart(self) -> None:
-        """Begin afresh; at once, because it is told to when it hangs."""
+        """Kill and start again; this is used when it hangs."""
         self._stop(0)
         self._start()
 
@@ -187,14 +187,14 @@ class _Process:
                 self._command, cwd=ROOT, env=ENVIRONMENT | self._settings, stdout=out, stderr=out
             )
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(self.port):
+        while not _accepts(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._stop(0)
                 raise RuntimeError(f"{self._command} did not start:\n{self._log.read_text()}")
             time.sleep(0.05)
 
     def _stop(self, seconds: float) -> None:
-        # A supervisor of workers ends them; what does not end in time is killed, all of it.
+        # A supervisor stops its workers; all that remain after the timeout are killed.
         pids = self.tree()
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -206,7 +206,7 @@ class _Process:
         self._process.wait()
 
 
-def _answers(port: int) -> bool:
+def _accepts(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""The requests of each workload, made before the clock runs, in either protocol."""
+"""The requests of each workload in both protocols, created before the measurement."""
 
 import json
 import random
@@ -11,13 +11,13 @@ from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from portal.oauth.v1 import client_type_pb2 as pb
 
 WORKLOADS = ("create", "get", "list", "mix")
-# The workload of the yardstick: an RPC that does nothing.
+# The workload of the reference: an RPC that does nothing.
 EMPTY = "empty"
 EMPTY_METHOD = "/bench.Yardstick/Empty"
 PROVIDER_ID = 1
 PAGE = 20
 _MIX_GETS, _MIX_CREATES = 9, 1
-# A caller repeats so many requests; enough for many different ids.
+# The number of requests that a caller repeats; enough for many different IDs.
 _ROUND = 100
 _SERVICE = "/portal.oauth.v1.ClientTypeService/"
 
@@ -48,7 +48,7 @@ SEED_MESSAGE = pb.CreateClientTypeRequest(
 
 
 def client_types_path(provider_id: int) -> str:
-    """Where REST has the client types of a provider."""
+    """The REST path of the client types of a provider."""
     return f"/portal-api/oauth-providers/{provider_id}/client-types"
 
 
@@ -56,9 +56,9 @@ def client_types_path(provider_id: int) -> str:
 class Request:
     """One call, as bytes.
 
-    `data` is all of an HTTP/1.1 request; of a gRPC call it is the message with gRPC's prefix, and
-    the header blocks are apart: that of a connection's first call and that of any later one.
-    `creates`: a good answer means that there is a new row. `has_id`: a good answer has an id.
+    For HTTP/1.1 `data` is the whole request. For gRPC it is the message with gRPC's prefix, and
+    there are two header blocks: for the first call of a connection and for all later ones.
+    `creates`: success means that there is a new row. `has_id`: a successful response has an ID.
     """
 
     data: bytes
@@ -69,7 +69,7 @@ class Request:
 
 
 def _kinds(workload: str, seed: int) -> list[str]:
-    """The kinds of call in the order of one caller."""
+    """The kinds of requests in the order of one caller."""
     if workload != "mix":
         return [workload] * _ROUND
     parts = ["get"] * _MIX_GETS + ["create"] * _MIX_CREATES
@@ -83,7 +83,7 @@ def _one_id(ids: list[int], seed: int, number: int) -> int:
 
 
 def http_requests(workload: str, key: str, ids: list[int], seed: int) -> list[Request]:
-    """What the caller with this number sends by REST."""
+    """The REST requests of the caller with this number."""
     path = client_types_path(PROVIDER_ID)
     body = json.dumps(SEED).encode()
 
@@ -108,7 +108,7 @@ def _http(method: str, path: str, key: str, body: bytes = b"") -> bytes:
 
 
 def grpc_requests(workload: str, key: str, ids: list[int], seed: int) -> list[Request]:
-    """What the caller with this number sends by gRPC."""
+    """The gRPC requests of the caller with this number."""
 
     def request(number: int, kind: str) -> Request:
         match kind:
@@ -144,8 +144,8 @@ def _grpc(
 
 @cache
 def _header_blocks(path: str, key: str) -> tuple[bytes, bytes]:
-    # All headers but the path go into the connection's table with the first call and are one byte
-    # each from then on, as those of a gRPC library are; which path came first does not matter.
+    # The first call adds all headers except the path to the dynamic table of the connection. After
+    # that each is one byte, as with a gRPC library. It does not matter which path came first.
     headers = [
         HeaderTuple(":method", "POST"),
         HeaderTuple(":scheme", "http"),

@@ -1,8 +1,8 @@
-"""The tuned peer without what its frameworks do: FastAPI as a router, SQL as text.
+"""The tuned peer without most of its frameworks: FastAPI as a router, SQL as text.
 
 No declared parameters, no SQLAlchemy: pydantic's parser on the raw body and its serializer for the
-answer, one prepared statement a call on the driver itself. It shows what the comfort costs.
- PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS say how; the tables exist.
+response, one prepared statement a request on the driver itself. It shows what the frameworks cost.
+ PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS are its settings; the tables exist.
 """
 
 import os
@@ -34,16 +34,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=_lifespan, openapi_url=None)
 
 
-class _Refused(Exception):
-    """A refusal with this status."""
+class _Rejected(Exception):
+    """An error response with this status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
 
 
-@app.exception_handler(_Refused)
-async def _on_refused(_request: Request, error: _Refused) -> Response:
+@app.exception_handler(_Rejected)
+async def _on_rejected(_request: Request, error: _Rejected) -> Response:
     return _json({"detail": str(error)}, error.status)
 
 
@@ -57,10 +57,10 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _storage_for(request: Request) -> Storage:
-    """The storage, once the key is checked."""
+    """The storage, after the API key is checked."""
     key = request.headers.get("authorization", "").encode()
     if not secrets.compare_digest(key, _KEY):
-        raise _Refused(401, "Wrong key")
+        raise _Rejected(401, "Wrong key")
     storage: Storage = request.app.state.storage
     return storage
 
@@ -69,7 +69,7 @@ def _number(text: str | None, default: int, most: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise _Refused(422, "Not an acceptable number")
+        raise _Rejected(422, "Invalid number")
     return int(text)
 
 
@@ -114,7 +114,7 @@ async def create_client_type(request: Request) -> Response:
         now,
     )
     if number is None:
-        raise _Refused(404, "Provider not found")
+        raise _Rejected(404, "Provider not found")
     row = draft.name, draft.description, response_types, grant_types, method, app_type
     return _json(_public((*row, number, now, now)))
 
@@ -129,7 +129,7 @@ async def list_client_types(request: Request) -> Response:
     page = _number(query.get("page"), 1, 2**31 - 1)
     rows = await storage.list(provider_id, limit, (page - 1) * limit)
     if not rows and not await storage.has_provider(provider_id):
-        raise _Refused(404, "Provider not found")
+        raise _Rejected(404, "Provider not found")
     return _json([_public(row) for row in rows])
 
 
@@ -139,5 +139,5 @@ async def get_client_type(request: Request) -> Response:
     storage = _storage_for(request)
     row = await storage.get(_id(request, "provider_id"), _id(request, "client_type_id"))
     if row is None:
-        raise _Refused(404, "Not found")
+        raise _Rejected(404, "Not found")
     return _json(_public(row))

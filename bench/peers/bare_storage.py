@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import asyncpg
 
-# Shared out among the workers.
+# Divided among the workers.
 _CONNECTIONS = 16
 _LOCK_TIMEOUT_S = 5
 
-# Inserts nothing when there is no such provider; the caller then answers 404.
+# Inserts nothing if the provider does not exist; the caller then returns 404.
 _INSERT = """
 INSERT INTO client_type (uid, provider_id, name, description, response_types, grant_types,
   token_endpoint_auth_method, okta_app_type, create_time, update_time)
@@ -37,10 +37,10 @@ Row = Sequence[Any]
 
 
 class Storage(Protocol):
-    """What both databases offer. Rows have the columns of `_COLUMNS`."""
+    """The interface of both databases. Rows have the columns of `_COLUMNS`."""
 
     async def insert(self, *values: Any) -> int | None:
-        """Insert; the id, or None when there is no such provider. Durable when it returns."""
+        """Insert; the id, or None if the provider does not exist. Durable when it returns."""
 
     async def get(self, provider_id: int, client_type_id: int) -> Row | None:
         """One row."""
@@ -49,7 +49,7 @@ class Storage(Protocol):
         """A page of rows."""
 
     async def has_provider(self, provider_id: int) -> bool:
-        """Whether there is such a provider."""
+        """Whether the provider exists."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -87,7 +87,7 @@ class SqliteStorage:
         ]
 
     async def has_provider(self, provider_id: int) -> bool:
-        """Whether there is such a provider."""
+        """Whether the provider exists."""
         return self._reader.execute(_SQLITE_PROVIDER, (provider_id,)).fetchone() is not None
 
     async def close(self) -> None:
@@ -107,7 +107,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _with_times(row: Row) -> Row:
-    # The tables keep UTC without saying so.
+    # The columns contain UTC, without a time zone.
     return (*row[:-2], *(datetime.fromisoformat(text).replace(tzinfo=UTC) for text in row[-2:]))
 
 
@@ -133,7 +133,7 @@ class PostgresStorage:
         return rows
 
     async def has_provider(self, provider_id: int) -> bool:
-        """Whether there is such a provider."""
+        """Whether the provider exists."""
         return await self._pool.fetchval(_PROVIDER, provider_id) is not None
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What both peers read and write as JSON: the REST dialect's keys and words, by pydantic."""
+"""The JSON of the peers as pydantic models: the fields and values of the REST API."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -59,7 +59,7 @@ class ClientTypeCreate(BaseModel):
 
 
 class ClientTypePublic(BaseModel):
-    """A client type as it is answered; made from a row."""
+    """A client type in a response, created from a row."""
 
     model_config = ConfigDict(
         alias_generator=to_pascal,

@@ -1,4 +1,4 @@
-"""The peers' tables as the SQLModel tutorial writes them."""
+"""The peers' tables as in the SQLModel tutorial."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -58,7 +58,7 @@ class ClientType(SQLModel, table=True):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine as the tutorial makes it.
+    """An engine as in the tutorial.
 
     Durable as it comes: SQLite with a rollback journal and synchronous=FULL, PostgreSQL with
     synchronous_commit=on.
@@ -69,7 +69,7 @@ def open_engine(url: str) -> Engine:
 
 
 def create_db_and_tables(engine: Engine) -> None:
-    """Make the tables and provider 1 where they are not there yet."""
+    """Create the tables and provider 1 if they do not exist."""
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:
         if session.exec(select(Provider)).first() is None:

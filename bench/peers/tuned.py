@@ -1,9 +1,9 @@
-"""The peer that a strong engineer would make of the tutorial's: async, Core, several workers.
+"""The optimized version of the tutorial's peer: async, SQLAlchemy Core, several workers.
 
-Still FastAPI and SQLModel's tables: parameters and bodies are declared, answers are pydantic
-models. Statements are Core's, compiled once and kept by SQLAlchemy, one a call, on connections that
-commit by themselves and stay open. PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS say how; the tables
-exist.
+It still uses FastAPI and SQLModel's tables: parameters and bodies are declared, responses are
+pydantic models. There is one Core statement a request, compiled once and cached by SQLAlchemy, on
+persistent connections in autocommit mode. PEER_DATABASE_URL, PEER_KEY and PEER_WORKERS are its
+settings; the tables exist.
 """
 
 import os
@@ -29,7 +29,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _storage(request: Request, authorization: Annotated[str, Header()] = "") -> Storage:
-    """The storage, once the key is checked."""
+    """The storage, after the API key is checked."""
     if not secrets.compare_digest(authorization.encode(), _KEY):
         raise HTTPException(status_code=401, detail="Wrong key")
     storage: Storage = request.app.state.storage

@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from bench.peers.tables import ClientType, Provider, new_uid, now, open_engine
 
-# Shared out among the workers.
+# Divided among the workers.
 _CONNECTIONS = 16
 
 Rows = Sequence[Row[Any]]
@@ -21,7 +21,7 @@ Rows = Sequence[Row[Any]]
 _TABLE: Any = ClientType.__table__  # type: ignore[attr-defined]
 _this_provider = col(Provider.id) == bindparam("which", type_=Integer)
 _its = _TABLE.c.provider_id == bindparam("which", type_=Integer)
-# Inserts nothing when there is no such provider; the caller then answers 404.
+# Inserts nothing if the provider does not exist; the caller then returns 404.
 _NEW = {c.name: bindparam(f"new_{c.name}", type_=c.type) for c in _TABLE.c if c.name != "id"}
 _INSERT = (
     insert(_TABLE)
@@ -46,7 +46,7 @@ class Storage(ABC):
     """The statements of the API; each commits by itself and is durable when it returns."""
 
     async def insert(self, provider_id: int, **values: Any) -> Row[Any] | None:
-        """Insert; the row, or None when there is no such provider."""
+        """Insert; the row, or None if the provider does not exist."""
         time = now()
         row = {**values, "uid": new_uid(), "create_time": time, "update_time": time}
         given = {f"new_{name}": value for name, value in row.items()}
@@ -62,7 +62,7 @@ class Storage(ABC):
         return await self._read(_LIST, given)
 
     async def has_provider(self, provider_id: int) -> bool:
-        """Whether there is such a provider."""
+        """Whether the provider exists."""
         return bool(await self._read(_PROVIDER, {"which": provider_id}))
 
     @abstractmethod

@@ -1,7 +1,7 @@
-"""The peer that most people would write: FastAPI and SQLModel as their tutorials have it.
+"""The peer that most people would write: FastAPI and SQLModel as in their tutorials.
 
 Run as the tutorial runs it: `uvicorn bench.peers.tutorial:app`, no further options.
-PEER_DATABASE_URL and PEER_KEY say where the data is and what the callers' key is.
+PEER_DATABASE_URL and PEER_KEY are the database and the API key.
 """
 
 import os
@@ -30,14 +30,14 @@ SessionDep = Annotated[Session, Depends(get_session)]
 
 
 def check_key(authorization: Annotated[str, Header()] = "") -> None:
-    """Refuse a caller without the key."""
+    """Reject a request without the API key."""
     if not secrets.compare_digest(authorization.encode(), KEY.encode()):
         raise HTTPException(status_code=401, detail="Wrong key")
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> Any:
-    """Make the tables before the first call."""
+    """Create the tables before the first request."""
     create_db_and_tables(engine)
     yield
 
@@ -46,7 +46,7 @@ app = FastAPI(lifespan=lifespan, dependencies=[Depends(check_key)])
 
 
 def require_provider(provider_id: int, session: Session) -> None:
-    """Raise 404 when there is no such provider."""
+    """Raise 404 if the provider does not exist."""
     if not session.get(Provider, provider_id):
         raise HTTPException(status_code=404, detail="Provider not found")
 

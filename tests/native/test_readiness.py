@@ -66,7 +66,7 @@ def test_while_postgresql_is_away_the_server_is_alive_and_not_ready(
     assert answer is not None
     assert away < 4.5
     assert back < 2
-    assert "not ready: the database has not answered for" in caplog.text
+    assert "not ready: the database has not responded for" in caplog.text
     assert caplog.messages.count("ready again") == 1
 
 

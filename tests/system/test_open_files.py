@@ -52,7 +52,7 @@ def test_a_start_that_may_set_no_limit_and_no_core_serves_with_what_it_has(own: 
     assert status == 200
     assert max_connections(own) == 1024 - 256 - 100
     assert [open_files(n) for n in own.children()["envoy"]] == [1024]
-    assert "at most 668 connections, not 16384: a process may open 1024 files" in said
+    assert "at most 668 connections, not 16384: the limit of open files is 1024" in said
     assert own.stop() == 0
     assert "Traceback" not in own.err.read_text()
 
@@ -64,7 +64,7 @@ def test_too_few_files_for_any_connection_are_one_clear_line(own: Stack) -> None
 
     assert ended == 1
     assert own.err.read_text() == (
-        "portal: a process may open 300 files, which must be more than 356: raise the limit\n"
+        "portal: the limit of open files is 300 and must be more than 356: raise it\n"
     )
 
 
@@ -85,7 +85,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_is_one_clear_line(own: Sta
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"portal: the path {folder}/portal-")
-    assert done.stderr.endswith(" is too long for Unix sockets: set TMPDIR to a shorter one\n")
+    assert done.stderr.endswith(" is too long for Unix sockets: set TMPDIR to a shorter path\n")
     assert list(folder.iterdir()) == []
 
 
@@ -116,7 +116,9 @@ def test_no_writable_temporary_folder_is_one_clear_line(own: Stack) -> None:
         check=False,
     )
 
-    assert done.stderr == "portal: no temporary folder is writable: set TMPDIR to one that is\n"
+    assert (
+        done.stderr == "portal: no temporary folder is writable: set TMPDIR to a writable folder\n"
+    )
     assert done.returncode == 1
 
 

@@ -85,7 +85,7 @@ def test_no_key_is_made_when_its_file_cannot_be_written(own: Stack, name: str) -
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"portal: the first key cannot be written to {file}: ")
+    assert done.stderr.startswith(f"portal: cannot write the first API key to {file}: ")
     assert listed.stdout.count("\n") == 1
     assert (own.folder / "there").read_text() == "precious"
 

@@ -125,14 +125,14 @@ def test_restarts_under_load_fail_no_call_and_lose_no_write(
 
 def test_hangups_during_a_restart_are_one_more_restart(pair: Stack) -> None:
     hang_up(pair)
-    assert soon(lambda: "restart: begun" in pair.err.read_text(), 10)
+    assert soon(lambda: "restart: started" in pair.err.read_text(), 10)
     for _ in range(5):
         time.sleep(0.3)
         hang_up(pair)
     assert soon(lambda: done(pair) == 2, 60)
     time.sleep(3)
 
-    assert pair.err.read_text().count("restart: begun") == 2
+    assert pair.err.read_text().count("restart: started") == 2
 
 
 def test_when_a_new_server_cannot_start_the_old_one_goes_on(pair: Stack) -> None:
@@ -147,7 +147,7 @@ def test_when_a_new_server_cannot_start_the_old_one_goes_on(pair: Stack) -> None
     assert tried
     assert servers(pair) == before
     for number in (1, 2):
-        assert f"the new gRPC server {number} ended with status 1; the old one goes on" in log
+        assert f"the new gRPC server {number} ended with status 1; the old one continues" in log
     with pair.client() as rest:
         assert {rest.get(CLIENT_TYPES).status_code for _ in range(20)} == {200}
 

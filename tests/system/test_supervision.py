@@ -89,7 +89,7 @@ def test_a_server_that_cannot_start_is_retried_later_and_later_and_the_others_se
 
     assert tried
     assert served == {200}
-    assert re.findall(r"it is started again in (\S+) s", log)[-4:] == ["0.5", "1", "2", "4"]
+    assert re.findall(r"restarting in (\S+) s", log)[-4:] == ["0.5", "1", "2", "4"]
     assert soon(lambda: len(servers(pair)) == 2, 20)
     assert stays in servers(pair)
 
@@ -100,7 +100,7 @@ def test_a_start_goes_on_without_a_server_that_cannot_start(pair: Stack) -> None
     served = {status(pair) for _ in range(20)}
 
     assert served == {200}
-    assert "gRPC server 1 ended with status 3; it is started again in 0.5 s" in pair.err.read_text()
+    assert "gRPC server 1 ended with status 3; restarting in 0.5 s" in pair.err.read_text()
     assert pair.stop() == 0
 
 
@@ -133,7 +133,7 @@ def test_an_envoy_that_is_stopped_is_replaced(pair: Stack) -> None:
 
     assert soon(lambda: not alive(envoy), 25)
     assert soon(lambda: status(pair) == 200, 10)
-    assert "Envoy has not answered for 10 s and is killed" in pair.err.read_text()
+    assert "Envoy has not responded for 10 s and is killed" in pair.err.read_text()
 
 
 def test_an_envoy_that_keeps_ending_ends_all_with_a_clear_line(pair: Stack) -> None:

@@ -274,7 +274,7 @@ def test_a_server_by_itself_needs_something_to_listen_on(own: Stack) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "portal: nowhere to listen: give --socket, or set PORTAL_DIRECT_GRPC_PORT\n"
+        "portal: no address to listen on: use --socket or set PORTAL_DIRECT_GRPC_PORT\n"
     )
 
 

@@ -63,7 +63,7 @@ def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
         return "Admin key  the one in PORTAL_ADMIN_KEY", "$PORTAL_ADMIN_KEY"
     intro = (
         "Admin key  the one created at the first start, below as $PORTAL_KEY\n"
-        "           lost it? `.venv/bin/portal keys create` creates another"
+        "           lost it? `.venv/bin/portal keys create` creates another one"
     )
     return intro, "$PORTAL_KEY"
 

@@ -1,4 +1,4 @@
-"""A process that the supervisor starts: with a session of its own, and an end with ours."""
+"""A process that the supervisor starts. It has its own session and ends with the supervisor."""
 
 import ctypes
 import os
@@ -16,11 +16,11 @@ _libc = ctypes.CDLL(None)
 
 
 class NotInstalled(OperatorError):
-    """The program is not there; the text names it."""
+    """The program is not installed; the text has its name."""
 
 
 class Child:
-    """A running process. A Ctrl-C at the terminal does not reach it."""
+    """A running process. Ctrl-C in the terminal does not reach it."""
 
     def __init__(
         self,
@@ -28,17 +28,15 @@ class Child:
         environment: Mapping[str, str] | None = None,
         cores: AbstractSet[int] = frozenset(),
     ) -> None:
-        """Start it, in our environment unless another is given.
-
-        `cores` are those that it may run on, if not all.
+        """Start it. `environment` defaults to that of this process, `cores` to all.
 
         Raises:
-            NotInstalled: there is no such program.
+            NotInstalled: the program does not exist.
         """
         self.started = time.monotonic()
 
         def begin() -> None:
-            # The child hears of our death even when we are killed outright.
+            # The child gets a signal even if this process is killed with SIGKILL.
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if cores:
                 with suppress(OSError):  # a service manager may forbid it
@@ -61,24 +59,24 @@ class Child:
 
     @property
     def end(self) -> str | None:
-        """How it ended, in words; None while it runs."""
+        """How it ended, as a text; None while it runs."""
         status = self._process.poll()
         if status is None:
             return None
         if status < 0:
-            return f"was ended by signal {-status}"
+            return f"was killed by signal {-status}"
         return f"ended with status {status}"
 
     def terminate(self) -> None:
-        """Ask it to end, and do not wait."""
+        """Send SIGTERM without waiting for the end."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it by force, and do not wait."""
+        """Send SIGKILL without waiting for the end."""
         self._process.kill()
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end; after so many seconds it is killed."""
+        """Wait for its end, and kill it after this many seconds."""
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What we ask of Envoy's admin interface, over its socket."""
+"""A client of Envoy's admin interface on a Unix socket."""
 
 import json
 import socket
@@ -12,33 +12,32 @@ _TIMEOUT = 1.0  # seconds
 
 
 class Admin:
-    """Envoy's admin interface. It raises nothing: what is not answered is unknown."""
+    """Envoy's admin interface. No method raises: without a response the result is unknown."""
 
     def __init__(self, socket: Path) -> None:
-        """`socket` is where Envoy listens, see edge.prepare."""
         self._socket = socket
 
     def stat(self, name: str) -> int | None:
-        """A number that Envoy counts; None while it does not answer or does not count that."""
+        """The value of a counter; None if Envoy does not respond or does not have it."""
         return self.stats([name]).get(name)
 
     def stats(self, names: Collection[str]) -> dict[str, int]:
-        """The numbers of these names that Envoy counts: all that it has of them."""
+        """The values of these counters, without those that Envoy does not have."""
         found = {}
-        for line in (self._ask("GET", "/stats") or "").splitlines():
+        for line in (self._request("GET", "/stats") or "").splitlines():
             name, _, number = line.partition(": ")
             if name in names and number.isdecimal():
                 found[name] = int(number)
         return found
 
     def post(self, path: str) -> bool:
-        """Give an order; whether Envoy took it."""
-        return self._ask("POST", path) is not None
+        """Send a command; whether Envoy accepted it."""
+        return self._request("POST", path) is not None
 
     def endpoints(self, cluster: str) -> dict[Path, bool]:
-        """The sockets that Envoy has in that cluster, and whether it has found each healthy."""
-        answer = self._ask("GET", "/clusters?format=json")
-        clusters = json.loads(answer)["cluster_statuses"] if answer else []
+        """The sockets of a cluster, and whether Envoy considers each one healthy."""
+        response = self._request("GET", "/clusters?format=json")
+        clusters = json.loads(response)["cluster_statuses"] if response else []
         return {
             Path(host["address"]["pipe"]["path"]): _is_healthy(host["health_status"])
             for part in clusters
@@ -46,21 +45,21 @@ class Admin:
             for host in part.get("host_statuses", ())
         }
 
-    def _ask(self, method: str, path: str) -> str | None:
+    def _request(self, method: str, path: str) -> str | None:
         connection = _Connection(self._socket)
         try:
             connection.request(method, path)
-            answer = connection.getresponse()
-            text = answer.read().decode()
+            response = connection.getresponse()
+            text = response.read().decode()
         except (OSError, HTTPException):
             return None
         finally:
             connection.close()
-        return text if answer.status == HTTPStatus.OK else None
+        return text if response.status == HTTPStatus.OK else None
 
 
 def _is_healthy(status: Any) -> bool:
-    # Before its first check an endpoint counts as failed, and is not EDS's to judge.
+    # Before its first check an endpoint counts as failed; EDS does not set the health.
     return not (status.get("failed_active_health_check") or status.get("pending_active_hc"))
 
 

@@ -1,4 +1,4 @@
-"""The admin key that the first start makes: told to a terminal, or else to a private file."""
+"""The first admin API key: created at the first start, shown on a terminal or written to a file."""
 
 import os
 import sys
@@ -9,29 +9,33 @@ from pathlib import Path
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
 
-_NOTE = "made by portal up"
+_NOTE = "created by portal up"
 
 
 class KeyFileError(OperatorError):
-    """The file for the first key cannot be written; no key was made."""
+    """The file for the first API key cannot be written; no API key was created."""
 
 
 @dataclass(frozen=True)
 class FirstKey:
-    """A key that was just made: its text, a secret, or the file that has it."""
+    """A new API key: its text, a secret, or the file that contains it."""
 
     text: str | None = None
     file: Path | None = None
 
 
-def make_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
-    """Make an admin key where there is no key at all.
+def create_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
+    """Create an admin API key if there is no API key at all.
 
-    At a terminal somebody reads it. All else that standard output is connected to
-    may keep it, so there it goes to the file: first, because it cannot be had again.
+    On a terminal it is shown. Any other standard output may be stored by a service
+    manager, so the API key goes to the file then. The file is written first, because
+    the API key cannot be recovered later.
+
+    Returns:
+        The new API key, or None if there was one already.
 
     Raises:
-        KeyFileError: the file is there already or cannot be written.
+        KeyFileError: the file exists already or cannot be written.
     """
     if sys.stdout.isatty():
         text = keyring.create_first(_NOTE)
@@ -48,7 +52,7 @@ def make_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
                 opened.flush()
                 os.fsync(descriptor)
         except OSError as error:
-            text = f"the first key cannot be written to {file}: {error.strerror}"
+            text = f"cannot write the first API key to {file}: {error.strerror}"
             raise KeyFileError(f"{text}; set PORTAL_KEY_FILE or PORTAL_ADMIN_KEY") from None
 
     key = None

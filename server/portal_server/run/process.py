@@ -1,7 +1,7 @@
-"""How a process of ours lives with its cores, its threads, its files and its garbage.
+"""CPU affinity, scheduling, open files and garbage collection of the processes.
 
-A service manager may forbid to change any of it (systemd's `SystemCallFilter=~@resources`
-answers EPERM). Then the process goes on with what it has.
+A service manager may forbid changes (systemd's `SystemCallFilter=~@resources` returns
+EPERM). The process then continues with what it has.
 """
 
 import gc
@@ -17,25 +17,25 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# Who waits for the interpreter's lock takes it after so long, in mid-call.
+# How long a thread may keep the interpreter's lock while another one waits for it.
 _SWITCH_INTERVAL_S = 0.05
-# A call makes some hundred objects and hardly a cycle.
+# A call creates about a hundred objects and hardly any cycles.
 _GC_THRESHOLD = 20_000
 _LIMITS = Path("/proc/self/limits")
 
 
 def core_of(number: int) -> int:
-    """The core for the server with this number: successive ones get different cores."""
+    """The core for the server with this number. Consecutive numbers get different cores."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[number % len(cores)]
 
 
-def prepare(number: int, *, one_core: bool) -> None:
-    """Let the threads of this process, which take turns anyway, take them in peace.
+def schedule(number: int, *, one_core: bool) -> None:
+    """Set the scheduling of a server's threads, which share one interpreter lock.
 
-    Threads of one interpreter that roam over several cores fight for its lock:
-    on one of two it serves half as many calls again. And a thread that is woken
-    must not push the one aside that wakes it, which has the lock still.
+    On several cores the threads contend for the lock: on one of two cores a server
+    handles 1.5 times as many calls. And a woken thread must not preempt the one that
+    woke it, which still holds the lock.
     """
     with _if_allowed("set the scheduling policy"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -45,29 +45,29 @@ def prepare(number: int, *, one_core: bool) -> None:
 
 
 def stay_on(cores: AbstractSet[int]) -> None:
-    """Run on these cores only, if that is allowed."""
+    """Run on these cores only, if that is permitted."""
     with _if_allowed("choose the cores"):
         os.sched_setaffinity(0, cores)
 
 
-def settle() -> None:
-    """What is there now stays: collections need not look at it again and again."""
+def freeze_gc() -> None:
+    """Exclude all present objects from garbage collection: they live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 
 
 def raise_open_files(wanted: int) -> int:
-    """Let this process and its children open so many files, or as many as is allowed.
+    """Raise the limit of open files of this process and its children as far as permitted.
 
     Returns:
-        How many they may open.
+        The new limit.
     """
     soft, hard = _open_files()
     if soft < wanted <= hard:
         _set_open_files(wanted, hard)
     elif soft < wanted:
-        # root may raise the hard limit, too.
+        # root may also raise the hard limit.
         _set_open_files(wanted, wanted)
         soft, hard = _open_files()
         if soft < hard:
@@ -76,11 +76,11 @@ def raise_open_files(wanted: int) -> int:
 
 
 def _open_files() -> tuple[int, int]:
-    """The soft and the hard limit, read without a system call that may be forbidden."""
+    """The soft and the hard limit, without a system call that may be forbidden."""
     text = _LIMITS.read_text()
     found = re.search(r"^Max open files +(\w+) +(\w+)", text, re.MULTILINE)
     if not found:
-        raise ValueError(f"{_LIMITS} has no limit of open files")
+        raise ValueError(f"{_LIMITS} does not contain the limit of open files")
     soft, hard = (sys.maxsize if part == "unlimited" else int(part) for part in found.groups())
     return soft, hard
 
@@ -90,8 +90,8 @@ def _set_open_files(soft: int, hard: int) -> None:
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (soft, resource.RLIM_INFINITY if hard == sys.maxsize else hard)
         )
-    except (OSError, ValueError) as error:  # ValueError: the hard limit may not be raised
-        log.debug("may not raise the limit of open files: %s", error)
+    except (OSError, ValueError) as error:  # ValueError: raising the hard limit is not permitted
+        log.debug("cannot raise the limit of open files: %s", error)
 
 
 @contextmanager
@@ -99,4 +99,4 @@ def _if_allowed(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        log.info("may not %s: %s", what, error.strerror)
+        log.info("cannot %s: %s", what, error.strerror)

@@ -1,4 +1,4 @@
-"""A line in the log that counts what Envoy rejects: never a line for each."""
+"""A periodic log line with the number of requests that Envoy rejected."""
 
 import logging
 import time
@@ -12,17 +12,19 @@ SECONDS = 10.0
 
 
 class Rejections:
-    """Compares Envoy's counters with those of the last line."""
+    """Compares Envoy's counters with those of the previous line.
+
+    `names` has the text for each counter, such as "connections over the limit".
+    """
 
     def __init__(self, admin: Admin, names: Mapping[str, str]) -> None:
-        """`names` has the words for each counter, such as "connections over the limit"."""
         self._admin = admin
         self._names = names
         self._before: dict[str, int] = {}
         self._last = time.monotonic()
 
     def look(self) -> None:
-        """Write the line, if it is time and there is something to tell."""
+        """Write the line if it is due and there were rejections."""
         now = time.monotonic()
         if not self._names or now - self._last < SECONDS:
             return
@@ -34,9 +36,9 @@ class Rejections:
         for name, value in found.items():
             before = self._before.get(name, 0)
             # A new Envoy counts from 0.
-            words = self._names[name]
-            counts[words] = counts.get(words, 0) + value - (before if before <= value else 0)
+            text = self._names[name]
+            counts[text] = counts.get(text, 0) + value - (before if before <= value else 0)
         self._before = found
-        parts = [f"{number} {words}" for words, number in counts.items() if number]
+        parts = [f"{number} {text}" for text, number in counts.items() if number]
         if parts:
             log.warning("Envoy rejected: %s", ", ".join(parts))

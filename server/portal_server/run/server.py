@@ -1,4 +1,4 @@
-"""Puts the parts together to a gRPC server: the one place that knows them all."""
+"""Assembles the gRPC server: the only module that knows all its parts."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
 from portal_server.domain.errors import OperatorError
-from portal_server.run.process import prepare, settle
+from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
@@ -42,12 +42,12 @@ from portal_server.wire.rest_v1 import dialect, service
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
-    # Whatever headers Envoy lets in, 60 KiB, pass.
+    # More than the 60 KiB of headers that Envoy accepts.
     ("grpc.max_metadata_size", 64 << 10),
     ("grpc.absolute_max_metadata_size", 96 << 10),
 ]
 
-# The socket has one caller, Envoy, which bounds its own callers and ends its own connections.
+# The Unix socket has one caller, Envoy, which limits its own callers and connections.
 _DIRECT = [
     *OPTIONS,
     ("grpc.max_allowed_incoming_connections", 512),
@@ -61,25 +61,25 @@ _DIRECT = [
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
-# What runs beside the calls has connections of its own: deleting answers, and asking for readiness.
+# Two background tasks have their own connections: the expiry of results, and the readiness check.
 _MORE_CONNECTIONS = 2
-# After the announcement of the end, calls are served until none came for so long, or so long.
+# While draining, calls are served until none arrived for _QUIET_S, at most for _DRAIN_S.
 _QUIET_S = 0.1
 _DRAIN_S = 0.5
-# How long a response may be on its way when its call is done and the server ends.
+# How long the server waits for sent responses to leave before it stops.
 _FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where a server of a start listens, beside the direct port, and its number from 0."""
+    """The Unix socket of a server, if any, and the number of the server, from 0."""
 
     socket: Path | None = None
     number: int = 0
 
 
 class CannotListen(OperatorError):
-    """The server cannot listen where it is told to."""
+    """The server cannot listen on an address."""
 
 
 class Server:
@@ -88,14 +88,13 @@ class Server:
     def __init__(self, settings: Settings, listen: Listen | None = None) -> None:
         """Bind the socket and the direct port, if any; nothing is served before `start`.
 
-        `direct_grpc_port` 0 takes any free port; `port` has it. A caller on the
-        direct port is bounded by the server alone: nothing bounds the memory
-        that unfinished requests take.
+        `direct_grpc_port` 0 selects a free port; `port` has it. On the direct port only
+        the server limits callers: nothing limits the memory of unfinished requests.
 
         Raises:
-            CannotListen: somebody else listens there, or there is nowhere to listen.
+            CannotListen: another process listens there, or no address is set.
             SchemaMismatch: the database must be migrated first.
-            PortalError: the database does not answer.
+            PortalError: the database does not respond.
         """
         listen = listen or Listen()
         connections = settings.threads + read_threads(settings.threads) + _MORE_CONNECTIONS
@@ -122,9 +121,9 @@ class Server:
         self._health = health.Health(self._surfaces, reject)
         self._upkeep = Upkeep(self._pools, (self._health,))
         self._readiness = Readiness(
-            ask=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
+            query=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
-            tell=lambda ready: self._health.set_ready(ready=ready),
+            report=lambda ready: self._health.set_ready(ready=ready),
             each_time=self._upkeep.look,
         )
         self._servers: list[grpc.Server] = []
@@ -132,14 +131,16 @@ class Server:
         if listen.socket:
             self._listen(f"unix:{listen.socket}", OPTIONS)
         if settings.direct_grpc_port is not None:
-            # Servers of one start share the port; a second start must not, without a word.
+            # Servers of one `portal up` share the port; those of another one get an error.
             options = [*_DIRECT, ("grpc.so_reuseport", int(listen.socket is not None))]
             self.port = self._listen(settings.address(settings.direct_grpc_port), options)
         if not self._servers:
-            raise CannotListen("nowhere to listen: give --socket, or set PORTAL_DIRECT_GRPC_PORT")
+            raise CannotListen(
+                "no address to listen on: use --socket or set PORTAL_DIRECT_GRPC_PORT"
+            )
 
     def _listen(self, address: str, options: Sequence[tuple[str, int]]) -> int:
-        """Serve at this address too; returns the port."""
+        """Also listen on this address; returns the port."""
         server = grpc.server(NoPool(), interceptors=[self._admission], options=options)
         register(server, providers.SERVICE, providers.ProviderService(self._providers))
         register(server, client_types.SERVICE, client_types.ClientTypeService(self._client_types))
@@ -152,7 +153,7 @@ class Server:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError:
-            raise CannotListen(f"cannot listen on {address}: is it taken?") from None
+            raise CannotListen(f"cannot listen on {address}: is it in use?") from None
         self._servers.append(server)
         return port
 
@@ -161,14 +162,14 @@ class Server:
         return self._callers.reads, self._callers.writes, *self._reflection.pools
 
     def start(self) -> None:
-        """Serve."""
+        """Start to serve."""
         for server in self._servers:
             server.start()
         self._expiry.start()
         self._readiness.start()
 
     def stop(self) -> None:
-        """Say that this is the end, finish the calls that come and are in flight, close."""
+        """Drain: report that the server stops, finish all calls, close the database."""
         self._readiness.stop()
         self._health.drain()
         self._serve_until_quiet()
@@ -177,7 +178,7 @@ class Server:
             pool.cancel()
         stopped = [server.stop(self._stop_seconds) for server in self._servers]
         self._health.cancel_watches()
-        # A connection whose caller does not acknowledge the end stays open: not waited for.
+        # Do not wait for connections whose caller does not acknowledge the GOAWAY.
         flushed = self._await_calls(stopped)
         for server, event in zip(self._servers, stopped, strict=True):
             if not event.wait(max(0, flushed - time.monotonic())):
@@ -188,13 +189,13 @@ class Server:
         self._store.close()
 
     def _await_calls(self, stopped: Sequence[threading.Event]) -> float:
-        """Wait for the calls in flight; returns until when their responses may take."""
+        """Wait for the calls in flight; returns the time until which responses may be sent."""
         while any(p.in_flight for p in self._pools) and not all(e.is_set() for e in stopped):
             time.sleep(0.01)
         return time.monotonic() + _FLUSH_S
 
     def _serve_until_quiet(self) -> None:
-        """Serve on until callers have heard of the end."""
+        """Continue to serve until callers have noticed that the server stops."""
         end = time.monotonic() + _DRAIN_S
         quiet_since, offered = time.monotonic(), -1
         while (now := time.monotonic()) < end and now - quiet_since < _QUIET_S:
@@ -207,7 +208,7 @@ class Server:
 
 def serve(settings: Settings, listen: Listen) -> None:
     """Serve until SIGTERM or SIGINT. Raises: see Server."""
-    prepare(listen.number if listen.socket else os.getpid(), one_core=settings.one_core)
+    schedule(listen.number if listen.socket else os.getpid(), one_core=settings.one_core)
     stopping = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -216,7 +217,7 @@ def serve(settings: Settings, listen: Listen) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     server = Server(settings, listen)
-    settle()
+    freeze_gc()
     server.start()
     stopping.wait()
     server.stop()

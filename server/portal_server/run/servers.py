@@ -1,7 +1,7 @@
-"""The gRPC servers of a start: replaced when they end or hang, restarted one after the other.
+"""The gRPC servers: replaced when they exit or hang, restarted one by one.
 
-Each start of a server is a generation with a socket of its own. Envoy is told which
-sockets get calls and says which servers are healthy:
+Each started process is a generation with its own socket. Envoy gets the sockets as
+endpoints and reports which servers are healthy:
 
     started -> listens (its socket is an endpoint) -> healthy -> replaced, or ended
 """
@@ -21,42 +21,42 @@ from portal_server.run.envoy_admin import Admin
 
 log = logging.getLogger(__name__)
 
-# Envoy's clusters; envoy.yaml says what the health of each means.
+# Envoy's clusters; envoy.yaml defines the health check of each.
 ROUTING = "portal"
 READY = "ready"
 
-# A server that is not healthy so long after its start never will be.
+# A server that is not healthy this long after its start is considered broken.
 START_SECONDS = 30.0
-# Envoy needs about 8 s to find a server unhealthy that does not respond, a new one starts
-# in 2 s: with this, a server that hangs is replaced about 20 s later. One that is only busy
-# responds to a health check in between.
+# Envoy needs about 8 s to detect that a server does not respond, and a new one starts in
+# 2 s: with this, a server that hangs is replaced after about 20 s. A server that is only
+# busy responds to a health check in between.
 HUNG_SECONDS = 10.0
-# How long Envoy may take to learn of an endpoint's end.
+# How long Envoy may take to remove an endpoint.
 _REMOVAL_SECONDS = 10.0
-# Beside PORTAL_STOP_SECONDS: what a server needs to tell Envoy and to close the database.
+# In addition to PORTAL_STOP_SECONDS: to drain and to close the database.
 STOP_MARGIN_SECONDS = 5.0
-# How often Envoy is asked who is healthy, while all are.
-_ASK_SECONDS = 1.0
+# How often the health is queried from Envoy while all servers are healthy.
+_QUERY_SECONDS = 1.0
 _LONGEST_LOOK_SECONDS = 2.0
-# After a shorter life the next start waits: twice as long each time.
+# After a shorter life the next start is delayed, twice as long each time.
 _LONG_LIFE_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 
 
 class NoServer(OperatorError):
-    """At the start, each server has ended before one was healthy."""
+    """At startup, every server exited before one was healthy."""
 
 
 class Backoff:
-    """When to start again what has ended: soon, and later after each short life."""
+    """When to restart a process: soon, and later after each short life."""
 
     def __init__(self) -> None:
         self.short_lives = 0
         self._due = 0.0
 
     def after(self, age: float) -> float:
-        """It ended after so many seconds; returns the seconds until it may be started again."""
+        """Record an end after this many seconds; returns the seconds until the restart."""
         self.short_lives = self.short_lives + 1 if age < _LONG_LIFE_SECONDS else 0
         delay = 0.0
         if self.short_lives:
@@ -66,7 +66,7 @@ class Backoff:
 
     @property
     def over(self) -> bool:
-        """Whether it may be started."""
+        """Whether the delay is over."""
         return time.monotonic() >= self._due
 
 
@@ -83,7 +83,7 @@ class Server:
         self.child = Child([*command, "--worker", str(number), "--socket", str(path)])
 
     def look(self, health: dict[Path, bool], seconds: float) -> None:
-        """Note what Envoy says; `seconds` is the time since the last look."""
+        """Record the health that Envoy reports; `seconds` is the time since the last call."""
         self.listens = self.listens or _accepts(self.path)
         healthy = health.get(self.path)
         if healthy:
@@ -94,7 +94,7 @@ class Server:
 
     @property
     def hung(self) -> str | None:
-        """Why it must be killed, if so."""
+        """Why it must be killed, or None."""
         if self.was_healthy:
             over = self.unhealthy_seconds >= HUNG_SECONDS
             return f"has not responded for {HUNG_SECONDS:.0f} s" if over else None
@@ -103,7 +103,7 @@ class Server:
         return None
 
     def kill(self) -> None:
-        """End it by force, if it has not ended, and remove its socket."""
+        """Kill it, if it still runs, and remove its socket."""
         self.child.kill()
         self.child.wait(STOP_MARGIN_SECONDS)
         self.path.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def _accepts(path: Path) -> bool:
 
 
 class _Slot:
-    """A server by its number: the generation that serves, and the one that will replace it."""
+    """The server with one number: the current generation, and the one that will replace it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -129,52 +129,53 @@ class _Slot:
 
 
 class Servers:
-    """All servers of a start. `look` does what is due and must be called again and again."""
+    """All servers. `look` does the work that is due and must be called periodically."""
 
     def __init__(
         self,
         number: int,
         folder: Path,
         admin: Admin,
-        tell: Callable[[Sequence[Path]], None],
+        set_endpoints: Callable[[Sequence[Path]], None],
         stop_seconds: float,
     ) -> None:
-        """So many servers, with sockets in the folder; `tell` gives Envoy its endpoints.
+        """Create `number` servers with sockets in the folder.
 
-        `stop_seconds` is how long one that is replaced may finish its calls.
+        `set_endpoints` passes the endpoints to Envoy. `stop_seconds` is how long a
+        replaced server may finish its calls.
         """
         self._folder = folder
         self._admin = admin
-        self._tell = tell
+        self._write_endpoints = set_endpoints
         self._stop_seconds = stop_seconds
         self._slots = [_Slot(number) for number in range(number)]
         self._leaving: list[Server] = []
         self._generations = count(1)
-        self._told: list[Path] | None = None
+        self._endpoints: list[Path] | None = None
         self._health: dict[Path, bool] = {}
-        self._looked = self._asked = time.monotonic()
+        self._looked = self._queried = time.monotonic()
         self._came_up = False
         self._wanted = False
         self._restart: Iterator[None] | None = None
 
     @property
     def listening(self) -> int:
-        """How many Envoy was told of."""
-        return len(self._told or ())
+        """The number of endpoints that Envoy has."""
+        return len(self._endpoints or ())
 
     @property
     def seen(self) -> bool:
-        """Whether Envoy responds and has one of them."""
+        """Whether Envoy responds and knows one of them."""
         return bool(self._health)
 
     @property
     def healthy(self) -> int:
-        """How many serve, as far as Envoy can tell."""
-        return sum(self._health.get(path, False) for path in self._told or ())
+        """The number of endpoints that Envoy considers healthy."""
+        return sum(self._health.get(path, False) for path in self._endpoints or ())
 
     @property
     def settled(self) -> bool:
-        """Whether each is healthy or has ended at least once."""
+        """Whether each server is healthy or has exited at least once."""
         return all(
             slot.backoff.short_lives or (slot.server and self._health.get(slot.server.path))
             for slot in self._slots
@@ -182,28 +183,28 @@ class Servers:
 
     @property
     def children(self) -> list[Child]:
-        """All processes, also those that start or end."""
+        """All processes, including those that are starting or stopping."""
         present = (server for slot in self._slots for server in slot.generations)
         return [server.child for server in (*present, *self._leaving)]
 
     def restart(self) -> None:
-        """Replace each, one after the other; once more if that is being done already."""
+        """Replace all servers one by one. During a restart this requests another one."""
         self._wanted = True
 
     def look(self) -> None:
-        """Start, replace and end what must be.
+        """Start, replace and stop servers as needed.
 
         Raises:
-            NoServer: each has ended and none was ever healthy.
+            NoServer: every server has exited, and none was ever healthy.
         """
         now = time.monotonic()
-        # However long we were stopped ourselves, nobody is to blame for it.
+        # If this process itself was stopped (SIGSTOP), the servers are not considered hung.
         seconds = min(now - self._looked, _LONGEST_LOOK_SECONDS)
         self._looked = now
         changing = self._restart or self.healthy < len(self._slots)
-        if changing or now - self._asked >= _ASK_SECONDS:
-            self._asked = now
-            self._health = self._admin.endpoints(ROUTING) if self._told else {}
+        if changing or now - self._queried >= _QUERY_SECONDS:
+            self._queried = now
+            self._health = self._admin.endpoints(ROUTING) if self._endpoints else {}
         for slot in self._slots:
             for server in slot.generations:
                 server.look(self._health, seconds)
@@ -219,16 +220,16 @@ class Servers:
     def _set_endpoints(self) -> None:
         present = (server for slot in self._slots for server in slot.generations)
         wanted = [server.path for server in present if server.listens]
-        if wanted != self._told:
-            self._tell(wanted)
-            self._told = wanted
+        if wanted != self._endpoints:
+            self._write_endpoints(wanted)
+            self._endpoints = wanted
 
     def _start(self, slot: _Slot) -> Server:
         name = f"{slot.number}-{next(self._generations)}.sock"
         return Server(slot.number, self._folder / name)
 
     def _keep(self, slot: _Slot) -> None:
-        """Start what is not there, replace what has ended or hangs."""
+        """Start a missing server, replace one that exited or hangs."""
         server = slot.server
         if server is None:
             if slot.backoff.over:
@@ -244,18 +245,18 @@ class Servers:
         server.path.unlink(missing_ok=True)
         slot.server, slot.successor = slot.successor, None
         if slot.server:
-            log.warning("%s %s; the one that was to replace it is there", server.name, end)
+            log.warning("%s %s; its replacement takes over", server.name, end)
             return
         delay = slot.backoff.after(server.child.age if server.was_healthy else 0)
         if not self._came_up and all(each.backoff.short_lives for each in self._slots):
             raise NoServer(f"no gRPC server can start: {server.name} {end}")
-        log.warning("%s %s; it is started again in %g s", server.name, end, delay)
+        log.warning("%s %s; restarting in %g s", server.name, end, delay)
 
     def _replace_all(self) -> Iterator[None]:
-        """Restart one after the other; yields as long as there is something to wait for."""
-        log.info("restart: begun")
+        """Restart one by one; yields while it has to wait."""
+        log.info("restart: started")
         for slot in self._slots:
-            # One that has just ended is started anyway.
+            # A server that has just exited is started anyway.
             if slot.server:
                 yield from self._replace(slot, slot.server)
         log.info("restart: done")
@@ -264,9 +265,9 @@ class Servers:
         slot.successor = new = self._start(slot)
         while not self._ready(new):
             if slot.successor is not new:
-                return  # the old one has ended, the new one has its place
+                return  # the old one has exited, and the new one has replaced it
             if reason := new.child.end or new.hung:
-                log.warning("restart: the new %s %s; the old one goes on", new.name, reason)
+                log.warning("restart: the new %s %s; the old one continues", new.name, reason)
                 new.kill()
                 slot.successor = None
                 return
@@ -282,12 +283,12 @@ class Servers:
             while not old.child.end and time.monotonic() < deadline:
                 yield
             if not old.child.end:
-                log.warning("restart: the old %s does not end and is killed", old.name)
+                log.warning("restart: the old %s does not stop and is killed", old.name)
         finally:
             old.kill()
             self._leaving.remove(old)
 
     def _ready(self, server: Server) -> bool:
-        """Whether it gets calls and, unlike what routing needs, its database responds."""
+        """Whether it gets calls and its database responds, which routing does not require."""
         path = server.path
         return self._health.get(path, False) and self._admin.endpoints(READY).get(path, False)

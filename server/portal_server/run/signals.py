@@ -1,4 +1,4 @@
-"""What signals tell `portal up` to do."""
+"""The signals of `portal up`."""
 
 import os
 import signal
@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-# The kernel takes the terminal from us just after it has sent the signal.
+# The kernel closes the terminal just after it has sent the signal.
 _HANGUP_SECONDS = 0.2
 
 
 class Signals:
-    """SIGTERM and SIGINT stop, a second one by force; SIGHUP restarts the servers.
+    """SIGTERM and SIGINT stop, a second one kills; SIGHUP restarts the servers.
 
-    SIGHUP is also what the kernel sends when the terminal goes away. Then it stops
-    everything, as it does with programs that know nothing of it, or does nothing
-    under nohup(1), which has it ignored before the start.
+    The kernel also sends SIGHUP when the terminal is closed. Then it stops everything,
+    which is the default action of the signal, or does nothing under nohup(1), which
+    has ignored the signal before the start.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Signals:
         self._nohup = signal.signal(signal.SIGHUP, self._on_hangup) is signal.SIG_IGN
 
     def by_force(self, force: Callable[[], object]) -> None:
-        """Say what a second signal to stop does."""
+        """Set what a second signal to stop calls."""
         self._force = force
 
     def take_restart(self) -> bool:
-        """Whether a restart was asked for since the last time."""
+        """Whether a restart was requested since the last call."""
         if self._hangup is None or time.monotonic() - self._hangup < _HANGUP_SECONDS:
             return False
         self._hangup = None

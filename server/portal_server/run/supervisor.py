@@ -1,4 +1,4 @@
-"""Starts the servers and Envoy, keeps them alive, stops them in order."""
+"""Starts the servers and Envoy, keeps them running, and stops them in order."""
 
 import logging
 import time
@@ -17,28 +17,28 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
 _READY_SECONDS = 30.0
-# When one server is up, the others have so long to be up, too, before we say so.
+# When one server is healthy, how long to wait for the others before startup is complete.
 _OTHERS_SECONDS = 5.0
-# An Envoy that does not answer for so long on its admin socket is replaced.
+# An Envoy that does not respond on its admin socket for this long is replaced.
 _SILENT_SECONDS = 10.0
-# One that ends sooner than Backoff's long life so often in a row will end again.
+# After this many short lives in a row (see Backoff) Envoy is considered broken.
 _SHORT_LIVES = 3
 _ENVOY_STOP_SECONDS = 2.0
-# So often in a row no call may be in flight before Envoy is stopped.
+# Number of consecutive checks without a call in flight before Envoy is stopped.
 _QUIET_LOOKS = 4
 
-# Envoy's names; envoy.yaml has it count these.
+# Names of Envoy's counters; envoy.yaml includes them in the statistics.
 _CALLS = "http.portal.downstream_rq_active"
 _STREAMS = "cluster.streams.upstream_rq_active"
 
 
 class SupervisorError(OperatorError):
-    """The system cannot start or go on."""
+    """The system cannot start or continue."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """How Envoy is run: its command, its environment, its cores, what its counters mean."""
+    """How to run Envoy: command, environment, cores, and the texts for its counters."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -47,28 +47,28 @@ class Edge:
 
 
 class _Envoy:
-    """The process of Envoy: one that ends or is silent is replaced."""
+    """The process of Envoy. It is replaced if it exits or does not respond."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._backoff = Backoff()
-        self._answered = time.monotonic()
+        self._responded = time.monotonic()
         self._patience = _READY_SECONDS
         self.child: Child | None = None
 
-    def look(self, *, answers: bool) -> None:
-        """Start it again when it must be. Raises SupervisorError when it keeps ending."""
+    def look(self, *, responds: bool) -> None:
+        """Restart it if needed. Raises SupervisorError if it keeps exiting."""
         child = self.child
         if child is None:
             if self._backoff.over:
                 self.child = Child(self._edge.command, self._edge.environment, self._edge.cores)
-                self._answered, self._patience = time.monotonic(), _READY_SECONDS
+                self._responded, self._patience = time.monotonic(), _READY_SECONDS
             return
-        if answers:
-            self._answered, self._patience = time.monotonic(), _SILENT_SECONDS
+        if responds:
+            self._responded, self._patience = time.monotonic(), _SILENT_SECONDS
         end = child.end
-        if not end and time.monotonic() - self._answered >= self._patience:
-            log.warning("Envoy has not answered for %.0f s and is killed", self._patience)
+        if not end and time.monotonic() - self._responded >= self._patience:
+            log.warning("Envoy has not responded for %.0f s and is killed", self._patience)
             child.kill()
             child.wait(_ENVOY_STOP_SECONDS)
             end = child.end
@@ -76,12 +76,12 @@ class _Envoy:
             delay = self._backoff.after(child.age)
             if self._backoff.short_lives > _SHORT_LIVES:
                 raise SupervisorError(f"Envoy {end}")
-            log.warning("Envoy %s; it is started again in %g s", end, delay)
+            log.warning("Envoy %s; restarting in %g s", end, delay)
             self.child = None
 
 
 class Supervisor:
-    """The servers and Envoy of one start."""
+    """The servers and Envoy."""
 
     def __init__(
         self, servers: Servers, edge: Edge, admin: Admin, signals: Signals, stop_seconds: float
@@ -94,10 +94,10 @@ class Supervisor:
         self._stop_seconds = stop_seconds
 
     def run(self, when_up: Callable[[], object]) -> None:
-        """Run everything until a signal; `when_up` is called once calls are served.
+        """Run everything until a signal; `when_up` is called when calls are served.
 
         Raises:
-            OperatorError: it cannot start or go on. Nothing is left running.
+            OperatorError: it cannot start or continue. No process is left running.
         """
         try:
             if self._start():
@@ -112,14 +112,15 @@ class Supervisor:
         if self._signals.take_restart():
             self._servers.restart()
         self._servers.look()
-        # Not before there is a server: until then nobody can connect, instead of getting errors.
+        # Envoy starts after the first server: until then callers cannot connect, instead of
+        # getting errors.
         if self._envoy.child or self._servers.listening:
-            self._envoy.look(answers=self._servers.seen or not self._servers.listening)
+            self._envoy.look(responds=self._servers.seen or not self._servers.listening)
         self._rejections.look()
         time.sleep(_LOOK_SECONDS)
 
     def _start(self) -> bool:
-        """Wait until calls are served; False when a signal came first."""
+        """Wait until calls are served; False if a signal came first."""
         start = time.monotonic()
         first: float | None = None
         while not self._signals.stop:
@@ -134,7 +135,7 @@ class Supervisor:
         return False
 
     def _stop(self) -> None:
-        """End everything, Envoy first, so that no call finds the server gone."""
+        """Stop everything, Envoy first, so that no call reaches a stopped server."""
         deadline = time.monotonic() + self._stop_seconds
         self._drain(deadline)
         if envoy := self._envoy.child:
@@ -153,17 +154,17 @@ class Supervisor:
                 child.kill()
 
     def _drain(self, deadline: float) -> None:
-        """Let Envoy close each connection after its call, take no new ones, finish the calls."""
-        for order in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):
-            if not self._admin.post(order):
+        """Drain Envoy: close each connection after its call, accept no new ones, finish calls."""
+        for command in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):
+            if not self._admin.post(command):
                 return
         quiet = 0
-        # A call may be on its way on a connection that has not heard of the end yet.
+        # A call may still arrive on a connection that has not received GOAWAY yet.
         while time.monotonic() < deadline and quiet < _QUIET_LOOKS:
             quiet = 0 if self._in_flight() else quiet + 1
             time.sleep(0.05)
 
     def _in_flight(self) -> bool:
-        """Whether there is a call that will end: health and reflection streams may last."""
+        """Whether there is a call in flight, except for health and reflection streams."""
         found = self._admin.stats((_CALLS, _STREAMS))
         return found.get(_CALLS, 0) > found.get(_STREAMS, 0)

@@ -2,13 +2,13 @@
 
     supervisor (this process)
      +- portal serve    the gRPC server: PORTAL_WORKERS of them, on Unix sockets
-     +- envoy           REST and gRPC for the outside
+     +- envoy           the public ports: REST and gRPC
 
-Each child has a process group of its own, so that a Ctrl-C reaches this process
-alone, which stops them in order. What they share is in a private folder:
+Each child has its own process group, so that Ctrl-C reaches only this process, which
+stops them in order. A private folder has the files that they share:
 
     envoy.json                 Envoy's configuration
-    endpoints.json             the sockets of the servers that get calls
+    endpoints.json             the sockets of the servers
     admin.sock                 Envoy's admin interface
     <server>-<generation>.sock
 """
@@ -34,7 +34,7 @@ from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge
 from portal_server.run.banner import banner
 from portal_server.run.envoy_admin import Admin
-from portal_server.run.first_key import FirstKey, make_first_key
+from portal_server.run.first_key import FirstKey, create_first_key
 from portal_server.run.process import core_of, raise_open_files
 from portal_server.run.servers import Servers
 from portal_server.run.settings import Settings
@@ -46,14 +46,14 @@ from portal_server.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-# What the path of a Unix socket may have (unix(7): 108 bytes with a NUL at the end).
+# Maximum length of the path of a Unix socket (unix(7): 108 bytes including a NUL).
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_SOCKET_NAME = len("63-9999999999.sock")
 
-# What Envoy may have open: a connection of a caller is one file.
+# Open files of Envoy: each connection of a caller is one.
 _OPEN_FILES = 65_536
 _MAX_CONNECTIONS = 16_384
-# Beside the connections of callers: Envoy's own files, and its connections to a server.
+# In addition to callers' connections: Envoy's own files, and its connections to a server.
 _RESERVED_FILES = 256
 _RESERVED_FILES_FOR_A_SERVER = 100
 
@@ -65,14 +65,14 @@ _EXAMPLE = ProviderDraft(
 
 
 class UpError(OperatorError):
-    """The system cannot start; the text is one line for people."""
+    """The system cannot start; the text is one line."""
 
 
 def up(settings: Settings) -> None:
     """Run everything until SIGTERM or SIGINT; SIGHUP restarts the servers.
 
     Raises:
-        OperatorError, PortalError, OSError: it cannot start or go on. Nothing is left running.
+        OperatorError, PortalError, OSError: it cannot start. No process is left running.
     """
     signals = Signals()
     with _run_folder() as folder:
@@ -94,30 +94,30 @@ def up(settings: Settings) -> None:
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    """A private folder that exists as long as we run."""
+    """A private folder that is deleted at the end."""
     try:
-        made = TemporaryDirectory(prefix="portal-")
+        created = TemporaryDirectory(prefix="portal-")
     except OSError:
-        raise UpError("no temporary folder is writable: set TMPDIR to one that is") from None
-    with made as name:
+        raise UpError("no temporary folder is writable: set TMPDIR to a writable folder") from None
+    with created as name:
         if len(os.fsencode(name)) + 1 + _LONGEST_SOCKET_NAME > _LONGEST_SOCKET_PATH:
-            text = f"the path {name} is too long for Unix sockets: set TMPDIR to a shorter one"
+            text = f"the path {name} is too long for Unix sockets: set TMPDIR to a shorter path"
             raise UpError(text)
         yield Path(name)
 
 
 def _max_connections(settings: Settings) -> int:
-    """How many connections Envoy may take: fewer than it may open files."""
+    """The maximum number of connections of Envoy, from the limit of open files."""
     files = raise_open_files(_OPEN_FILES)
     reserve = _RESERVED_FILES + _RESERVED_FILES_FOR_A_SERVER * settings.worker_count
     possible = min(files - reserve, _MAX_CONNECTIONS)
     if possible < 1:
         raise UpError(
-            f"a process may open {files} files, which must be more than {reserve}: raise the limit"
+            f"the limit of open files is {files} and must be more than {reserve}: raise it"
         )
     if possible < _MAX_CONNECTIONS:
         log.warning(
-            "at most %d connections, not %d: a process may open %d files, %d are reserved",
+            "at most %d connections, not %d: the limit of open files is %d, and %d are reserved",
             possible,
             _MAX_CONNECTIONS,
             files,
@@ -127,7 +127,7 @@ def _max_connections(settings: Settings) -> int:
 
 
 def _cores_of_envoy(settings: Settings) -> set[int]:
-    """The cores that no server stays on, if there are any: a call's parts then run side by side."""
+    """The cores without a server, so that Envoy and the servers run in parallel; else all."""
     cores = os.sched_getaffinity(0)
     if not settings.one_core:
         return cores
@@ -136,7 +136,7 @@ def _cores_of_envoy(settings: Settings) -> set[int]:
 
 def _require_free_ports(settings: Settings) -> None:
     ports = {"PORTAL_HTTP_PORT": settings.http_port, "PORTAL_GRPC_PORT": settings.grpc_port}
-    # 0 is any free port.
+    # 0 stands for any free port.
     if settings.direct_grpc_port:
         ports["PORTAL_DIRECT_GRPC_PORT"] = settings.direct_grpc_port
     if len(set(ports.values())) < len(ports):
@@ -154,10 +154,10 @@ def _require_free_ports(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
-    """Bring the database up: its schema, a first key, and in development an example provider.
+    """Prepare the database: the schema, the first API key, and an example provider if set.
 
     Returns:
-        The key if it was made, and the id of a provider if there is one.
+        The API key if it was created, and the ID of a provider if there is one.
     """
     engine = open_engine(settings.database)
     migrate(engine)
@@ -165,7 +165,7 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
     try:
         key = None
         if not settings.admin_key:
-            key = make_first_key(KeyRing(store), settings.key_file)
+            key = create_first_key(KeyRing(store), settings.key_file)
         providers = Providers(store, Idempotency(store), ProviderDetails(store))
         first = providers.list(Call(), (), PageRange(limit=1)).items
         if first:

@@ -1,4 +1,4 @@
-"""What a server does twice a second beside its calls: count, end what takes too long, give back."""
+"""Periodic work of a server: log rejections, cancel calls that take too long, release memory."""
 
 import ctypes
 import logging
@@ -11,8 +11,8 @@ from portal_server.wire.pool import Pool
 log = logging.getLogger("portal.upkeep")
 
 MAX_THREAD_S = 30.0
-"""How long a call may hold a thread. Calls take 10 s at most, a response that its caller does not
-read longer; a reflection stream holds its thread until it ends."""
+"""How long a call may hold a thread. A call takes at most 10 s, or longer if its caller does not
+read the response; a reflection stream holds its thread until it ends."""
 _LOG_PERIOD_S = 1.0
 _TRIM_PERIOD_S = 10.0
 
@@ -20,14 +20,13 @@ _TRIM_PERIOD_S = 10.0
 class _Rejecting(Protocol):
     @property
     def rejected(self) -> int:
-        """How many calls found no place."""
+        """Number of rejected calls."""
 
 
 class Upkeep:
-    """Looks after the pools."""
+    """The periodic work. `others` also reject calls."""
 
     def __init__(self, pools: Iterable[Pool], others: Iterable[_Rejecting]) -> None:
-        """Take the pools, and what else rejects calls."""
         self._pools = tuple(pools)
         self._rejecting: tuple[_Rejecting, ...] = (*self._pools, *others)
         self._rejected = 0
@@ -35,7 +34,7 @@ class Upkeep:
         self._trim = _trimmer()
 
     def look(self) -> None:
-        """Do what is due."""
+        """Do the work that is due."""
         now = monotonic()
         for pool in self._pools:
             pool.cancel(MAX_THREAD_S)
@@ -50,12 +49,12 @@ class Upkeep:
         rejected = sum(one.rejected for one in self._rejecting)
         if rejected > self._rejected:
             count = rejected - self._rejected
-            log.warning("rejected %d calls: too many wait or are open", count)
+            log.warning("rejected %d calls: too many queued or open calls", count)
         self._rejected = rejected
 
 
 def _trimmer() -> Callable[[], object]:
-    """What gives free memory back to the system: glibc keeps it otherwise."""
+    """The function that returns free memory to the system; glibc would keep it."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # another C library
