@@ -63,7 +63,7 @@ def test_a_server_that_hangs_is_504_is_not_ready_and_is_replaced(own_stack: Stac
         until(rest, 200, 30)
 
     assert slow.status_code == 504
-    assert slow.json() == {"errors": ["the service did not answer in time"]}
+    assert slow.json() == {"errors": ["the service did not respond in time"]}
     assert (health.status_code, health.json()) == (503, AWAY)
     assert own_stack.children()["server"] != [server]
 

@@ -258,7 +258,7 @@ def test_a_folder_without_a_project_is_one_clear_line(own: Stack, tmp_path: Path
     )
 
     assert done.returncode == 1
-    assert done.stderr == "portal: no envoy.yaml in this folder: start where the project is\n"
+    assert done.stderr == "portal: envoy.yaml not found; run from the project root\n"
 
 
 def test_an_unmigrated_database_is_not_served(own: Stack) -> None:

@@ -102,7 +102,7 @@ ERRORS = {
     504: _Error(
         "GatewayTimeout",
         "There was no response within 10 seconds.",
-        "the service did not answer in time",
+        "the service did not respond in time",
     ),
 }
 # With these headers.

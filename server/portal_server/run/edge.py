@@ -1,4 +1,4 @@
-"""Envoy's configuration: envoy.yaml with what the settings say put in.
+"""Envoy's configuration: envoy.yaml with the settings inserted.
 
 Envoy reads no environment, and merging a second file appends to lists instead
 of replacing. So the file is read, the few places that depend on a setting are
@@ -31,7 +31,7 @@ CONFIG = Path("envoy.yaml")
 # https://github.com/google/tcmalloc/blob/master/docs/rseq.md).
 ENVIRONMENT: Mapping[str, str] = MappingProxyType({"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
 
-# What Envoy counts of what it rejects, in words for the log.
+# Envoy's counters of rejections, in words for the log.
 REJECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "listener.http.downstream_global_cx_overflow": "connections over the limit of all",
@@ -73,7 +73,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
     except OSError:
-        raise EdgeError(f"no {CONFIG} in this folder: start where the project is") from None
+        raise EdgeError(f"{CONFIG} not found; run from the project root") from None
     except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
         raise EdgeError(f"{CONFIG} is not as expected: {error!r}") from error
     file = folder / "envoy.json"
@@ -82,11 +82,11 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         _program(),
         "--config-path",
         str(file),
-        # Hot restart ties Envoy to the thread that starts it and to one a machine.
+        # Hot restart binds Envoy to the thread that starts it and allows one per machine.
         "--disable-hot-restart",
         "--log-level",
         "error",
-        # Once told to drain, close each connection after its call, not bit by bit.
+        # When draining, close each connection after its call, not gradually.
         "--drain-strategy",
         "immediate",
     ]
