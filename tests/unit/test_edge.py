@@ -164,7 +164,7 @@ def test_a_folder_without_the_file_is_one_clear_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(edge.EdgeError, match=r"no envoy\.yaml in this folder"):
+    with pytest.raises(edge.EdgeError, match=r"envoy\.yaml not found"):
         edge.prepare(Settings.model_construct(), tmp_path, 1)
 
 
