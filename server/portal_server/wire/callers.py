@@ -35,7 +35,6 @@ class CallerQueues:
     __slots__ = ("handlers", "reads", "verified", "writes")
 
     def __init__(self, reads: Queued, writes: Queued, *, verified: bool) -> None:
-        """Take what queues the calls that read, and those that write."""
         self.reads = reads
         self.writes = writes
         self.verified = verified
@@ -46,7 +45,6 @@ class Callers:
     """The pools of a server, and who waits where."""
 
     def __init__(self, write_threads: int, max_waiting: int, reject: Reject) -> None:
-        """Take PORTAL_THREADS, how many calls may wait in each pool, and what rejects the rest."""
         sharing = Sharing()
         self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
         self.writes = Pool("write", write_threads, max_waiting, sharing)

@@ -77,7 +77,6 @@ class Streaming(Front):
     """Has a pool's thread run a call whose messages the handler itself waits for."""
 
     def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
-        """Take who runs the calls, and the handler of a call for which there is no place."""
         self._pool = pool
         self._queue = queue
         self._reject = reject
@@ -128,7 +127,6 @@ class Queued(AfterMessage):
     """Has a pool's thread run a call once its message is there."""
 
     def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
-        """Take who runs the calls, and the handler of a call for which there is no place."""
         self._pool = pool
         self._queue = queue
         self._reject = reject
@@ -143,7 +141,6 @@ class Sender:
     """Sends the newest of the messages that it is given on an open stream, and never waits."""
 
     def __init__(self, context: grpc.ServicerContext) -> None:
-        """Take the context of a call whose handler is non-blocking."""
         self._call = context._rpc_event.call  # type: ignore[attr-defined]  # noqa: SLF001
         self._state = context._state  # type: ignore[attr-defined]  # noqa: SLF001
         self._next: bytes | None = None

@@ -30,7 +30,6 @@ class Health(HealthServicer):
     """The status of this server and each of its services."""
 
     def __init__(self, services: Iterable[str], reject: Callable[..., Any]) -> None:
-        """Take the names of the services, and what rejects one stream too many."""
         self.rejected = 0
         """How many Watch streams found no place."""
         self._reject = reject

@@ -86,15 +86,15 @@ class _Thread:
 
 
 class Pool:
-    """Threads that run the calls of several queues in turn. They start when they are needed."""
+    """Threads that run the calls of several queues in turn. They start when they are needed.
+
+    At most `threads` calls run and `max_waiting` calls wait. Pools that share their
+    threads fairly between the same API keys have the same `sharing`.
+    """
 
     def __init__(
         self, name: str, threads: int, max_waiting: int, sharing: Sharing | None = None
     ) -> None:
-        """Take how many calls run at the same time, and how many may wait in all.
-
-        Pools whose keys are to make room for each other have the same `sharing`.
-        """
         self._sharing = sharing or Sharing()
         self.rejected = 0
         """How many calls found no place."""
