@@ -42,7 +42,7 @@ class Visit:
         dialog.get_by_role("button", name="Close", exact=True).click()
 
     def execute(self, name: str, **parameters: str) -> Locator:
-        """Try an operation out; its answer."""
+        """Try an operation out; its response."""
         operation = self.operation(name)
         operation.get_by_role("button", name="Try it out").click()
         for parameter, value in parameters.items():
@@ -60,8 +60,10 @@ def visit(request: pytest.FixtureRequest, browser: Browser, stack: Stack) -> Ite
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     visit.page.on(
         "console",
-        lambda said: (
-            visit.complaints.append(said.text) if said.type in ("error", "warning") else None
+        lambda expected: (
+            visit.complaints.append(expected.text)
+            if expected.type in ("error", "warning")
+            else None
         ),
     )
     visit.page.goto(f"http://127.0.0.1:{stack.http_port}/docs")
@@ -106,19 +108,19 @@ def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
     rest.post(f"/oauth-providers/{made['ID']}/client-types", json=row)
 
     visit.authorize(ADMIN_KEY)
-    answer = visit.execute("ListClientTypes", provider_id=str(made["ID"]))
+    response = visit.execute("ListClientTypes", provider_id=str(made["ID"]))
 
-    expect(answer.locator(".response-col_status")).to_have_text(re.compile("^200"))
-    expect(answer.locator(".response-col_description")).to_contain_text('"Name": "Tried out"')
+    expect(response.locator(".response-col_status")).to_have_text(re.compile("^200"))
+    expect(response.locator(".response-col_description")).to_contain_text('"Name": "Tried out"')
     assert overflowing(visit.page) == []
     assert visit.complaints == []
     # Nobody else hears of the visit.
     assert {urlsplit(url).netloc for url in visit.requests} == {rest.base_url.netloc.decode()}
 
-    # The option is there when pytest is told of this folder.
+    # The option is there when pytest gets an error of this folder.
     picture = request.config.getoption("--picture", default=None)
     if picture and visit.page.viewport_size == DESKTOP:
-        keep_picture(visit.page, answer, picture)
+        keep_picture(visit.page, response, picture)
 
 
 def test_a_row_is_created_from_the_example_of_the_document(
@@ -127,19 +129,19 @@ def test_a_row_is_created_from_the_example_of_the_document(
     made = rest.post("/oauth-providers", json=PROVIDER).json()
 
     visit.authorize(ADMIN_KEY)
-    answer = visit.execute("CreateClientType", provider_id=str(made["ID"]))
-    expect(answer.locator(".response-col_status")).to_have_text(re.compile("^200"))
+    response = visit.execute("CreateClientType", provider_id=str(made["ID"]))
+    expect(response.locator(".response-col_status")).to_have_text(re.compile("^200"))
     [stored] = rest.get(f"/oauth-providers/{made['ID']}/client-types").json()
 
     assert stored["Name"] == "Server-side application"
     assert visit.complaints == []
 
 
-def test_without_a_key_the_page_shows_the_refusal(visit: Visit) -> None:
-    answer = visit.execute("ListProviders")
+def test_without_a_key_the_page_shows_the_error(visit: Visit) -> None:
+    response = visit.execute("ListProviders")
 
-    expect(answer.locator(".response-col_status")).to_have_text(re.compile("^401"))
-    expect(answer.locator(".response-col_description")).to_contain_text("a valid API key")
+    expect(response.locator(".response-col_status")).to_have_text(re.compile("^401"))
+    expect(response.locator(".response-col_description")).to_contain_text("a valid API key")
 
 
 def test_nothing_sticks_out_when_everything_is_unfolded(visit: Visit) -> None:

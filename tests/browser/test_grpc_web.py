@@ -53,7 +53,7 @@ def open_stack(origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @contextmanager
 def visit(browser: Browser, origin: str, portal: int, key: str = ADMIN_KEY) -> Iterator[Page]:
-    """The page, told where the portal is, and the key."""
+    """The page, reported where the portal is, and the key."""
     with browser.new_context() as context:
         context.set_default_timeout(15_000)
         page = context.new_page()
@@ -106,20 +106,20 @@ def test_the_page_shows_that_its_key_is_wrong(
         expect(page.get_by_role("alert")).to_contain_text("a valid API key is required")
 
 
-def test_the_browser_refuses_where_the_setting_does_not_name_the_origin(
+def test_the_browser_rejects_where_the_setting_does_not_name_the_origin(
     browser: Browser, origin: str, stack: Stack
 ) -> None:
     with visit(browser, origin, stack.http_port) as page:
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
+        expected: list[str] = []
+        page.on("console", lambda message: expected.append(message.text))
         page.get_by_role("button", name="List").click()
 
         expect(page.get_by_role("alert")).to_contain_text("Failed to fetch")
         expect(page.locator("tbody tr")).to_have_count(0)
-        assert any("blocked by CORS policy" in text for text in said)
+        assert any("blocked by CORS policy" in text for text in expected)
 
 
-def test_the_page_says_that_nobody_answers(browser: Browser, origin: str) -> None:
+def test_the_page_reports_that_nobody_responses(browser: Browser, origin: str) -> None:
     with visit(browser, origin, free_port()) as page:
         page.get_by_role("button", name="List").click()
 

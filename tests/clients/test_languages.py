@@ -114,12 +114,12 @@ def test_it_runs_through_envoy(built: Language, stack: Stack) -> None:
     programs.check(programs.run(built.run, built.folder, f"127.0.0.1:{stack.http_port}"))
 
 
-def test_it_says_in_one_line_that_the_key_is_wrong(built: Language, stack: Stack) -> None:
+def test_it_reports_in_one_line_that_the_key_is_wrong(built: Language, stack: Stack) -> None:
     target = f"127.0.0.1:{stack.grpc_port}"
     assert built.bad_key in programs.failure(built.run, built.folder, target, "wrong")
 
 
-def test_it_says_in_one_line_that_nobody_answers(built: Language) -> None:
+def test_it_reports_in_one_line_that_nobody_responses(built: Language) -> None:
     target = f"127.0.0.1:{free_port()}"
     assert built.nobody in programs.failure(built.run, built.folder, target)
 

@@ -1,6 +1,6 @@
 """No acknowledged write is lost when a process is killed under load. Run by `make test-crash`.
 
-Callers note what they are told, and send again what was cut off, with the same
+Callers note what they are reported, and send again what was cut off, with the same
 request id, also after the kill. Every acknowledged row must be there, whole and
 once; a call that was cut off may have left its row or not, and nothing else may
 be there.
@@ -33,13 +33,13 @@ CALLERS = 8
 
 
 class Ledger:
-    """What callers asked for, and what they were told."""
+    """What callers asked for, and what they were reported."""
 
     def __init__(self) -> None:
         self.asked: dict[str, pb.ClientType] = {}
-        self.told: dict[str, pb.ClientType] = {}
+        self.reported: dict[str, pb.ClientType] = {}
         self.cut_off: list[str] = []
-        self.refusals: Counter[grpc.StatusCode] = Counter()
+        self.errors: Counter[grpc.StatusCode] = Counter()
         self._numbers = iter(range(10_000_000))
         self._lock = threading.Lock()
 
@@ -62,18 +62,18 @@ class Ledger:
             request = pb.CreateClientTypeRequest(
                 provider_id=1, client_type=asked, request_id=f"create {name}"
             )
-            self.told[name] = stub.CreateClientType(request, timeout=5)
+            self.reported[name] = stub.CreateClientType(request, timeout=5)
         except grpc.RpcError as error:
             code = error.code()
-            self.refusals[code] += 1
+            self.errors[code] += 1
             self.cut_off.append(name)
             return code
         return grpc.StatusCode.OK
 
     def compare(self, stored: list[pb.ClientType]) -> None:
-        """Hold what is stored against what was asked and told."""
+        """Hold what is stored against what was asked and reported."""
         by_name = {row.name: row for row in stored}
-        lost = [name for name, row in self.told.items() if by_name.get(name) != row]
+        lost = [name for name, row in self.reported.items() if by_name.get(name) != row]
         strange = [
             row
             for row in stored
@@ -183,11 +183,11 @@ def test_a_killed_server_has_lost_no_acknowledged_write(database_url: str, round
 
         ledger.compare(stored(server.target))
     status = server.end(signal.SIGTERM)
-    print(f"{len(ledger.told)} of {len(ledger.asked)} acknowledged, none lost")  # noqa: T201
+    print(f"{len(ledger.reported)} of {len(ledger.asked)} acknowledged, none lost")  # noqa: T201
 
     assert status == 0
-    assert len(ledger.told) > rounds * CALLERS
-    assert ledger.refusals
+    assert len(ledger.reported) > rounds * CALLERS
+    assert ledger.errors
 
 
 @pytest.mark.crash
@@ -203,14 +203,14 @@ def test_a_killed_postgresql_has_lost_no_acknowledged_write_and_the_server_goes_
         own_postgres.stop("immediate")
         time.sleep(0.5)
         own_postgres.start()
-        told, back = len(ledger.told), time.monotonic()
-        while len(ledger.told) == told:
+        reported, back = len(ledger.reported), time.monotonic()
+        while len(ledger.reported) == reported:
             assert time.monotonic() - back < 5, "no call has worked since"
             time.sleep(0.01)
     load.stop()
     rows = stored(server.target)
     server.end(signal.SIGTERM)
-    print(f"{len(ledger.told)} of {len(ledger.asked)} acknowledged, none lost")  # noqa: T201
+    print(f"{len(ledger.reported)} of {len(ledger.asked)} acknowledged, none lost")  # noqa: T201
 
     ledger.compare(rows)
-    assert set(ledger.refusals) == {grpc.StatusCode.UNAVAILABLE}
+    assert set(ledger.errors) == {grpc.StatusCode.UNAVAILABLE}

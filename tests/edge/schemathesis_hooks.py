@@ -11,11 +11,11 @@ _numbers = count()
 
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, object]) -> None:
-    """Mend what would be refused for what is stored already."""
+    """Mend what would be rejected for what is stored already."""
     if not case.meta or not case.meta.generation.mode.is_positive:
         return
     if "Idempotency-Key" in case.headers:
-        # The same one for another request is refused.
+        # The same one for another request is rejected.
         case.headers["Idempotency-Key"] = f"{next(_numbers)} {case.headers['Idempotency-Key']}"[
             :255
         ]

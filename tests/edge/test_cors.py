@@ -50,14 +50,16 @@ def browser(stack: Stack, origin: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers={"Origin": origin}, timeout=20)
 
 
-def words(answer: httpx.Response, header: str) -> set[str]:
+def words(response: httpx.Response, header: str) -> set[str]:
     """The values of a header that is a list."""
-    return {word.strip() for word in answer.headers.get(header, "").split(",")}
+    return {word.strip() for word in response.headers.get(header, "").split(",")}
 
 
-def cors_of(answer: httpx.Response) -> list[str]:
+def cors_of(response: httpx.Response) -> list[str]:
     """The headers that speak of origins."""
-    return [name for name in answer.headers if name.startswith("access-control-") or name == "vary"]
+    return [
+        name for name in response.headers if name.startswith("access-control-") or name == "vary"
+    ]
 
 
 def grpc_web(
@@ -67,7 +69,7 @@ def grpc_web(
     text: bool = False,
     key: str = ADMIN_KEY,
 ) -> httpx.Response:
-    """A call by gRPC-Web, whose frames are in base64 in the form for text."""
+    """A call over gRPC-Web, whose frames are in base64 in the form for text."""
     kind = type(request).__name__.removesuffix("Request")
     message = request.SerializeToString()
     frame = b"\0" + struct.pack(">I", len(message)) + message
@@ -92,30 +94,30 @@ def frames(body: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def details(answer: httpx.Response) -> Status:
-    """The status with its details that an answer without a message has in its headers."""
-    encoded = answer.headers["grpc-status-details-bin"]
+def details(response: httpx.Response) -> Status:
+    """The status with its details that a response without a message has in its headers."""
+    encoded = response.headers["grpc-status-details-bin"]
     return Status.FromString(base64.b64decode(encoded + "=="))
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_preflight_is_told_what_a_page_may_send(edge: httpx.Client, path: str) -> None:
-    answer = edge.options(path, headers=PREFLIGHT)
+def test_a_preflight_is_reported_what_a_page_may_send(edge: httpx.Client, path: str) -> None:
+    response = edge.options(path, headers=PREFLIGHT)
 
-    assert answer.status_code == 200
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
-    assert words(answer, "access-control-allow-methods") == {"GET", "POST", "PUT", "DELETE"}
-    assert words(answer, "access-control-allow-headers") == set(HEADERS.split(","))
-    assert answer.headers["access-control-max-age"] == "7200"
-    assert "access-control-allow-credentials" not in answer.headers
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert words(response, "access-control-allow-methods") == {"GET", "POST", "PUT", "DELETE"}
+    assert words(response, "access-control-allow-headers") == set(HEADERS.split(","))
+    assert response.headers["access-control-max-age"] == "7200"
+    assert "access-control-allow-credentials" not in response.headers
 
 
 def test_every_origin_of_the_setting_may_call(open_stack: Stack) -> None:
     with browser(open_stack, OTHER) as client:
-        answer = client.get(PATHS[0], headers={"Authorization": ADMIN_KEY})
+        response = client.get(PATHS[0], headers={"Authorization": ADMIN_KEY})
 
-    assert answer.status_code == 200
-    assert answer.headers["access-control-allow-origin"] == OTHER
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == OTHER
 
 
 @pytest.mark.parametrize(
@@ -133,15 +135,15 @@ def test_every_origin_of_the_setting_may_call(open_stack: Stack) -> None:
         ("POST", "/portal-api/oauth-providers", b" " * (1 << 20) + b"{", 413),
     ],
 )
-def test_a_page_can_read_answers_and_errors(
+def test_a_page_can_read_returns_and_errors(
     edge: httpx.Client, method: str, path: str, content: bytes | None, status: int
 ) -> None:
-    answer = edge.request(method, path, content=content, headers={"Authorization": ADMIN_KEY})
+    response = edge.request(method, path, content=content, headers={"Authorization": ADMIN_KEY})
 
-    assert answer.status_code == status
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
-    assert words(answer, "vary") == {"origin"}
-    assert words(answer, "access-control-expose-headers") == {
+    assert response.status_code == status
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert words(response, "vary") == {"origin"}
+    assert words(response, "access-control-expose-headers") == {
         "allow",
         "etag",
         "grpc-message",
@@ -149,15 +151,15 @@ def test_a_page_can_read_answers_and_errors(
         "grpc-status-details-bin",
         "www-authenticate",
     }
-    assert ("allow" in answer.headers) == (status == 405)
-    assert status == 200 or answer.json()["errors"]
+    assert ("allow" in response.headers) == (status == 405)
+    assert status == 200 or response.json()["errors"]
 
 
 def test_a_page_can_read_that_its_key_is_missing(edge: httpx.Client) -> None:
-    answer = edge.get("/portal-api/oauth-providers")
+    response = edge.get("/portal-api/oauth-providers")
 
-    assert answer.status_code == 401
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert response.status_code == 401
+    assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
 def test_a_page_can_read_that_the_service_is_silent_or_away(open_stack: Stack) -> None:
@@ -178,23 +180,23 @@ def test_a_page_can_read_that_the_service_is_silent_or_away(open_stack: Stack) -
 
     assert (silent.status_code, away.status_code) == (504, 503)
     assert unavailable.headers["grpc-status"] == "14"
-    for answer in (silent, away, unavailable):
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
+    for response in (silent, away, unavailable):
+        assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_another_origin_hears_nothing_of_it(open_stack: Stack, stack: Stack, path: str) -> None:
     with browser(open_stack, STRANGER) as here, browser(stack, STRANGER) as closed:
-        refused, usual = (client.options(path, headers=PREFLIGHT) for client in (here, closed))
+        rejected, usual = (client.options(path, headers=PREFLIGHT) for client in (here, closed))
         read = here.get(PATHS[0], headers={"Authorization": ADMIN_KEY})
 
-    assert refused.status_code == usual.status_code
-    assert refused.content == usual.content
-    assert cors_of(refused) == cors_of(read) == ["vary"]
+    assert rejected.status_code == usual.status_code
+    assert rejected.content == usual.content
+    assert cors_of(rejected) == cors_of(read) == ["vary"]
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, STRANGER, "null"])
-def test_by_default_no_header_says_anything_of_origins(stack: Stack, origin: str) -> None:
+def test_by_default_no_header_reports_anything_of_origins(stack: Stack, origin: str) -> None:
     with browser(stack, origin) as client:
         preflights = [client.options(path, headers=PREFLIGHT) for path in PATHS]
         others = [
@@ -205,10 +207,10 @@ def test_by_default_no_header_says_anything_of_origins(stack: Stack, origin: str
             grpc_web(client, pb.ListClientTypesRequest(provider_id=1)),
         ]
 
-    assert [answer.status_code for answer in preflights] == [405, 405, 405, 404]
+    assert [response.status_code for response in preflights] == [405, 405, 405, 404]
     assert preflights[0].json() == {"errors": ["method not allowed; allowed: GET, HEAD, POST"]}
-    assert [answer.status_code for answer in others] == [401, 200, 404, 405, 200]
-    assert [cors_of(answer) for answer in preflights + others] == [[]] * 9
+    assert [response.status_code for response in others] == [401, 200, 404, 405, 200]
+    assert [cors_of(response) for response in preflights + others] == [[]] * 9
 
 
 def test_a_star_is_every_origin(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -242,7 +244,7 @@ def test_a_star_is_every_origin(tmp_path_factory: pytest.TempPathFactory) -> Non
         "null",
     ],
 )
-def test_an_origin_that_no_browser_sends_is_refused_at_the_start(value: str) -> None:
+def test_an_origin_that_no_browser_sends_is_rejected_at_the_start(value: str) -> None:
     done = portal("up", PORTAL_CORS_ORIGINS=value)
 
     assert done.returncode == 1
@@ -251,7 +253,7 @@ def test_an_origin_that_no_browser_sends_is_refused_at_the_start(value: str) -> 
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
-def test_grpc_web_answers_as_grpc_does(edge: httpx.Client, text: bool) -> None:  # noqa: FBT001
+def test_grpc_web_returns_as_grpc_does(edge: httpx.Client, text: bool) -> None:  # noqa: FBT001
     sent = pb.CreateClientTypeRequest(
         provider_id=1,
         client_type=pb.ClientType(
@@ -260,10 +262,10 @@ def test_grpc_web_answers_as_grpc_does(edge: httpx.Client, text: bool) -> None: 
             grant_types=[pb.GRANT_TYPE_PKCE],
         ),
     )
-    answer = grpc_web(edge, sent, text=text)
-    (data, message), (end, trailers) = frames(answer.content)
+    response = grpc_web(edge, sent, text=text)
+    (data, message), (end, trailers) = frames(response.content)
 
-    assert answer.headers["content-type"] == "application/grpc-web+proto"
+    assert response.headers["content-type"] == "application/grpc-web+proto"
     assert (data, end) == (0, 0x80)
     assert pb.ClientType.FromString(message).name == "From a page"
     assert b"grpc-status:0\r\n" in trailers
@@ -271,12 +273,12 @@ def test_grpc_web_answers_as_grpc_does(edge: httpx.Client, text: bool) -> None: 
 
 @pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
 def test_grpc_web_carries_the_details_of_an_error(edge: httpx.Client, text: bool) -> None:  # noqa: FBT001
-    answer = grpc_web(edge, pb.CreateClientTypeRequest(provider_id=1), text=text)
+    response = grpc_web(edge, pb.CreateClientTypeRequest(provider_id=1), text=text)
     violations = BadRequest()
-    [found] = [any_ for any_ in details(answer).details if any_.Is(BadRequest.DESCRIPTOR)]
+    [found] = [any_ for any_ in details(response).details if any_.Is(BadRequest.DESCRIPTOR)]
     found.Unpack(violations)
 
-    assert answer.headers["grpc-status"] == "3"
+    assert response.headers["grpc-status"] == "3"
     assert [violation.field for violation in violations.field_violations] == [
         "client_type.name",
         "client_type.response_types",
@@ -285,7 +287,7 @@ def test_grpc_web_carries_the_details_of_an_error(edge: httpx.Client, text: bool
 
 
 def test_grpc_web_needs_a_key(edge: httpx.Client) -> None:
-    answer = grpc_web(edge, pb.ListClientTypesRequest(provider_id=1), key="wrong")
+    response = grpc_web(edge, pb.ListClientTypesRequest(provider_id=1), key="wrong")
 
-    assert answer.headers["grpc-status"] == "16"
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["grpc-status"] == "16"
+    assert response.headers["access-control-allow-origin"] == ORIGIN

@@ -66,11 +66,11 @@ def test_the_page_loads_and_runs_only_files_of_the_portal(edge: str, path: str) 
 @pytest.mark.parametrize("path", [*FILES, "/healthz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_only_get_and_head_are_allowed(edge: str, path: str, method: str) -> None:
-    answer = httpx.request(method, edge + path)
+    response = httpx.request(method, edge + path)
 
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD"
-    assert answer.json() == {"errors": ["method not allowed; allowed: GET, HEAD"]}
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD"
+    assert response.json() == {"errors": ["method not allowed; allowed: GET, HEAD"]}
 
 
 @pytest.mark.parametrize("path", ["/docs/nope", "/docs/swagger-ui/LICENSE", "/docs//page", "/doc"])

@@ -30,8 +30,8 @@ def small(tmp_path: Path) -> Iterator[list[Small]]:
 
 
 def call(channel: grpc.Channel, timeout: float = 9) -> bytes:
-    answer: bytes = channel.unary_unary(ECHO)(b"", timeout=timeout)  # type: ignore[arg-type]
-    return answer
+    response: bytes = channel.unary_unary(ECHO)(b"", timeout=timeout)  # type: ignore[arg-type]
+    return response
 
 
 def ready(own: Door, path: str = "/readyz") -> int:
@@ -64,12 +64,12 @@ def test_a_server_that_is_taken_out_finishes_its_call(own: Door, tmp_path: Path)
         own.send_calls_to([new])
         fast = call(channel)
         go.set()
-        answer = slow.result()
+        response = slow.result()
     old.stop()
     new.stop()
 
     assert fast == b"0-1.sock"
-    assert answer == b"0-0.sock"
+    assert response == b"0-0.sock"
 
 
 def test_no_call_fails_when_a_server_ends_without_a_word(own: Door, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_endpoint_is_known_as_healthy_or_not(own: Door, small: list[Small]) -
     assert own.admin.endpoints("portal") == {small[0].socket: True, Path("/nobody.sock"): False}
 
 
-def test_ready_is_what_a_server_says_of_itself(own: Door, small: list[Small]) -> None:
+def test_ready_is_what_a_server_reports_of_itself(own: Door, small: list[Small]) -> None:
     own.send_calls_to(small)
     before = ready(own), ready(own, "/healthz")
     for server in small:
@@ -116,10 +116,10 @@ def test_ready_is_what_a_server_says_of_itself(own: Door, small: list[Small]) ->
 
 
 def test_live_needs_no_server(own: Door) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{own.http_port}/livez")
+    response = httpx.get(f"http://127.0.0.1:{own.http_port}/livez")
     away = httpx.get(f"http://127.0.0.1:{own.http_port}/readyz")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
     assert away.status_code == 503
     assert away.headers["retry-after"] == "1"
 
@@ -146,7 +146,7 @@ def test_a_server_never_sees_more_than_its_longest_time(own: Door, small: list[S
     assert 1 < shorter < 2.1
 
 
-def test_a_deadline_of_the_callers_own_is_said_as_such(own: Door, tmp_path: Path) -> None:
+def test_a_deadline_of_the_callers_own_is_message_as_such(own: Door, tmp_path: Path) -> None:
     slow = Small(tmp_path / "0-0.sock", work=lambda: time.sleep(1))
     own.send_calls_to([slow])
     with own.channel() as channel, pytest.raises(grpc.RpcError) as error:

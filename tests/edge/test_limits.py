@@ -178,34 +178,34 @@ def test_a_body_that_does_not_end_is_given_up(stack: Stack) -> None:
         unfinished(stack.http_port, PROVIDERS, JSON, b"{") as rest,
         unfinished(stack.grpc_port, LIST, GRPC, b"\0") as native,
     ):
-        answers = [rest.recv(65536), native.recv(65536)]
+        responses = [rest.recv(65536), native.recv(65536)]
     seconds = time.monotonic() - start
 
-    assert answers[0].startswith(b"HTTP/1.1 408 ")
-    assert answers[0].endswith(b'{"errors":["the request was not complete in time"]}\n')
-    assert b"grpc-status: 4\r\n" in answers[1]
+    assert responses[0].startswith(b"HTTP/1.1 408 ")
+    assert responses[0].endswith(b'{"errors":["the request was not complete in time"]}\n')
+    assert b"grpc-status: 4\r\n" in responses[1]
     assert 14 < seconds < 17
 
 
 def test_a_message_over_a_mebibyte_is_rejected_as_too_large(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.grpc_port}{LIST}"
-    answer = httpx.post(url, headers=GRPC, content=b"\0\0\x10\0\0" + b"\0" * MIB)
+    response = httpx.post(url, headers=GRPC, content=b"\0\0\x10\0\0" + b"\0" * MIB)
 
-    assert answer.headers["grpc-status"] == "8"
-    assert answer.headers["grpc-message"] == "the body is larger than 1 MiB"
+    assert response.headers["grpc-status"] == "8"
+    assert response.headers["grpc-message"] == "the body is larger than 1 MiB"
 
 
 def test_the_largest_file_of_the_documentation_has_a_rate(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.http_port}/docs/swagger-ui-bundle.js"
     with httpx.Client() as client:
-        answers = [client.get(url) for _ in range(60)]
+        responses = [client.get(url) for _ in range(60)]
         other = client.get(f"http://127.0.0.1:{stack.http_port}/docs/page.css")
-    told = [answer for answer in answers if answer.status_code == 429]
+    reported = [response for response in responses if response.status_code == 429]
 
-    assert answers[0].status_code == other.status_code == 200
-    assert told
-    assert told[0].headers["retry-after"] == "1"
-    assert told[0].json() == {"errors": ["too many requests; try again later"]}
+    assert responses[0].status_code == other.status_code == 200
+    assert reported
+    assert reported[0].headers["retry-after"] == "1"
+    assert reported[0].json() == {"errors": ["too many requests; try again later"]}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -219,13 +219,13 @@ def test_grpc_on_a_path_of_rest_is_415(
     before = rest.get("/oauth-providers/1").json()
     for port in (stack.http_port, stack.grpc_port):
         url = f"http://127.0.0.1:{port}{PROVIDERS}/1"
-        answer = httpx.request(method, url, headers={"content-type": kind, "te": "trailers"})
+        response = httpx.request(method, url, headers={"content-type": kind, "te": "trailers"})
 
-        assert answer.status_code == 415
-        assert answer.headers["content-type"] == "application/json"
-        assert "grpc-status" not in answer.headers
+        assert response.status_code == 415
+        assert response.headers["content-type"] == "application/json"
+        assert "grpc-status" not in response.headers
         if method != "HEAD":
-            assert answer.json() == {"errors": ["Content-Type must be application/json"]}
+            assert response.json() == {"errors": ["Content-Type must be application/json"]}
     assert rest.get("/oauth-providers/1").json() == before
 
 
@@ -245,10 +245,10 @@ def test_no_error_is_without_a_text(stack: Stack, line: str) -> None:
     with socket.create_connection(("127.0.0.1", stack.http_port), 30) as connection:
         connection.sendall(f"{line}\r\nhost: x\r\n\r\n".encode())
         start = time.monotonic()
-        answer = connection.recv(65536)
+        response = connection.recv(65536)
 
-    assert b'{"errors":["' in answer
-    assert b'[""]' not in answer
+    assert b'{"errors":["' in response
+    assert b'[""]' not in response
     assert time.monotonic() - start < 17
 
 

@@ -51,11 +51,11 @@ def send(
     return httpx.post(url, content=MESSAGE, headers=encoded, timeout=20)
 
 
-def assert_rejected(answer: httpx.Response, status: str, name: str, value: str) -> None:
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("application/grpc")
-    assert answer.headers["grpc-status"] == status
-    text = unquote(answer.headers["grpc-message"])
+def assert_rejected(response: httpx.Response, status: str, name: str, value: str) -> None:
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("application/grpc")
+    assert response.headers["grpc-status"] == status
+    text = unquote(response.headers["grpc-message"])
     assert text.startswith(f"{name}: ")
     assert len(value) < 5 or value not in text
 
@@ -73,40 +73,40 @@ def test_a_malformed_header_is_rejected_by_its_name(stack: Stack, name: str, val
 def test_it_is_rejected_on_every_path_of_grpc(
     stack: Stack, path: str, name: str, value: str
 ) -> None:
-    answer = send(stack.grpc_port, path, (name, value))
+    response = send(stack.grpc_port, path, (name, value))
 
-    assert_rejected(answer, INVALID_ARGUMENT, name, value)
+    assert_rejected(response, INVALID_ARGUMENT, name, value)
 
 
 @pytest.mark.parametrize("kind", ["application/grpc-web", "application/grpc-web-text"])
 def test_it_is_rejected_in_grpc_web(stack: Stack, kind: str) -> None:
-    answer = send(stack.http_port, LIST, ("grpc-timeout", "abc"), kind=kind)
+    response = send(stack.http_port, LIST, ("grpc-timeout", "abc"), kind=kind)
 
-    assert_rejected(answer, INVALID_ARGUMENT, "grpc-timeout", "abc")
+    assert_rejected(response, INVALID_ARGUMENT, "grpc-timeout", "abc")
 
 
 @pytest.mark.parametrize(("name", "value"), WELL_FORMED)
 def test_a_well_formed_header_passes(stack: Stack, name: str, value: str) -> None:
-    answer = send(stack.grpc_port, LIST, (name, value))
+    response = send(stack.grpc_port, LIST, (name, value))
 
     # A response has its status in trailers; a rejection has it in a header.
-    assert answer.status_code == 200
-    assert answer.headers.get("grpc-status", OK) == OK
-    assert answer.content[:1] == b"\0"
+    assert response.status_code == 200
+    assert response.headers.get("grpc-status", OK) == OK
+    assert response.content[:1] == b"\0"
 
 
 def test_an_encoding_that_nobody_knows_is_unimplemented(stack: Stack) -> None:
-    answer = send(stack.grpc_port, LIST, ("grpc-encoding", "snappy"))
+    response = send(stack.grpc_port, LIST, ("grpc-encoding", "snappy"))
 
-    assert_rejected(answer, UNIMPLEMENTED, "grpc-encoding", "snappy")
-    assert answer.headers["grpc-accept-encoding"] == "identity,deflate,gzip"
+    assert_rejected(response, UNIMPLEMENTED, "grpc-encoding", "snappy")
+    assert response.headers["grpc-accept-encoding"] == "identity,deflate,gzip"
 
 
 @pytest.mark.parametrize("name", ["x|y", "x'", "x~"])
 def test_a_name_that_grpc_cannot_take_is_rejected(stack: Stack, name: str) -> None:
-    answer = send(stack.grpc_port, LIST, (name, "1"))
+    response = send(stack.grpc_port, LIST, (name, "1"))
 
-    assert answer.headers["grpc-status"] == INVALID_ARGUMENT
+    assert response.headers["grpc-status"] == INVALID_ARGUMENT
 
 
 def test_a_call_must_be_a_post_with_trailers(stack: Stack) -> None:

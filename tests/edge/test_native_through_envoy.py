@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from portal.oauth.v1 import provider_pb2 as pb
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 from tests.support.stack import ADMIN_KEY, Stack
 
 
@@ -24,7 +24,7 @@ def channel(stack: Stack) -> Iterator[grpc.Channel]:
         yield open_
 
 
-def test_a_native_call_and_its_refusals_pass_unchanged(channel: grpc.Channel) -> None:
+def test_a_native_call_and_its_errors_pass_unchanged(channel: grpc.Channel) -> None:
     stub = ProviderServiceStub(with_key(channel, ADMIN_KEY))
     found = stub.GetProvider(pb.GetProviderRequest(id=1))
     with pytest.raises(grpc.RpcError) as invalid:
@@ -33,12 +33,12 @@ def test_a_native_call_and_its_refusals_pass_unchanged(channel: grpc.Channel) ->
         ProviderServiceStub(channel).GetProvider(pb.GetProviderRequest(id=1))
 
     assert found.name == "Example Keycloak"
-    assert Refusal(invalid.value).fields == [
+    assert Rejection(invalid.value).fields == [
         "provider.name",
         "provider.type",
         "provider.well_known_uri",
     ]
-    assert Refusal(anonymous.value).code == grpc.StatusCode.UNAUTHENTICATED
+    assert Rejection(anonymous.value).code == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_reflection_and_health_pass(channel: grpc.Channel) -> None:
@@ -50,7 +50,7 @@ def test_reflection_and_health_pass(channel: grpc.Channel) -> None:
     assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_a_service_that_there_is_not_is_a_plain_status(channel: grpc.Channel) -> None:
+def test_a_service_unknown_is_a_plain_status(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as error:
         channel.unary_unary("/nobody.v1.Nope/Nope")(b"")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The REST operations through the real Envoy: whole answers, in the portal's dialect."""
+"""The REST operations through the real Envoy: whole responds, in the portal's dialect."""
 
 import json
 import re
@@ -35,11 +35,11 @@ def provider(rest: httpx.Client) -> str:
     return f"/oauth-providers/{ok(rest.post('/oauth-providers', json=PROVIDER))['ID']}"
 
 
-def ok(answer: httpx.Response) -> Any:
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), (
-        answer.text
+def ok(response: httpx.Response) -> Any:
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/json"), (
+        response.text
     )
-    return answer.json()
+    return response.json()
 
 
 def create(rest: httpx.Client, provider: str, **changes: object) -> dict[str, Any]:
@@ -53,12 +53,12 @@ def without_times(resource: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in resource.items() if k not in ("ID", "CreatedAt", "UpdatedAt")}
 
 
-def test_the_seed_call_answers_what_the_seed_page_shows(rest: httpx.Client, provider: str) -> None:
-    answer = rest.post(f"{provider}/client-types", json=SEED)
+def test_the_seed_call_returns_what_the_seed_page_shows(rest: httpx.Client, provider: str) -> None:
+    response = rest.post(f"{provider}/client-types", json=SEED)
 
-    assert list(ok(answer)) == CLIENT_TYPE_KEYS
-    assert without_times(answer.json()) == SEED
-    assert answer.text.startswith(json.dumps(SEED, separators=(",", ":"))[:-1] + ',"ID":')
+    assert list(ok(response)) == CLIENT_TYPE_KEYS
+    assert without_times(response.json()) == SEED
+    assert response.text.startswith(json.dumps(SEED, separators=(",", ":"))[:-1] + ',"ID":')
 
 
 def test_a_provider_is_created_read_replaced_and_deleted(rest: httpx.Client) -> None:
@@ -123,7 +123,9 @@ def test_a_list_is_comma_separated(
     assert create(rest, provider, ResponseTypes=given)["ResponseTypes"] == kept
 
 
-def test_what_only_an_answer_has_is_ignored_in_a_request(rest: httpx.Client, provider: str) -> None:
+def test_what_only_an_response_has_is_ignored_in_a_request(
+    rest: httpx.Client, provider: str
+) -> None:
     created = create(rest, provider, ID=4711, CreatedAt="1999-01-01 00:00", UpdatedAt=7)
 
     assert created["ID"] != 4711
@@ -242,6 +244,6 @@ def test_a_key_may_come_after_the_word_bearer(stack: Stack) -> None:
 
 
 def test_health_needs_no_key(stack: Stack) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{stack.http_port}/healthz")
+    response = httpx.get(f"http://127.0.0.1:{stack.http_port}/healthz")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})

@@ -1,4 +1,4 @@
-"""Every refusal of REST: its status, `{"errors":[…]}`, which key it names, and nothing written."""
+"""Every error of REST: its status, `{"errors":[…]}`, which key it names, and nothing written."""
 
 import json
 import socket
@@ -25,11 +25,11 @@ def provider(rest: httpx.Client) -> str:
     return f"{PROVIDERS}/{rest.post(PROVIDERS, json=PROVIDER).json()['ID']}"
 
 
-def errors(answer: httpx.Response, status: int) -> list[str]:
-    """The errors of a refusal, which must have this status and the dialect's form."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    body = answer.json()
+def errors(response: httpx.Response, status: int) -> list[str]:
+    """The errors of a error, which must have this status and the dialect's form."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
     assert list(body) == ["errors"]
     assert body["errors"]
     assert all(isinstance(text, str) and text for text in body["errors"])
@@ -73,7 +73,7 @@ def rows(rest: httpx.Client, path: str) -> int:
         pytest.param(b"null", id="null"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(rest: httpx.Client, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(rest: httpx.Client, body: bytes) -> None:
     before = rows(rest, PROVIDERS)
     [error] = errors(rest.post(PROVIDERS, content=body, headers=JSON), 400)
 
@@ -126,14 +126,14 @@ def test_a_flag_must_be_true_or_false(rest: httpx.Client, value: object) -> None
 
 
 @pytest.mark.parametrize("key", ["Name", "Type", "WellKnownURL"])
-def test_a_key_that_is_given_twice_is_refused(rest: httpx.Client, key: str) -> None:
+def test_a_key_that_is_given_twice_is_rejected(rest: httpx.Client, key: str) -> None:
     body = json.dumps(PROVIDER)[:-1] + f', "{key}": "again"}}'
     [error] = errors(rest.post(PROVIDERS, content=body, headers=JSON), 400)
 
     assert error == f"{key}: is given more than once"
 
 
-def test_an_empty_key_is_refused(rest: httpx.Client) -> None:
+def test_an_empty_key_is_rejected(rest: httpx.Client) -> None:
     [error] = errors(rest.post(PROVIDERS, json=PROVIDER | {"": "x"}), 400)
 
     assert error == "a field must have a name"
@@ -197,7 +197,7 @@ def test_an_empty_key_is_refused(rest: httpx.Client) -> None:
         ),
     ],
 )
-def test_a_provider_that_breaks_a_rule_is_refused(
+def test_a_provider_that_breaks_a_rule_is_rejected(
     rest: httpx.Client, provider: str, change: dict[str, object], error: str
 ) -> None:
     stored = rest.get(provider).json()
@@ -262,7 +262,7 @@ def test_a_provider_that_breaks_a_rule_is_refused(
         ),
     ],
 )
-def test_a_client_type_that_breaks_a_rule_is_refused(
+def test_a_client_type_that_breaks_a_rule_is_rejected(
     rest: httpx.Client, provider: str, change: dict[str, object], error: str
 ) -> None:
     path = f"{provider}/client-types"
@@ -273,7 +273,7 @@ def test_a_client_type_that_breaks_a_rule_is_refused(
     assert rest.get(path).json() == [stored]
 
 
-def test_all_that_is_wrong_comes_in_one_answer(rest: httpx.Client, provider: str) -> None:
+def test_all_that_is_wrong_comes_in_one_response(rest: httpx.Client, provider: str) -> None:
     body = {
         "Name": "",
         "ResponseTypes": "a,code,b",
@@ -316,13 +316,13 @@ def test_okta_needs_an_app_type(rest: httpx.Client, provider: str) -> None:
 @pytest.mark.parametrize(
     "value", ["0", "-1", "x", "", "1.5", "99999999999", "9" * 30, "1e3", "true", "2147483648"]
 )
-def test_a_number_that_cannot_be_is_refused(rest: httpx.Client, name: str, value: str) -> None:
+def test_a_number_that_cannot_be_is_rejected(rest: httpx.Client, name: str, value: str) -> None:
     [error] = errors(rest.get(f"{PROVIDERS}?{name}={value}"), 400)
 
     assert error.startswith(f"{name}: ")
 
 
-def test_too_many_rows_are_refused_and_all_numbers_named(rest: httpx.Client) -> None:
+def test_too_many_rows_are_rejected_and_all_numbers_named(rest: httpx.Client) -> None:
     found = errors(rest.get(f"{PROVIDERS}?per_page=10001&page=0&limit=10001"), 400)
 
     assert found == [
@@ -417,9 +417,9 @@ def test_an_id_that_nothing_has_is_not_found(rest: httpx.Client, provider: str, 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 def test_an_unknown_path_is_not_found(stack: Stack, method: str, path: str) -> None:
     with stack.client() as client:
-        answer = client.request(method, httpx.URL(f"{stack.rest}{path}"))
+        response = client.request(method, httpx.URL(f"{stack.rest}{path}"))
 
-    assert errors(answer, 404) == ["no such path"]
+    assert errors(response, 404) == ["no such path"]
 
 
 @pytest.mark.parametrize(
@@ -431,17 +431,17 @@ def test_an_unknown_path_is_not_found(stack: Stack, method: str, path: str) -> N
         *(("/1/client-types/1", m, "GET, HEAD, PUT, DELETE") for m in ("POST", "PATCH")),
     ],
 )
-def test_a_method_that_a_path_has_not_is_refused(
+def test_a_method_that_a_path_has_not_is_rejected(
     rest: httpx.Client, path: str, method: str, allowed: str
 ) -> None:
-    answer = rest.request(method, f"{PROVIDERS}{path}")
+    response = rest.request(method, f"{PROVIDERS}{path}")
 
-    assert errors(answer, 405) == [f"method not allowed; allowed: {allowed}"]
-    assert answer.headers["allow"] == allowed
+    assert errors(response, 405) == [f"method not allowed; allowed: {allowed}"]
+    assert response.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize("method", ["QUERY", "NOPE"])
-def test_a_method_that_http_has_not_is_refused_in_form(rest: httpx.Client, method: str) -> None:
+def test_a_method_that_http_has_not_is_rejected_in_form(rest: httpx.Client, method: str) -> None:
     assert errors(rest.request(method, PROVIDERS), 400) == ["malformed request"]
 
 
@@ -457,9 +457,11 @@ def test_a_method_that_http_has_not_is_refused_in_form(rest: httpx.Client, metho
         pytest.param([("Authorization", ADMIN_KEY), ("Authorization", "nope")], id="two keys"),
     ],
 )
-def test_a_call_without_a_good_key_is_refused(stack: Stack, headers: list[tuple[str, str]]) -> None:
+def test_a_call_without_a_good_key_is_rejected(
+    stack: Stack, headers: list[tuple[str, str]]
+) -> None:
     with httpx.Client(base_url=stack.rest, headers=headers) as client:
-        answers = [
+        responses = [
             client.get(PROVIDERS),
             client.post(PROVIDERS, json=PROVIDER),
             client.get(f"{PROVIDERS}/1"),
@@ -473,9 +475,9 @@ def test_a_call_without_a_good_key_is_refused(stack: Stack, headers: list[tuple[
             client.delete(f"{PROVIDERS}/1/client-types/1"),
         ]
 
-    for answer in answers:
-        assert errors(answer, 401) == ["a valid API key is required in the authorization header"]
-        assert answer.headers["www-authenticate"] == "Bearer"
+    for response in responses:
+        assert errors(response, 401) == ["a valid API key is required in the authorization header"]
+        assert response.headers["www-authenticate"] == "Bearer"
 
 
 def test_a_viewers_key_reads_and_does_not_write(
@@ -495,9 +497,9 @@ def test_a_viewers_key_reads_and_does_not_write(
             viewer.delete(provider),
         ]
 
-    assert [answer.status_code for answer in reads] == [200, 200, 200]
-    for answer in writes:
-        assert errors(answer, 403) == ["a key with the role viewer may not write"]
+    assert [response.status_code for response in reads] == [200, 200, 200]
+    for response in writes:
+        assert errors(response, 403) == ["a key with the role viewer may not write"]
     assert rest.get(item).status_code == 200
 
 
@@ -513,12 +515,12 @@ def test_a_viewers_key_reads_and_does_not_write(
         "json",
     ],
 )
-def test_another_content_type_is_refused(rest: httpx.Client, content_type: str) -> None:
+def test_another_content_type_is_rejected(rest: httpx.Client, content_type: str) -> None:
     before = rows(rest, PROVIDERS)
     headers = {"Content-Type": content_type}
-    answer = rest.post(PROVIDERS, content=json.dumps(PROVIDER), headers=headers)
+    response = rest.post(PROVIDERS, content=json.dumps(PROVIDER), headers=headers)
 
-    assert errors(answer, 415) == ["Content-Type must be application/json"]
+    assert errors(response, 415) == ["Content-Type must be application/json"]
     assert rows(rest, PROVIDERS) == before
 
 
@@ -526,17 +528,17 @@ def test_another_content_type_is_refused(rest: httpx.Client, content_type: str) 
     "content_type",
     ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'],
 )
-def test_json_may_be_said_in_other_ways(rest: httpx.Client, content_type: str) -> None:
+def test_json_may_be_message_in_other_ways(rest: httpx.Client, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    answer = rest.post(PROVIDERS, content=json.dumps(PROVIDER), headers=headers)
+    response = rest.post(PROVIDERS, content=json.dumps(PROVIDER), headers=headers)
     bad = rest.post(PROVIDERS, content=b"{'a':1}", headers=headers)
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert errors(bad, 400) == ["the body is not valid JSON"]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
-def test_a_body_over_a_mebibyte_is_refused_and_one_of_a_mebibyte_is_not(
+def test_a_body_over_a_mebibyte_is_rejected_and_one_of_a_mebibyte_is_not(
     rest: httpx.Client, *, chunked: bool
 ) -> None:
     def post(size: int) -> httpx.Response:
@@ -570,7 +572,7 @@ def test_a_body_over_a_mebibyte_is_refused_and_one_of_a_mebibyte_is_not(
         ),
     ],
 )
-def test_what_is_hardly_http_is_refused_in_the_same_form(
+def test_what_is_hardly_http_is_rejected_in_the_same_form(
     stack: Stack, request_: bytes, status: int
 ) -> None:
     with socket.create_connection(("127.0.0.1", stack.http_port), 5) as connection:
@@ -582,17 +584,17 @@ def test_what_is_hardly_http_is_refused_in_the_same_form(
     assert error
 
 
-def test_headers_as_long_as_envoy_takes_them_are_no_refusal(rest: httpx.Client) -> None:
+def test_headers_as_long_as_envoy_takes_them_are_no_error(rest: httpx.Client) -> None:
     for length in (10_000, 30_000, 59_000):
         assert rest.get(PROVIDERS, headers={"Cookie": "c" * length}).status_code == 200
 
 
-def test_a_secret_is_in_no_answer_and_no_log(stack: Stack, rest: httpx.Client) -> None:
+def test_a_secret_is_in_no_response_and_no_log(stack: Stack, rest: httpx.Client) -> None:
     secret = "s3cr3t-registration-token"  # noqa: S105
     token = {"RegistrationAccessToken": secret}
     good = rest.post(PROVIDERS, json=PROVIDER | token)
     path = f"{PROVIDERS}/{good.json()['ID']}"
-    answers = [
+    responses = [
         good,
         rest.get(path),
         rest.get(f"{PROVIDERS}?per_page=1000"),
@@ -604,12 +606,12 @@ def test_a_secret_is_in_no_answer_and_no_log(stack: Stack, rest: httpx.Client) -
         rest.post(f"{PROVIDERS}?x={secret}", json=PROVIDER),
     ]
 
-    assert [a.status_code for a in answers] == [200, 200, 200, 200, 400, 400, 400, 400, 200]
-    assert not [answer.text for answer in answers if secret in answer.text]
+    assert [a.status_code for a in responses] == [200, 200, 200, 200, 400, 400, 400, 400, 200]
+    assert not [response.text for response in responses if secret in response.text]
     assert secret not in stack.err.read_text() + stack.out.read_text()
 
 
-def test_a_connection_stays_open_after_refusals(stack: Stack) -> None:
+def test_a_connection_stays_open_after_errors(stack: Stack) -> None:
     with socket.create_connection(("127.0.0.1", stack.http_port), 5) as connection:
         statuses = []
         for path in (b"/nope", b"/oauth-providers/1", b"/oauth-providers"):

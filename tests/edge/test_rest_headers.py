@@ -36,10 +36,10 @@ def key() -> str:
     return str(uuid4())
 
 
-def errors(answer: httpx.Response) -> list[str]:
-    assert answer.headers["content-type"] == "application/json"
-    assert list(answer.json()) == ["errors"]
-    found: list[str] = answer.json()["errors"]
+def errors(response: httpx.Response) -> list[str]:
+    assert response.headers["content-type"] == "application/json"
+    assert list(response.json()) == ["errors"]
+    found: list[str] = response.json()["errors"]
     return found
 
 
@@ -54,7 +54,7 @@ def same(one: httpx.Response, other: httpx.Response) -> bool:
 # Idempotency-Key
 
 
-def test_the_same_post_again_gets_the_first_answer_and_makes_no_second_row(
+def test_the_same_post_again_gets_the_first_response_and_makes_no_second_row(
     rest: httpx.Client, provider: str
 ) -> None:
     headers = {"Idempotency-Key": key()}
@@ -83,28 +83,28 @@ def test_the_key_in_quotes_is_the_same_key(rest: httpx.Client, provider: str) ->
     assert same(first, quoted)
 
 
-def test_another_body_with_a_used_key_is_refused(rest: httpx.Client, provider: str) -> None:
+def test_another_body_with_a_used_key_is_rejected(rest: httpx.Client, provider: str) -> None:
     headers = {"Idempotency-Key": key()}
     path = f"{provider}/client-types"
     rest.post(path, json=CLIENT_TYPE, headers=headers)
-    refused = rest.post(path, json=CLIENT_TYPE | {"Name": "y"}, headers=headers)
+    rejected = rest.post(path, json=CLIENT_TYPE | {"Name": "y"}, headers=headers)
 
-    assert refused.status_code == 400
-    assert errors(refused) == ["Idempotency-Key: was used for another request"]
+    assert rejected.status_code == 400
+    assert errors(rejected) == ["Idempotency-Key: was used for another request"]
     assert len(rest.get(path).json()) == 1
 
 
-def test_another_path_with_a_used_key_is_refused(rest: httpx.Client, provider: str) -> None:
+def test_another_path_with_a_used_key_is_rejected(rest: httpx.Client, provider: str) -> None:
     headers = {"Idempotency-Key": key()}
     other = f"/oauth-providers/{rest.post('/oauth-providers', json=PROVIDER).json()['ID']}"
     rest.post(f"{provider}/client-types", json=CLIENT_TYPE, headers=headers)
-    refused = rest.post(f"{other}/client-types", json=CLIENT_TYPE, headers=headers)
+    rejected = rest.post(f"{other}/client-types", json=CLIENT_TYPE, headers=headers)
 
-    assert refused.status_code == 400
+    assert rejected.status_code == 400
     assert rest.get(f"{other}/client-types").json() == []
 
 
-def test_a_put_and_a_delete_again_get_their_first_answers(
+def test_a_put_and_a_delete_again_get_their_first_responses(
     rest: httpx.Client, resource: str
 ) -> None:
     def twice(method: str, json: Any) -> tuple[httpx.Response, httpx.Response]:
@@ -122,7 +122,9 @@ def test_a_put_and_a_delete_again_get_their_first_answers(
     assert rest.get(resource).status_code == 404
 
 
-def test_a_refused_request_may_be_mended_and_sent_again(rest: httpx.Client, provider: str) -> None:
+def test_a_rejected_request_may_be_corrected_and_sent_again(
+    rest: httpx.Client, provider: str
+) -> None:
     headers = {"Idempotency-Key": key()}
     path = f"{provider}/client-types"
 
@@ -131,20 +133,20 @@ def test_a_refused_request_may_be_mended_and_sent_again(rest: httpx.Client, prov
 
 
 @pytest.mark.parametrize("bad", ["", '""', "x" * 256, b"caf\xc3\xa9"], ids=repr)
-def test_a_bad_key_is_refused(rest: httpx.Client, provider: str, bad: str | bytes) -> None:
+def test_a_bad_key_is_rejected(rest: httpx.Client, provider: str, bad: str | bytes) -> None:
     headers = [(b"Idempotency-Key", bad if isinstance(bad, bytes) else bad.encode())]
-    refused = rest.post(f"{provider}/client-types", json=CLIENT_TYPE, headers=headers)
+    rejected = rest.post(f"{provider}/client-types", json=CLIENT_TYPE, headers=headers)
 
-    assert refused.status_code == 400
-    assert errors(refused) == ["Idempotency-Key: must be 1 to 255 printable ASCII characters"]
+    assert rejected.status_code == 400
+    assert errors(rejected) == ["Idempotency-Key: must be 1 to 255 printable ASCII characters"]
     assert rest.get(f"{provider}/client-types").json() == []
 
 
-def test_two_keys_are_refused(rest: httpx.Client, provider: str) -> None:
+def test_two_keys_are_rejected(rest: httpx.Client, provider: str) -> None:
     headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
-    refused = rest.post(f"{provider}/client-types", json=CLIENT_TYPE, headers=headers)
+    rejected = rest.post(f"{provider}/client-types", json=CLIENT_TYPE, headers=headers)
 
-    assert refused.status_code == 400
+    assert rejected.status_code == 400
     assert rest.get(f"{provider}/client-types").json() == []
 
 
@@ -157,7 +159,7 @@ def test_a_get_does_not_mind_a_key(rest: httpx.Client, resource: str) -> None:
     assert first.json()["Name"] != "new"
 
 
-def test_twins_at_the_same_time_get_one_answer(stack: Stack, provider: str) -> None:
+def test_twins_at_the_same_time_get_one_response(stack: Stack, provider: str) -> None:
     together, name = Barrier(8), key()
 
     def post(_number: int) -> httpx.Response:
@@ -168,16 +170,16 @@ def test_twins_at_the_same_time_get_one_answer(stack: Stack, provider: str) -> N
             )
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(post, range(8)))
+        responses = list(pool.map(post, range(8)))
 
-    assert answers[0].status_code == 200
-    assert all(same(answer, answers[0]) for answer in answers)
+    assert responses[0].status_code == 200
+    assert all(same(response, responses[0]) for response in responses)
 
 
 # ETag and If-Match
 
 
-def test_a_resource_is_answered_with_its_etag(rest: httpx.Client, resource: str) -> None:
+def test_a_resource_is_served_with_its_etag(rest: httpx.Client, resource: str) -> None:
     got = rest.get(resource)
     put = rest.put(resource, json=body_of(resource, Name="new"))
 
@@ -231,11 +233,11 @@ def test_a_weak_etag_matches_nothing(rest: httpx.Client, resource: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "0a1b", '"a" "b"', '"a', '*, "a"', 'w/"a"', "**"])
-def test_what_is_no_etag_is_refused(rest: httpx.Client, resource: str, bad: str) -> None:
-    refused = rest.delete(resource, headers={"If-Match": bad})
+def test_what_is_not_a_etag_is_rejected(rest: httpx.Client, resource: str, bad: str) -> None:
+    rejected = rest.delete(resource, headers={"If-Match": bad})
 
-    assert refused.status_code == 400
-    assert errors(refused)[0].startswith("If-Match: must be * or entity tags in quotes")
+    assert rejected.status_code == 400
+    assert errors(rejected)[0].startswith("If-Match: must be * or entity tags in quotes")
     assert rest.get(resource).status_code == 200
 
 
@@ -247,7 +249,7 @@ def test_a_resource_that_is_not_there_is_404_before_its_etag_counts(
     assert rest.delete(resource, headers={"If-Match": '"x"'}).status_code == 404
 
 
-def test_a_retry_whose_etag_has_become_stale_gets_the_first_answer(
+def test_a_retry_whose_etag_has_become_stale_gets_the_first_response(
     rest: httpx.Client, resource: str
 ) -> None:
     headers = {"If-Match": rest.get(resource).headers["etag"], "Idempotency-Key": key()}
@@ -265,9 +267,9 @@ def test_a_list_has_no_etag(rest: httpx.Client, provider: str) -> None:
 
 def test_words_of_a_caller_make_no_412(rest: httpx.Client, provider: str) -> None:
     trick = 'x","reason":"ETAG_MISMATCH","x":"'
-    refused = rest.post(f"{provider}/client-types", json=CLIENT_TYPE | {"GrantType": trick})
+    rejected = rest.post(f"{provider}/client-types", json=CLIENT_TYPE | {"GrantType": trick})
 
-    assert refused.status_code == 400
+    assert rejected.status_code == 400
 
 
 # Headers that are nobody's
@@ -290,16 +292,18 @@ def test_a_value_that_grpc_cannot_take_is_ignored_and_not_logged(
 ) -> None:
     logged = stack.err.stat().st_size
     with stack.client() as client:
-        answer = client.get("/oauth-providers", headers={b"User-Agent": value, b"X-Any": value})
+        response = client.get("/oauth-providers", headers={b"User-Agent": value, b"X-Any": value})
     log = stack.err.read_bytes()[logged:]
 
-    assert answer.status_code in {200, 400}  # HTTP itself has no control characters
+    assert response.status_code in {200, 400}  # HTTP itself has no control characters
     assert b"Traceback" not in log
 
 
 def test_an_idempotency_key_that_is_not_ascii_is_rejected(stack: Stack) -> None:
     with stack.client() as client:
-        answer = client.post("/oauth-providers", json={}, headers={b"Idempotency-Key": b"\x80\xff"})
+        response = client.post(
+            "/oauth-providers", json={}, headers={b"Idempotency-Key": b"\x80\xff"}
+        )
 
-    assert answer.status_code == 400
-    assert errors(answer) == ["Idempotency-Key: must be 1 to 255 printable ASCII characters"]
+    assert response.status_code == 400
+    assert errors(response) == ["Idempotency-Key: must be 1 to 255 printable ASCII characters"]

@@ -1,4 +1,4 @@
-"""Whatever the rules accept survives the whole way, whatever they do not is refused in form."""
+"""Whatever the rules accept survives the whole way, whatever they do not is rejected in form."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.support.stack import ADMIN_KEY, Stack
 
 SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=SHARED)
-# All of Unicode but NUL, which is refused, and surrogates, which are no characters.
+# All of Unicode but NUL, which is rejected, and surrogates, which are no characters.
 TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 RESPONSE_TYPES = ["code", "token", "it_token", "none"]
 GRANT_TYPES = [
@@ -86,8 +86,8 @@ def test_any_valid_client_type_survives_rest_storage_grpc_and_rest(
 
     times = ("CreatedAt", "UpdatedAt")
     expected = client_type | {"ID": created["ID"]}
-    for answer in (created, read, replaced):
-        assert {k: v for k, v in answer.items() if k not in times} == expected
+    for response in (created, read, replaced):
+        assert {k: v for k, v in response.items() if k not in times} == expected
     assert native.name == native_again.name == client_type["Name"]
     assert native.description == client_type["Description"]
     assert [
@@ -98,10 +98,10 @@ def test_any_valid_client_type_survives_rest_storage_grpc_and_rest(
 
 @given(body=st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(GRANT_TYPES)) | JSON)
 @BOUNDED
-def test_any_json_is_accepted_or_refused_in_form(stack: Stack, path: str, body: Any) -> None:
+def test_any_json_is_accepted_or_rejected_in_form(stack: Stack, path: str, body: Any) -> None:
     with stack.client() as rest:
-        answer = rest.post(path, json=body)
+        response = rest.post(path, json=body)
 
-    assert answer.status_code in (200, 400)
-    if answer.status_code == 400:
-        assert answer.json()["errors"]
+    assert response.status_code in (200, 400)
+    if response.status_code == 400:
+        assert response.json()["errors"]

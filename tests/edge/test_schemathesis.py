@@ -24,7 +24,7 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_the_service_does_what_its_document_says(
+def test_the_service_does_what_its_document_reports(
     own_stack: Stack, tmp_path: Path, examples: int
 ) -> None:
     address = f"http://127.0.0.1:{own_stack.http_port}"
@@ -51,7 +51,7 @@ def test_the_service_does_what_its_document_says(
     assert "Traceback" not in own_stack.err.read_text()
 
 
-def test_without_a_key_every_operation_but_health_is_refused(stack: Stack) -> None:
+def test_without_a_key_every_operation_but_health_is_rejected(stack: Stack) -> None:
     address = f"http://127.0.0.1:{stack.http_port}"
     document = httpx.get(f"{address}/openapi.json").json()
     base = address + document["servers"][0]["url"]
@@ -64,7 +64,7 @@ def test_without_a_key_every_operation_but_health_is_refused(stack: Stack) -> No
 
     assert len(operations) == 10
     for verb, url, operation in operations:
-        answer = httpx.request(verb, url)
-        assert answer.status_code == 401, operation["operationId"]
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert answer.json()["errors"]
+        response = httpx.request(verb, url)
+        assert response.status_code == 401, operation["operationId"]
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.json()["errors"]

@@ -26,13 +26,13 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 def until(rest: httpx.Client, status: int, seconds: float) -> httpx.Response:
-    """The first answer with this status."""
+    """The first response with this status."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = rest.get("/oauth-providers")
-        if answer.status_code == status:
-            return answer
-        assert time.monotonic() < deadline, answer.text
+        response = rest.get("/oauth-providers")
+        if response.status_code == status:
+            return response
+        assert time.monotonic() < deadline, response.text
         time.sleep(0.05)
 
 
@@ -87,18 +87,20 @@ def test_a_fault_of_ours_is_500_with_a_number_that_the_log_has(own_stack: Stack)
     with closing(sqlite3.connect(own_stack.folder / "portal.db")) as behind_its_back:
         behind_its_back.execute("ALTER TABLE provider RENAME COLUMN name TO eman")
     with own_stack.client() as rest:
-        answer = rest.get("/oauth-providers")
-    [error] = answer.json()["errors"]
+        response = rest.get("/oauth-providers")
+    [error] = response.json()["errors"]
     number = error.removeprefix("internal error ")
 
-    assert answer.status_code == 500
+    assert response.status_code == 500
     assert len(number) == 8
-    assert "column" not in answer.text
+    assert "column" not in response.text
     assert f"error={number}" in own_stack.err.read_text()
     assert "no such column" in own_stack.err.read_text()
 
 
-def test_past_the_bound_callers_are_told_at_once_and_the_service_stays_up(tmp_path: Path) -> None:
+def test_past_the_bound_callers_are_reported_at_once_and_the_service_stays_up(
+    tmp_path: Path,
+) -> None:
     own = Stack(tmp_path, PORTAL_THREADS="1", PORTAL_MAX_WAITING="1").start()
     path = "/oauth-providers/1/client-types"
 
@@ -110,16 +112,16 @@ def test_past_the_bound_callers_are_told_at_once_and_the_service_stays_up(tmp_pa
         with own.locked_database():
             calls = [pool.submit(post, number) for number in range(12)]
             time.sleep(2.5)
-            told = [call.result() for call in calls if call.done()]
+            reported = [call.result() for call in calls if call.done()]
             health = httpx.get(f"http://127.0.0.1:{own.http_port}/healthz")
-        answers = [call.result() for call in calls]
+        responses = [call.result() for call in calls]
     with own.client() as rest:
         stored = rest.get(path).json()
     status = own.stop()
 
-    assert len(told) == 10
-    assert {answer.status_code for answer in told} == {429}
-    assert told[0].json() == {"errors": ["too many calls wait; try again later"]}
+    assert len(reported) == 10
+    assert {response.status_code for response in reported} == {429}
+    assert reported[0].json() == {"errors": ["too many calls wait; try again later"]}
     assert health.status_code == 200
-    assert len(stored) == [answer.status_code for answer in answers].count(200) == 2
+    assert len(stored) == [response.status_code for response in responses].count(200) == 2
     assert status == 0

@@ -1,4 +1,4 @@
-"""Holds the conversation with a running portal and writes down what was asked and answered."""
+"""Holds the conversation with a running portal and writes down what was asked and served."""
 
 import json
 import re
@@ -33,21 +33,21 @@ VARYING = [
     (re.compile(r'(?<=etag: )"[^"]+"'), '"ETAG"'),
     (re.compile(r'(?<="etag": )"\\"[^"]+\\""'), '"ETAG"'),
 ]
-# Headers of the transport's, which are no part of the answer.
+# Headers of the transport's, which are no part of the response.
 TRANSPORT = {"date", "content-length", "x-envoy-upstream-service-time"}
 
 LONGEST = 500  # characters of a request's body that are worth reading
 
 
 def hold(stack: Stack) -> dict[str, str]:
-    """Ask a fresh portal everything; what was said, by the name of its golden file."""
+    """Ask a fresh portal everything; what was reported, by the name of its golden file."""
     viewer = portal("keys", "create", "--role", "viewer", **stack.settings).stdout.strip()
     keys: dict[Key, str] = {"admin": ADMIN_KEY, "viewer": viewer, "wrong": "no-such-key"}
     address = f"127.0.0.1:{stack.grpc_port}"
     with stack.client(None) as client, grpc.insecure_channel(address) as channel:
-        said = [_ask(client, case, keys.get(case.key)) for case in REST]
-        said += [_call(channel, case, keys.get(case.key)) for case in NATIVE]
-    return dict(zip(names(), said, strict=True))
+        expected = [_ask(client, case, keys.get(case.key)) for case in REST]
+        expected += [_call(channel, case, keys.get(case.key)) for case in NATIVE]
+    return dict(zip(names(), expected, strict=True))
 
 
 def names() -> list[str]:
@@ -59,12 +59,12 @@ def _ask(client: httpx.Client, case: Rest, key: str | None) -> str:
     json_body = {} if case.body is None else {"Content-Type": "application/json"}
     headers = json_body | case.headers
     secret = {} if key is None else {"Authorization": key}
-    answer = client.request(case.method, case.path, content=case.body, headers=headers | secret)
+    response = client.request(case.method, case.path, content=case.body, headers=headers | secret)
     return _written(
         [f"{case.method} /portal-api{case.path}", *_lines(headers.items()), *_key(case)],
         _short(case.body or ""),
-        [f"HTTP {answer.status_code}", *_lines(answer.headers.multi_items())],
-        _indented(answer.text),
+        [f"HTTP {response.status_code}", *_lines(response.headers.multi_items())],
+        _indented(response.text),
     )
 
 
@@ -77,24 +77,24 @@ def _call(channel: grpc.Channel, case: Native, key: str | None) -> str:
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
     secret = () if key is None else (("authorization", key),)
-    answer: Message
+    response: Message
     ended: Any
     try:
-        answer, ended = stub.with_call(request, timeout=20, metadata=secret)
+        response, ended = stub.with_call(request, timeout=20, metadata=secret)
     except grpc.RpcError as error:
         ended = error
-        answer = rpc_status.from_call(ended)
+        response = rpc_status.from_call(ended)
     metadata = [*ended.initial_metadata(), *ended.trailing_metadata()]
     return _written(
         [f"{method.containing_service.full_name}/{method.name}", *_key(case)],
         _json(case.request),
         [f"gRPC {ended.code().name}", *_lines((k, v) for k, v in metadata if k[-4:] != "-bin")],
-        _message(answer),
+        _message(response),
     )
 
 
-def _written(asked: list[str], request: str, said: list[str], answer: str) -> str:
-    text = "\n".join([*said, "", answer])
+def _written(asked: list[str], request: str, expected: list[str], response: str) -> str:
+    text = "\n".join([*expected, "", response])
     for pattern, stands_for in VARYING:
         text = pattern.sub(stands_for, text)
     question = "\n".join([*asked, "", request]).strip()

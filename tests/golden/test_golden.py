@@ -1,4 +1,4 @@
-"""What the portal answers, as the golden files have it: a change on the wire is seen in review."""
+"""What the portal responds, as the golden files have it: a change on the wire is seen in review."""
 
 from difflib import unified_diff
 from pathlib import Path
@@ -8,25 +8,25 @@ import pytest
 from tests.golden import conversation
 from tests.support.stack import Stack
 
-ANSWERS = Path(__file__).parent / "answers"
+RESPONSES = Path(__file__).parent / "answers"
 
 
 @pytest.fixture(scope="module")
-def answers(
+def responses(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> dict[str, str]:
-    """What is said today, by the name of its golden file; the files follow if that is asked for."""
+    """Content of each golden file as it is now, by name; updates the files if asked."""
     fresh = Stack(tmp_path_factory.mktemp("golden")).start()
     try:
-        said = conversation.hold(fresh)
+        expected = conversation.hold(fresh)
     finally:
         fresh.stop()
     if request.config.getoption("--update-golden"):
-        for file in ANSWERS.iterdir():
+        for file in RESPONSES.iterdir():
             file.unlink()
-        for name, text in said.items():
-            (ANSWERS / name).write_text(text)
-    return said
+        for name, text in expected.items():
+            (RESPONSES / name).write_text(text)
+    return expected
 
 
 def difference(name: str, golden: str, today: str) -> str:
@@ -38,25 +38,25 @@ def difference(name: str, golden: str, today: str) -> str:
 
 
 @pytest.mark.parametrize("name", conversation.names())
-def test_the_portal_answers_as_ever(answers: dict[str, str], name: str) -> None:
-    file = ANSWERS / name
+def test_the_portal_returns_as_ever(responses: dict[str, str], name: str) -> None:
+    file = RESPONSES / name
     golden = file.read_text() if file.exists() else ""
-    if found := difference(name, golden, answers[name]):
+    if found := difference(name, golden, responses[name]):
         pytest.fail(
             f"{found}\n\nIf it is meant: pytest tests/golden --update-golden", pytrace=False
         )
 
 
-def test_every_golden_file_is_of_a_case(answers: dict[str, str]) -> None:
-    assert {file.name for file in ANSWERS.iterdir()} == set(answers)
-    assert len(answers) == len(conversation.names())
+def test_every_golden_file_is_of_a_case(responses: dict[str, str]) -> None:
+    assert {file.name for file in RESPONSES.iterdir()} == set(responses)
+    assert len(responses) == len(conversation.names())
 
 
-def test_a_changed_answer_is_shown(answers: dict[str, str]) -> None:
+def test_a_changed_response_is_shown(responses: dict[str, str]) -> None:
     name = "rest-create-client-type.txt"
-    changed = answers[name].replace('"GrantType"', '"GrantTypes"')
+    changed = responses[name].replace('"GrantType"', '"GrantTypes"')
 
-    shown = difference(name, answers[name], changed).splitlines()
+    shown = difference(name, responses[name], changed).splitlines()
 
     assert '-  "GrantType": "authorization_code,refresh_token,password",' in shown
     assert '+  "GrantTypes": "authorization_code,refresh_token,password",' in shown

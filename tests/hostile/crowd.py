@@ -48,7 +48,7 @@ class Crowd:
                     connection.close()
                 connection = self._connections[at] = self._connect(self._port, source)
             connection.pump()
-            # What was refused is asked for again, but not in a loop without end.
+            # What was rejected is asked for again, but not in a loop without end.
             for _ in range(self._streams - connection.open_streams):
                 if connection.closed or time.monotonic() > until:
                     break

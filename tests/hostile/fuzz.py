@@ -1,7 +1,7 @@
 """Fuzzer of the whole system: `make fuzz`, for ten minutes; FUZZ='--seconds 60' is shorter.
 
 A case is a list of steps on one connection, made by Hypothesis. After each case
-callers with a key must be served, the probes must answer, no reply may be an
+callers with a key must be served, the probes must respond, no reply may be an
 internal error, and no process may have died. What breaks this is made smaller
 by Hypothesis, printed, and written to tests/hostile/cases/, where a test
 replays it for ever after.

@@ -85,7 +85,7 @@ class Reply:
 
 
 class Connection(Socket):
-    """One connection. What is sent to a closed one is dropped: being cut off is a fair answer."""
+    """One connection. What is sent to a closed one is dropped: being cut off is a fair respond."""
 
     def __init__(
         self,

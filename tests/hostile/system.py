@@ -140,7 +140,7 @@ class System:
     def call_rest(
         self, port: int, method: str = "GET", path: str = API, *, seconds: float = 5, **more: Any
     ) -> httpx.Response:
-        """A REST call with the admin key, which must be answered within so long."""
+        """A REST call with the admin key, which must be served within so long."""
         headers = {"Authorization": self.admin} | more.pop("headers", {})
         url = f"http://127.0.0.1:{port}{path}"
         return httpx.request(method, url, headers=headers, timeout=seconds, **more)
@@ -155,7 +155,7 @@ class System:
             return stub.ListProviders(request, metadata=metadata, timeout=5)
 
     def require_served(self, times: int = 1) -> None:
-        """Calls with a key work, by REST and native, on both ports."""
+        """Calls with a key work, over REST and native, on both ports."""
         for name, port in self.ports.items():
             with Connection(port, source="127.0.0.1") as connection:
                 for _ in range(times):

@@ -74,7 +74,7 @@ FORMS = list(_forms("oap_x_y"))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_no_key_is_refused(one: System, port: str, form: str) -> None:
+def test_what_is_not_a_key_is_rejected(one: System, port: str, form: str) -> None:
     value = _forms(one.viewer)[form]
     path = f"{API}?per_page=1"
 
@@ -103,7 +103,7 @@ def _elsewhere(key: str) -> dict[str, list[Header]]:
 
 
 @pytest.mark.parametrize("place", list(_elsewhere("")))
-def test_a_key_in_another_place_or_twice_is_refused(one: System, port: str, place: str) -> None:
+def test_a_key_in_another_place_or_twice_is_rejected(one: System, port: str, place: str) -> None:
     headers = _elsewhere(one.viewer)[place]
     by_rest = ask(one, port, http("GET", f"{API}?per_page=1", *headers))
     native = ask(one, port, rpc(LIST, *headers), message())
@@ -115,7 +115,7 @@ def test_a_key_in_another_place_or_twice_is_refused(one: System, port: str, plac
 
 
 @pytest.mark.parametrize("name", ["key", "authorization", "access_token", "api_key"])
-def test_a_key_in_a_query_is_refused(one: System, port: str, name: str) -> None:
+def test_a_key_in_a_query_is_rejected(one: System, port: str, name: str) -> None:
     found = ask(one, port, http("GET", f"{API}?{name}={one.viewer}"))
 
     assert found.status in {400, 401}
@@ -249,7 +249,9 @@ def test_no_spelling_of_a_path_does_without_a_key(one: System, port: str, path: 
         "/portal.routing/Check",
     ],
 )
-def test_there_is_no_service_beside_the_documented_ones(one: System, port: str, path: str) -> None:
+def test_there_is_not_a_service_beside_the_documented_ones(
+    one: System, port: str, path: str
+) -> None:
     assert ask(one, port, rpc(path), message()).grpc in {UNIMPLEMENTED, UNAUTHENTICATED}
 
 
@@ -291,7 +293,7 @@ def test_health_needs_no_key(one: System, port: str, service: str) -> None:
 
 
 @pytest.mark.alone
-def test_times_of_refusals_tell_nothing_of_keys(one: System, port: str) -> None:
+def test_times_of_errors_tell_nothing_of_keys(one: System, port: str) -> None:
     name, _, secret = one.viewer.rpartition("_")
     kinds = {
         "a name there is": f"{name}_{secret[::-1]}",

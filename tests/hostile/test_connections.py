@@ -137,7 +137,7 @@ def test_closed_reflection_needs_a_key(cramped: System, port: str, version: str)
 
 
 def _unfinished(kind: str, port: int, source: str) -> Tcp | Connection:
-    """A connection with a body of 1 MiB but for one byte."""
+    """A connection with a body of 1 MiB except for one byte."""
     if kind == "HTTP/1.1":
         tcp = Tcp(port, source)
         head = f"POST {API} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -182,7 +182,7 @@ def test_unfinished_bodies_take_bounded_memory_and_no_time_from_others(
     assert grown < HEAP_MIB, f"Envoy grew by {grown:.0f} MiB"
 
 
-def test_what_does_not_come_to_its_end_is_told_so_within_fifteen_seconds(one: System) -> None:
+def test_what_does_not_come_to_its_end_is_reported_so_within_fifteen_seconds(one: System) -> None:
     starts = (OPENINGS["half a body"], b"GET / HTTP/1.1\r\nHost: x\r\n")
     held = [Tcp(port) for port in one.ports.values() for _ in starts]
     deadline = time.monotonic() + 15

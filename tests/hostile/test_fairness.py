@@ -200,7 +200,7 @@ def test_reads_that_find_nothing_in_many_rows_leave_the_others_served(
 
 
 def test_replies_that_are_kept_stay_small(one: System) -> None:
-    """A replacement of a provider with many client types is asked for with ever new keys."""
+    """A replacement of a provider with many client types is asked for with always new keys."""
     row = {"Name": "n", "Description": "d" * 4096, "ResponseTypes": "code", "GrantType": "pkce"}
     folder = one.stack.folder
     with one.stack.client() as client, ThreadPoolExecutor(8) as pool:
@@ -217,15 +217,15 @@ def test_replies_that_are_kept_stay_small(one: System) -> None:
     assert grown < 8 << 20, f"{grown >> 20} MiB"
 
 
-def test_while_commits_wait_reads_go_on_and_writes_are_told(one: System) -> None:
+def test_while_commits_wait_reads_go_on_and_writes_are_reported(one: System) -> None:
     """Another process has the write lock of the database."""
-    told: list[tuple[float, httpx.Response]] = []
+    reported: list[tuple[float, httpx.Response]] = []
 
     def write(number: int) -> None:
         start = time.monotonic()
         port = list(one.ports.values())[number % 2]
         response = one.call_rest(port, "POST", seconds=20, json=PROVIDER)
-        told.append((time.monotonic() - start, response))
+        reported.append((time.monotonic() - start, response))
 
     reads: list[float] = []
     with one.stack.locked_database(), ThreadPoolExecutor(40) as pool:
@@ -242,13 +242,13 @@ def test_while_commits_wait_reads_go_on_and_writes_are_told(one: System) -> None
         for done in writes:
             done.result()
     assert max(reads) < 1
-    assert {response.status_code for _, response in told} <= {503, 429}
-    assert max(seconds for seconds, _ in told) < 12
-    assert all(json_errors(response) for _, response in told)
+    assert {response.status_code for _, response in reported} <= {503, 429}
+    assert max(seconds for seconds, _ in reported) < 12
+    assert all(json_errors(response) for _, response in reported)
 
 
 def json_errors(response: httpx.Response) -> list[str]:
-    """What a refusal says."""
+    """What a error says."""
     found: list[str] = response.json()["errors"]
     return found
 
@@ -273,5 +273,5 @@ def test_one_greedy_key_leaves_another_its_speed(one: System, seconds: float) ->
         time.sleep(1)
         beside = p99(max(seconds, 3))
 
-    # What the cores are shared for is no unfairness of the server's: on two, 20 ms are.
+    # What the cores are shared for is not a unfairness of the server's: on two, 20 ms are.
     assert beside <= max(3 * alone, 0.02), f"{alone * 1000:.1f} ms became {beside * 1000:.1f} ms"

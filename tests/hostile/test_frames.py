@@ -240,7 +240,7 @@ MESSAGES: dict[str, tuple[bytes, set[int]]] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_that_is_none_is_refused(one: System, port: str, name: str) -> None:
+def test_a_message_that_is_none_is_rejected(one: System, port: str, name: str) -> None:
     body, statuses = MESSAGES[name]
     headers = rpc(LIST, ("grpc-timeout", "5S"), key=one.greedy_viewer)
     with Connection(one.ports[port]) as connection:
@@ -255,7 +255,7 @@ def test_a_message_that_is_none_is_refused(one: System, port: str, name: str) ->
 
 
 @pytest.mark.attack
-def test_a_bomb_of_gzip_is_refused_and_kept_by_nobody(one: System, port: str) -> None:
+def test_a_bomb_of_gzip_is_rejected_and_kept_by_nobody(one: System, port: str) -> None:
     bomb = message(gzip.compress(bytes(100 << 20)), flag=1)
     with one.unharmed():
         for _ in range(10):

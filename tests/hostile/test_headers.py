@@ -1,4 +1,4 @@
-"""Reserved headers that are not well formed: refused, and of no effect on any other call."""
+"""Reserved headers that are not well formed: rejected, and of no effect on any other call."""
 
 import random
 import string
@@ -16,7 +16,7 @@ TIMEOUTS: tuple[str | bytes, ...] = (
 BINARIES: tuple[str | bytes, ...] = ("!!!", "a", "====", "%00", "YQ==YQ==", b"\xff\xfe", "a b")
 BINARY_NAMES = ("x-bin", "authorization-bin", "grpc-status-details-bin", "grpc-trace-bin")
 
-REFUSED: dict[str, list[Header]] = (
+REJECTED: dict[str, list[Header]] = (
     {f"grpc-timeout {value!r}": [("grpc-timeout", value)] for value in TIMEOUTS}
     | {"grpc-timeout twice": [("grpc-timeout", "5S"), ("grpc-timeout", "abc")]}
     | {f"x-bin {value!r}": [("x-bin", value)] for value in BINARIES}
@@ -93,31 +93,31 @@ def attack(
     return found
 
 
-@pytest.mark.parametrize("name", [*REFUSED, *HARMLESS])
+@pytest.mark.parametrize("name", [*REJECTED, *HARMLESS])
 def test_a_malformed_reserved_header_harms_no_later_call(one: System, name: str) -> None:
     logged = one.stack.err.stat().st_size
     for number in one.ports.values():
         # Of some Envoy says nothing and closes the connection a second later.
-        attack(number, (REFUSED | HARMLESS)[name], None, 4, 0.2)
-        attack(number, (REFUSED | HARMLESS)[name], one.greedy_viewer, 2, 0.2)
+        attack(number, (REJECTED | HARMLESS)[name], None, 4, 0.2)
+        attack(number, (REJECTED | HARMLESS)[name], one.greedy_viewer, 2, 0.2)
 
     one.require_served(5)
     one.require_quiet_log(logged)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_malformed_reserved_header_is_refused_with_a_status_of_the_callers_fault(
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_malformed_reserved_header_is_rejected_with_a_status_of_the_callers_fault(
     one: System, name: str
 ) -> None:
     for port, number in one.ports.items():
-        [status] = attack(number, REFUSED[name], one.greedy_viewer, 1)
+        [status] = attack(number, REJECTED[name], one.greedy_viewer, 1)
         # INVALID_ARGUMENT, or UNIMPLEMENTED for an encoding that nobody knows.
         assert status in {3, 12}, port
 
 
 @pytest.mark.attack
 def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: float) -> None:
-    bad = list((REFUSED | HARMLESS).values())
+    bad = list((REJECTED | HARMLESS).values())
     until = time.monotonic() + max(seconds, 3)
     with each.unharmed():
         while time.monotonic() < until:
@@ -157,7 +157,7 @@ def test_a_well_formed_deadline_is_kept(
     ],
     ids=["50 KB", "90 KB", "1 MB", "99", "2000", "90 binary", "2000 cookies"],
 )
-def test_much_metadata_is_served_or_refused_and_kept_by_nobody(
+def test_much_metadata_is_served_or_rejected_and_kept_by_nobody(
     each: System, headers: list[Header]
 ) -> None:
     with each.unharmed():

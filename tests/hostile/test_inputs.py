@@ -1,4 +1,4 @@
-"""Requests of odd forms and sizes: a plain refusal, at a small price."""
+"""Requests of odd forms and sizes: a plain error, at a small price."""
 
 import json
 import socket
@@ -55,7 +55,7 @@ def test_grpc_on_a_rest_path_is_415(one: System, port: str, method: str, kind: s
     ],
 )
 @pytest.mark.parametrize("method", METHODS)
-def test_a_body_that_is_not_said_to_be_json_is_415(
+def test_a_body_that_is_not_message_to_be_json_is_415(
     one: System, port: str, method: str, kind: str
 ) -> None:
     item = f"{API}/{one.make_provider()}"
@@ -111,7 +111,7 @@ SMUGGLING: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", SMUGGLING)
-def test_an_ambiguous_request_is_refused_at_once(one: System, port: str, name: str) -> None:
+def test_an_ambiguous_request_is_rejected_at_once(one: System, port: str, name: str) -> None:
     found = exchange(one.ports[port], SMUGGLING[name], seconds=5)
 
     assert found.ended or b"\r\n\r\n" in found.received, "it waits"
@@ -167,7 +167,7 @@ def _list(system: System, port: int, **fields: Any) -> int | None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_filter_is_read_literally_or_refused(
+def test_a_filter_is_read_literally_or_rejected(
     one: System, port: str, text: str, status: int | None
 ) -> None:
     found = _list(one, one.ports[port], filter=text)
@@ -190,7 +190,7 @@ def test_a_filter_is_read_literally_or_refused(
     ],
     ids=lambda token: repr(token)[:20],
 )
-def test_a_forged_page_token_is_refused(one: System, port: str, token: str) -> None:
+def test_a_forged_page_token_is_rejected(one: System, port: str, token: str) -> None:
     assert _list(one, one.ports[port], page_token=token) == 3
 
 
@@ -286,7 +286,7 @@ def test_no_address_that_a_caller_names_is_asked(one: System, port: str) -> None
             trap.accept()
 
 
-def test_a_native_text_with_a_nul_is_refused(one: System, port: str) -> None:
+def test_a_native_text_with_a_nul_is_rejected(one: System, port: str) -> None:
     request = client_type_pb2.CreateClientTypeRequest(
         provider_id=one.provider, client_type=client_type_pb2.ClientType(name="a\0b")
     )

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is away, stuck, or read-only: callers are told, and all heals by itself."""
+"""A PostgreSQL that is away, stuck, or read-only: callers are reported, and all heals by itself."""
 
 import os
 import signal
@@ -68,16 +68,16 @@ def standby_that_is_away(cluster: Postgres) -> Iterator[None]:
         sql(cluster, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 
 
-def test_while_commits_do_not_return_reads_go_on_and_writes_are_told(
+def test_while_commits_do_not_return_reads_go_on_and_writes_are_reported(
     system: System, cluster: Postgres
 ) -> None:
     ports = list(system.ports.values())
-    told: list[tuple[float, httpx.Response]] = []
+    reported: list[tuple[float, httpx.Response]] = []
 
     def write(number: int) -> None:
         start = time.monotonic()
         found = system.call_rest(ports[number % 2], "POST", seconds=20, json=PROVIDER)
-        told.append((time.monotonic() - start, found))
+        reported.append((time.monotonic() - start, found))
 
     reads: list[float] = []
     with standby_that_is_away(cluster), ThreadPoolExecutor(40) as pool:
@@ -96,14 +96,14 @@ def test_while_commits_do_not_return_reads_go_on_and_writes_are_told(
     until(lambda: status(system, "/readyz") == 200, 10)
 
     assert max(reads) < 1
-    assert {found.status_code for _, found in told} == {503}
-    assert any("outcome unknown" in found.text for _, found in told)
-    assert max(seconds for seconds, _ in told) < 11
+    assert {found.status_code for _, found in reported} == {503}
+    assert any("outcome unknown" in found.text for _, found in reported)
+    assert max(seconds for seconds, _ in reported) < 11
     assert unready == (503, 200)
     assert system.call_rest(ports[0], "POST", json=PROVIDER).status_code == 200
 
 
-def test_a_database_that_is_away_is_told_by_readiness_and_not_by_liveness(
+def test_a_database_that_is_away_is_reported_by_readiness_and_not_by_liveness(
     system: System, cluster: Postgres
 ) -> None:
     cluster.stop()

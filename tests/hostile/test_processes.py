@@ -154,7 +154,7 @@ def test_a_hung_server_is_replaced_and_the_other_goes_on(own: System) -> None:
     wait_until(own.is_well, 10)
 
 
-def test_the_last_id_is_followed_by_a_clear_refusal_and_lists_go_on(one: System, port: str) -> None:
+def test_the_last_id_is_followed_by_a_clear_error_and_lists_go_on(one: System, port: str) -> None:
     number = one.ports[port]
     with closing(sqlite3.connect(one.stack.folder / "portal.db")) as database:
         [before] = database.execute(
@@ -175,7 +175,7 @@ def test_the_last_id_is_followed_by_a_clear_refusal_and_lists_go_on(one: System,
                 )
 
 
-def test_a_watch_says_that_the_service_serves(one: System, port: str) -> None:
+def test_a_watch_reports_that_the_service_serves(one: System, port: str) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{one.ports[port]}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=5)
@@ -190,7 +190,7 @@ def test_while_no_server_runs_envoy_lives_and_is_not_ready(own: System) -> None:
     for pid in servers:
         os.kill(pid, signal.SIGSTOP)
 
-    def told() -> bool:
+    def reported() -> bool:
         found = []
         for path in ("/livez", "/readyz", "/healthz"):
             with Connection(own.stack.grpc_port) as connection:
@@ -198,7 +198,7 @@ def test_while_no_server_runs_envoy_lives_and_is_not_ready(own: System) -> None:
         return found == [200, 503, 503]
 
     try:
-        wait_until(told, 12)
+        wait_until(reported, 12)
     finally:
         for pid in servers:
             with suppress(ProcessLookupError):

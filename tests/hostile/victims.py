@@ -1,6 +1,6 @@
 """Callers with good keys, in a process of their own, who are to notice nothing of an attack.
 
-They call on both ports, by REST and native gRPC, reading and writing, on open
+They call on both ports, over REST and native gRPC, reading and writing, on open
 connections and on new ones, and note how long each call takes and what fails.
 """
 
@@ -63,7 +63,7 @@ class Notes:
         try:
             return call()
         except grpc.RpcError as error:
-            self.errors[f"{what}: {_told(error)}"[:200]] += 1
+            self.errors[f"{what}: {_reported(error)}"[:200]] += 1
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             self.errors[f"{what}: {error!r}"[:200]] += 1
         finally:
@@ -71,7 +71,7 @@ class Notes:
         return None
 
 
-def _told(error: grpc.RpcError) -> str:
+def _reported(error: grpc.RpcError) -> str:
     if isinstance(error, grpc.Call):
         return f"{error.code().name} {error.details()}"
     return repr(error)

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
 from tests.conftest import Portal
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 FULL: dict[str, Any] = {
     "name": "web",
@@ -150,13 +150,13 @@ def test_an_update_that_names_nothing_changes_nothing(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize("path", ["nope", "client_type.name", "name.first", ""])
-def test_a_mask_with_an_unknown_field_is_refused(portal: Portal, path: str) -> None:
+def test_a_mask_with_an_unknown_field_is_rejected(portal: Portal, path: str) -> None:
     created = create(portal, provider_of(portal))
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "name", path, name="n")
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+    assert (rejection.code, rejection.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
     assert get(portal, created) == created
 
 
@@ -164,9 +164,9 @@ def test_an_update_is_checked_as_a_whole(portal: Portal) -> None:
     created = create(portal, provider_of(portal))
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "name", "grant_types", name=" ")
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.fields == ["client_type.name", "client_type.grant_types"]
+    assert rejection.fields == ["client_type.name", "client_type.grant_types"]
     assert get(portal, created) == created
 
 
@@ -184,21 +184,21 @@ def test_a_client_type_is_reached_only_through_its_provider(portal: Portal) -> N
     for call in calls:
         with pytest.raises(grpc.RpcError) as error:
             call()
-        refusal = Refusal(error.value)
+        rejection = Rejection(error.value)
 
-        assert refusal.code == grpc.StatusCode.NOT_FOUND
-        assert refusal.reason == "CLIENT_TYPE_NOT_FOUND"
-        assert refusal.resource.resource_type == "portal.oauth.v1.ClientType"
-        assert refusal.resource.resource_name == str(created.id)
+        assert rejection.code == grpc.StatusCode.NOT_FOUND
+        assert rejection.reason == "CLIENT_TYPE_NOT_FOUND"
+        assert rejection.resource.resource_type == "portal.oauth.v1.ClientType"
+        assert rejection.resource.resource_name == str(created.id)
     assert get(portal, created) == created
 
 
-def test_no_provider_is_said_before_no_client_type(portal: Portal) -> None:
+def test_no_provider_is_message_before_no_client_type(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         portal.client_types.GetClientType(pb.GetClientTypeRequest(provider_id=9, id=9))
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert (refusal.reason, refusal.message) == ("PROVIDER_NOT_FOUND", "provider 9 not found")
+    assert (rejection.reason, rejection.message) == ("PROVIDER_NOT_FOUND", "provider 9 not found")
 
 
 def test_a_deleted_client_type_is_gone_and_its_id_is_not_used_again(
@@ -211,12 +211,12 @@ def test_a_deleted_client_type_is_gone_and_its_id_is_not_used_again(
     with pytest.raises(grpc.RpcError) as error:
         portal_on_each.client_types.DeleteClientType(request)
 
-    assert Refusal(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
+    assert Rejection(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
     assert create(portal_on_each, provider_id).id > created.id
 
 
 @pytest.mark.parametrize(
-    ("fields", "refused"),
+    ("fields", "rejected"),
     [
         pytest.param({"name": ""}, ["client_type.name"], id="no name"),
         pytest.param({"response_types": []}, ["client_type.response_types"], id="no list"),
@@ -235,25 +235,25 @@ def test_a_deleted_client_type_is_gone_and_its_id_is_not_used_again(
         ),
     ],
 )
-def test_what_breaks_a_rule_is_refused_with_every_field_named(
-    portal: Portal, fields: dict[str, Any], refused: list[str]
+def test_what_breaks_a_rule_is_rejected_with_every_field_named(
+    portal: Portal, fields: dict[str, Any], rejected: list[str]
 ) -> None:
     provider_id = provider_of(portal)
     with pytest.raises(grpc.RpcError) as error:
         create(portal, provider_id, **fields)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
     left = portal.client_types.ListClientTypes(pb.ListClientTypesRequest(provider_id=provider_id))
 
-    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert refusal.reason == "INVALID_FIELDS"
-    assert refusal.fields == refused
+    assert rejection.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert rejection.reason == "INVALID_FIELDS"
+    assert rejection.fields == rejected
     assert not left.client_types
 
 
 def test_an_unknown_number_is_quoted_with_the_names_that_are_allowed(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         create(portal, provider_of(portal), response_types=[99])
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert violation.reason == "UNKNOWN_VALUE"
     assert violation.description == (
@@ -270,8 +270,8 @@ def test_okta_needs_an_app_type(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as of_update:
         update(portal, created, "okta_app_type")
 
-    assert Refusal(of_create.value).fields == ["client_type.okta_app_type"]
-    assert Refusal(of_update.value).fields == ["client_type.okta_app_type"]
+    assert Rejection(of_create.value).fields == ["client_type.okta_app_type"]
+    assert Rejection(of_update.value).fields == ["client_type.okta_app_type"]
 
 
 @pytest.mark.parametrize(
@@ -297,10 +297,10 @@ def test_an_id_that_is_not_given_is_required(
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:
         getattr(portal.client_types, method)(request_)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.fields == fields
-    assert {violation.reason for violation in refusal.violations} == {"REQUIRED"}
+    assert rejection.fields == fields
+    assert {violation.reason for violation in rejection.violations} == {"REQUIRED"}
 
 
 ENUMS: list[tuple[str, Any]] = [
@@ -340,13 +340,13 @@ def test_a_list_of_all_values_keeps_the_order_that_it_was_given_in(
 
 @pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
 @pytest.mark.parametrize(("field", "enum"), ENUMS, ids=lambda p: p if isinstance(p, str) else "")
-def test_a_number_that_an_enum_does_not_have_is_refused_with_those_that_it_has(
+def test_a_number_that_an_enum_does_not_have_is_rejected_with_those_that_it_has(
     portal: Portal, field: str, enum: Any, number: int
 ) -> None:
     given = [1, number] if field in LISTS else number
     with pytest.raises(grpc.RpcError) as error:
         create(portal, provider_of(portal), **{field: given})
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert (violation.field, violation.reason) == (f"client_type.{field}", "UNKNOWN_VALUE")
     assert f'"{number}"' in violation.description
@@ -355,12 +355,12 @@ def test_a_number_that_an_enum_does_not_have_is_refused_with_those_that_it_has(
 
 @pytest.mark.parametrize("field", LISTS)
 @pytest.mark.parametrize("given", [[0], [1, 0], [0, 1]], ids=str)
-def test_unspecified_is_refused_wherever_it_is_in_a_list(
+def test_unspecified_is_rejected_wherever_it_is_in_a_list(
     portal: Portal, field: str, given: list[int]
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:
         create(portal, provider_of(portal), **{field: given})
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert (violation.field, violation.reason) == (f"client_type.{field}", "UNKNOWN_VALUE")
     assert "_UNSPECIFIED" in violation.description.split(";")[0]
@@ -400,12 +400,12 @@ def test_a_text_comes_back_as_it_was_given(
     assert (read.name, read.description) == (name, description)
 
 
-def test_a_full_replacement_that_lacks_what_is_required_is_refused(portal: Portal) -> None:
+def test_a_full_replacement_that_lacks_what_is_required_is_rejected(portal: Portal) -> None:
     created = create(portal, provider_of(portal), **FULL)
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "*", description="only this")
 
-    assert Refusal(error.value).fields == [
+    assert Rejection(error.value).fields == [
         "client_type.name",
         "client_type.response_types",
         "client_type.grant_types",
@@ -420,11 +420,11 @@ def test_a_field_that_the_mask_does_not_name_is_not_even_checked(portal: Portal)
     assert (updated.description, updated.grant_types) == ("d", created.grant_types)
 
 
-def test_a_refused_mask_names_what_was_not_known_and_what_may_be(portal: Portal) -> None:
+def test_a_rejected_mask_names_what_was_not_known_and_what_may_be(portal: Portal) -> None:
     created = create(portal, provider_of(portal))
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "nope", "name", "wrong")
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert violation.reason == "UNKNOWN_FIELD"
     assert all(word in violation.description for word in ('"nope"', '"wrong"', "grant_types"))
@@ -447,7 +447,7 @@ def test_a_client_type_of_okta_keeps_an_app_type(
     with pytest.raises(grpc.RpcError) as error:
         update(portal_on_each, created, *paths, **fields)
 
-    assert Refusal(error.value).fields == ["client_type.okta_app_type"]
+    assert Rejection(error.value).fields == ["client_type.okta_app_type"]
     assert get(portal_on_each, created) == created
     assert update(portal_on_each, created, name="n").okta_app_type == pb.OKTA_APP_TYPE_WEB
 
@@ -460,15 +460,13 @@ def test_an_update_cannot_move_a_client_type_to_another_provider(portal: Portal)
         update(portal, stray, "provider_id", "name", name="n")
     of_other = portal.client_types.ListClientTypes(pb.ListClientTypesRequest(provider_id=other))
 
-    assert Refusal(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
+    assert Rejection(error.value).reason == "CLIENT_TYPE_NOT_FOUND"
     assert not of_other.client_types
     assert get(portal, created) == created
 
 
 @pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
-def test_a_provider_that_there_is_not_is_not_found_by_any_method(
-    portal_on_each: Portal, id_: int
-) -> None:
+def test_a_provider_unknown_is_not_found_by_any_method(portal_on_each: Portal, id_: int) -> None:
     stub = portal_on_each.client_types
     calls: list[Callable[[], object]] = [
         lambda: create(portal_on_each, id_),
@@ -477,13 +475,13 @@ def test_a_provider_that_there_is_not_is_not_found_by_any_method(
         lambda: stub.ListClientTypes(pb.ListClientTypesRequest(provider_id=id_)),
         lambda: stub.DeleteClientType(pb.DeleteClientTypeRequest(provider_id=id_, id=1)),
     ]
-    refusals = []
+    errors = []
     for call in calls:
         with pytest.raises(grpc.RpcError) as error:
             call()
-        refusals.append(Refusal(error.value))
+        errors.append(Rejection(error.value))
 
-    assert {refusal.code for refusal in refusals} == {grpc.StatusCode.NOT_FOUND}
-    assert {refusal.reason for refusal in refusals} == {"PROVIDER_NOT_FOUND"}
-    assert {r.resource.resource_type for r in refusals} == {"portal.oauth.v1.Provider"}
-    assert {r.resource.resource_name for r in refusals} == {str(id_)}
+    assert {rejection.code for rejection in errors} == {grpc.StatusCode.NOT_FOUND}
+    assert {rejection.reason for rejection in errors} == {"PROVIDER_NOT_FOUND"}
+    assert {r.resource.resource_type for r in errors} == {"portal.oauth.v1.Provider"}
+    assert {r.resource.resource_name for r in errors} == {str(id_)}

@@ -1,4 +1,4 @@
-"""What goes wrong around a call, and what its caller and the log are told."""
+"""What goes wrong around a call, and what its caller and the log are reported."""
 
 import logging
 import sqlite3
@@ -21,7 +21,7 @@ from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 from tests.support.postgres import running_postgres
 from tests.support.walk import each_method, send
 
@@ -38,20 +38,20 @@ def call(portal: Portal, path: str, message: bytes) -> object:
 def test_bytes_that_are_no_message_are_an_invalid_argument(portal: Portal, message: bytes) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call(portal, CREATE, message)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert refusal.fields == ["request"]
+    assert rejection.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert rejection.fields == ["request"]
 
 
-def test_a_method_that_there_is_not_is_unimplemented(portal: Portal) -> None:
+def test_a_method_unknown_is_unimplemented(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call(portal, "/portal.oauth.v1.ProviderService/Nope", b"")
 
     assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_message_that_is_too_big_is_refused(portal: Portal) -> None:
+def test_a_message_that_is_too_big_is_rejected(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call(portal, CREATE, b"\x0a" * (2 << 20))
 
@@ -81,10 +81,10 @@ def test_a_schema_that_is_not_ours_is_internal_without_its_text_and_the_log_has_
     behind_its_back(database_url, "ALTER TABLE provider RENAME COLUMN name TO eman")
     with pytest.raises(grpc.RpcError) as error:
         portal_on_each.providers.GetProvider(provider_pb2.GetProviderRequest(id=1))
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
     # Trying again helps nobody: it is not the storage that is away.
-    assert refusal.code == grpc.StatusCode.INTERNAL
+    assert rejection.code == grpc.StatusCode.INTERNAL
     assert "column" not in str(error.value)
     assert "eman" not in str(error.value)
     assert "Traceback" in log.text
@@ -100,13 +100,13 @@ def test_an_exception_is_internal_under_a_number_that_the_log_has(
     monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)
     with caplog.at_level(logging.INFO), pytest.raises(grpc.RpcError) as error:
         portal.providers.GetProvider(provider_pb2.GetProviderRequest(id=1))
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.code == grpc.StatusCode.INTERNAL
-    assert refusal.reason == "INTERNAL"
+    assert rejection.code == grpc.StatusCode.INTERNAL
+    assert rejection.reason == "INTERNAL"
     assert "s3cr3t" not in str(error.value)
-    assert refusal.metadata["error"] in refusal.message
-    assert refusal.metadata["error"] in caplog.text
+    assert rejection.metadata["error"] in rejection.message
+    assert rejection.metadata["error"] in caplog.text
     assert "RuntimeError: s3cr3t detail" in caplog.text
     assert "Traceback" in caplog.text
 
@@ -119,10 +119,10 @@ def test_a_database_that_is_away_is_unavailable_and_comes_back_without_a_restart
             list_providers(portal.providers)
         cluster.start()
         after = list_providers(portal.providers)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.code == grpc.StatusCode.UNAVAILABLE
-    assert refusal.reason == "STORAGE_UNAVAILABLE"
+    assert rejection.code == grpc.StatusCode.UNAVAILABLE
+    assert rejection.reason == "STORAGE_UNAVAILABLE"
     assert before == after
 
 
@@ -130,7 +130,7 @@ def list_providers(stub: ProviderServiceStub) -> provider_pb2.ListProvidersRespo
     return stub.ListProviders(provider_pb2.ListProvidersRequest())
 
 
-def test_the_worst_refusal_arrives_whole(portal: Portal) -> None:
+def test_the_worst_error_arrives_whole(portal: Portal) -> None:
     request = client_type_pb2.CreateClientTypeRequest(
         provider_id=1,
         client_type=client_type_pb2.ClientType(
@@ -148,7 +148,7 @@ def test_the_worst_refusal_arrives_whole(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         portal.client_types.CreateClientType(request)
 
-    assert set(Refusal(error.value).fields) == {
+    assert set(Rejection(error.value).fields) == {
         f"client_type.{name}"
         for name in (
             "name",
@@ -161,14 +161,14 @@ def test_the_worst_refusal_arrives_whole(portal: Portal) -> None:
     }
 
 
-def test_deleting_answers_empty(portal: Portal) -> None:
+def test_deleting_returns_empty(portal: Portal) -> None:
     draft = provider_pb2.Provider(
         name="p", type=provider_pb2.PROVIDER_TYPE_OKTA, well_known_uri="https://idp.test/"
     )
     made = portal.providers.CreateProvider(provider_pb2.CreateProviderRequest(provider=draft))
-    answer = portal.providers.DeleteProvider(provider_pb2.DeleteProviderRequest(id=made.id))
+    response = portal.providers.DeleteProvider(provider_pb2.DeleteProviderRequest(id=made.id))
 
-    assert answer == Empty()
+    assert response == Empty()
 
 
 TOKEN = "t0p-s3cr3t"  # noqa: S105
@@ -200,11 +200,11 @@ def error_of(call: Callable[[], object]) -> Any:
 def test_no_method_takes_bytes_that_are_no_message(
     portal: Portal, method: MethodDescriptor, message: bytes
 ) -> None:
-    refusal = Refusal(error_of(lambda: send(portal.channel, method, message)))
+    rejection = Rejection(error_of(lambda: send(portal.channel, method, message)))
 
-    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert refusal.reason == "INVALID_FIELDS"
-    assert refusal.fields == ["request"]
+    assert rejection.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert rejection.reason == "INVALID_FIELDS"
+    assert rejection.fields == ["request"]
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_what_is_spelled_otherwise_is_unimplemented(portal: Portal, path: str) -
     assert error_of(lambda: call(portal, path, b"")).code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_message_just_below_the_limit_is_read_and_refused_for_what_is_in_it(
+def test_a_message_just_below_the_limit_is_read_and_rejected_for_what_is_in_it(
     portal: Portal,
 ) -> None:
-    refusal = Refusal(error_of(lambda: create(portal, name="n" * ((1 << 20) - 100))))
+    rejection = Rejection(error_of(lambda: create(portal, name="n" * ((1 << 20) - 100))))
 
-    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert [(v.field, v.reason) for v in refusal.violations] == [("provider.name", "TOO_LONG")]
+    assert rejection.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert [(v.field, v.reason) for v in rejection.violations] == [("provider.name", "TOO_LONG")]
 
 
 def test_a_field_that_this_version_does_not_know_is_passed_over(portal: Portal) -> None:
@@ -257,7 +257,7 @@ def become_okta_too_early(portal: Portal) -> object:
 
 
 @pytest.mark.parametrize(
-    ("refused", "code", "reason", "details"),
+    ("rejected", "code", "reason", "details"),
     [
         pytest.param(
             lambda p: create(p, name=""),
@@ -309,27 +309,27 @@ def become_okta_too_early(portal: Portal) -> object:
         ),
     ],
 )
-def test_a_refusal_has_its_code_its_reason_and_its_details(
+def test_a_error_has_its_code_its_reason_and_its_details(
     portal_on_each: Portal,
-    refused: Callable[[Portal], object],
+    rejected: Callable[[Portal], object],
     code: grpc.StatusCode,
     reason: str,
     details: list[str],
 ) -> None:
-    error = error_of(lambda: refused(portal_on_each))
+    error = error_of(lambda: rejected(portal_on_each))
     status: Any = rpc_status.from_call(error)
-    refusal = Refusal(error)
+    rejection = Rejection(error)
 
-    assert (refusal.code, refusal.reason) == (code, reason)
+    assert (rejection.code, rejection.reason) == (code, reason)
     assert [detail.TypeName() for detail in status.details] == details
-    assert refusal.message == error.details() != ""
+    assert rejection.message == error.details() != ""
 
 
 def test_an_id_that_is_not_given_is_named_with_the_fields_beside_it(portal: Portal) -> None:
     request = client_type_pb2.CreateClientTypeRequest()
-    refusal = Refusal(error_of(lambda: portal.client_types.CreateClientType(request)))
+    rejection = Rejection(error_of(lambda: portal.client_types.CreateClientType(request)))
 
-    assert set(refusal.fields) == {
+    assert set(rejection.fields) == {
         "provider_id",
         "client_type.name",
         "client_type.response_types",
@@ -338,7 +338,7 @@ def test_an_id_that_is_not_given_is_named_with_the_fields_beside_it(portal: Port
 
 
 def test_the_message_has_the_first_violations_and_the_details_all_of_them(portal: Portal) -> None:
-    refusal = Refusal(
+    rejection = Rejection(
         error_of(
             lambda: create(
                 portal,
@@ -350,10 +350,10 @@ def test_the_message_has_the_first_violations_and_the_details_all_of_them(portal
         )
     )
 
-    assert len(refusal.violations) == 4
-    assert all(field in refusal.message for field in refusal.fields[:3])
-    assert refusal.fields[3] not in refusal.message
-    assert refusal.message.endswith("; and 1 more")
+    assert len(rejection.violations) == 4
+    assert all(field in rejection.message for field in rejection.fields[:3])
+    assert rejection.fields[3] not in rejection.message
+    assert rejection.message.endswith("; and 1 more")
 
 
 def test_an_exception_in_a_stream_is_internal_and_sends_no_row(
@@ -368,12 +368,12 @@ def test_an_exception_in_a_stream_is_internal_and_sends_no_row(
     rows: list[object] = []
     request = portal_rest_pb2.ListProvidersRequest()
     error = error_of(lambda: rows.extend(portal.rest.ListProviders(request)))
-    refusal = Refusal(error)
+    rejection = Rejection(error)
 
     assert rows == []
-    assert refusal.code == grpc.StatusCode.INTERNAL
+    assert rejection.code == grpc.StatusCode.INTERNAL
     assert "secret-of-a-row" not in str(error)
-    assert refusal.metadata["error"] in log.text
+    assert rejection.metadata["error"] in log.text
     assert "RuntimeError: secret-of-a-row" in log.text
 
 
@@ -384,7 +384,7 @@ def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.Mo
     monkeypatch.setattr("portal_server.catalog.providers.Providers.get", broken)
     request = provider_pb2.GetProviderRequest(id=1)
     numbers = {
-        Refusal(error_of(lambda: portal.providers.GetProvider(request))).metadata["error"]
+        Rejection(error_of(lambda: portal.providers.GetProvider(request))).metadata["error"]
         for _ in range(5)
     }
 
@@ -402,7 +402,7 @@ def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_a_token_is_in_no_refusal_and_no_log(
+def test_a_token_is_in_no_error_and_no_log(
     portal: Portal, log: pytest.LogCaptureFixture, fields: dict[str, Any]
 ) -> None:
     made = create(portal)
@@ -416,14 +416,14 @@ def test_a_token_is_in_no_refusal_and_no_log(
             )
         ),
     ]
-    said = [f"{error.details()} {error.trailing_metadata()}" for error in errors]
+    expected = [f"{error.details()} {error.trailing_metadata()}" for error in errors]
 
-    assert not [text for text in said if TOKEN in text]
+    assert not [text for text in expected if TOKEN in text]
     assert "CreateProvider" in log.text
     assert TOKEN not in log.text
 
 
-def test_a_token_is_in_no_log_even_when_the_database_refuses_its_row(
+def test_a_token_is_in_no_log_even_when_the_database_rejects_its_row(
     portal_on_each: Portal, database_url: str, log: pytest.LogCaptureFixture
 ) -> None:
     behind_its_back(
@@ -434,14 +434,14 @@ def test_a_token_is_in_no_log_even_when_the_database_refuses_its_row(
     )
     error = error_of(lambda: create(portal_on_each, registration_access_token=TOKEN))
 
-    assert Refusal(error).code == grpc.StatusCode.INTERNAL
+    assert Rejection(error).code == grpc.StatusCode.INTERNAL
     assert TOKEN not in str(error)
     assert "Traceback" in log.text
     assert TOKEN not in log.text
 
 
 def wire_size(error: Any) -> int:
-    """The size of a refusal's trailers as HTTP/2 counts it (RFC 9113, section 10.5.1)."""
+    """The size of a error's trailers as HTTP/2 counts it (RFC 9113, section 10.5.1)."""
     printable = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
     trailers = [("grpc-status", "16"), ("grpc-message", quote(error.details(), safe=printable))]
     trailers += [
@@ -456,7 +456,7 @@ LEAST = range(-(2**31), -(2**31) + 1000)
 
 
 @pytest.mark.parametrize(
-    "refused",
+    "rejected",
     [
         pytest.param(
             lambda p: p.client_types.CreateClientType(
@@ -501,10 +501,10 @@ LEAST = range(-(2**31), -(2**31) + 1000)
         ),
     ],
 )
-def test_a_refusal_is_under_the_8_kib_that_clients_take(
-    portal: Portal, refused: Callable[[Portal], object]
+def test_a_error_is_under_the_8_kib_that_clients_take(
+    portal: Portal, rejected: Callable[[Portal], object]
 ) -> None:
-    error = error_of(lambda: refused(portal))
+    error = error_of(lambda: rejected(portal))
 
-    assert Refusal(error).violations
+    assert Rejection(error).violations
     assert wire_size(error) < 8192

@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from portal.oauth.v1 import client_type_pb2 as ct
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 STALE = '"0000"'
 
@@ -79,11 +79,11 @@ def kind(request: pytest.FixtureRequest, portal_on_each: Portal) -> Providers:
     return made
 
 
-def require_refused(call: Callable[[], object]) -> None:
+def require_rejected(call: Callable[[], object]) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call()
-    refusal = Refusal(error.value)
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    rejection = Rejection(error.value)
+    assert (rejection.code, rejection.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
 
 
 def test_an_etag_changes_with_each_write_and_with_nothing_else(kind: Providers) -> None:
@@ -113,9 +113,9 @@ def test_a_stale_etag_changes_nothing(kind: Providers, mask: tuple[str, ...]) ->
     created = kind.create()
     current = kind.update(created, "new", "")
 
-    require_refused(lambda: kind.update(created, "mine", created.etag, *mask))
-    require_refused(lambda: kind.update(created, "mine", STALE, *mask))
-    require_refused(lambda: kind.delete(created, created.etag))
+    require_rejected(lambda: kind.update(created, "mine", created.etag, *mask))
+    require_rejected(lambda: kind.update(created, "mine", STALE, *mask))
+    require_rejected(lambda: kind.delete(created, created.etag))
     assert kind.get(created) == current
 
 
@@ -135,7 +135,7 @@ def test_of_many_that_change_the_same_state_one_wins(kind: Providers) -> None:
         try:
             kind.update(created, f"by {number}", created.etag)
         except grpc.RpcError as error:
-            return Refusal(error).reason
+            return Rejection(error).reason
         return "won"
 
     with ThreadPoolExecutor(8) as pool:

@@ -17,7 +17,7 @@ from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
 from tests.support.walk import METHODS, NAMES, each_method, method_id, send, status_of
@@ -36,10 +36,10 @@ def test_a_viewer_may_get_and_list_and_nothing_else(
     portal: Portal, method: MethodDescriptor
 ) -> None:
     viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
-    refused = status_of(viewer, method) == grpc.StatusCode.PERMISSION_DENIED
+    rejected = status_of(viewer, method) == grpc.StatusCode.PERMISSION_DENIED
 
-    assert refused == method.name.startswith(("Create", "Update", "Delete"))
-    assert refused != method.name.startswith(("Get", "List"))
+    assert rejected == method.name.startswith(("Create", "Update", "Delete"))
+    assert rejected != method.name.startswith(("Get", "List"))
 
 
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER  {}", " {} "])
@@ -49,15 +49,15 @@ def test_a_key_may_be_bare_or_after_bearer(portal: Portal, form: str) -> None:
         ProviderServiceStub(with_key(portal.anonymous, form.format(text))).ListProviders(LIST)
 
 
-def refusal_of(channel: grpc.Channel, *keys: str) -> Refusal:
+def error_of(channel: grpc.Channel, *keys: str) -> Rejection:
     with pytest.raises(grpc.RpcError) as error:
         ProviderServiceStub(channel).ListProviders(
             LIST, metadata=tuple(("authorization", key) for key in keys)
         )
-    return Refusal(error.value)
+    return Rejection(error.value)
 
 
-def test_any_other_key_is_refused_in_the_same_words(portal: Portal) -> None:
+def test_any_other_key_is_rejected_in_the_same_words(portal: Portal) -> None:
     key = portal.keyring.create(Role.ADMIN, "")
     wrong = [
         (),
@@ -72,20 +72,20 @@ def test_any_other_key_is_refused_in_the_same_words(portal: Portal) -> None:
         (key, key),
         (key, "nope"),
     ]
-    refusals = [refusal_of(portal.anonymous, *keys) for keys in wrong]
+    errors = [error_of(portal.anonymous, *keys) for keys in wrong]
 
-    assert {refusal.code for refusal in refusals} == {grpc.StatusCode.UNAUTHENTICATED}
-    assert {refusal.reason for refusal in refusals} == {"KEY_INVALID"}
-    assert len({refusal.message for refusal in refusals}) == 1
+    assert {rejection.code for rejection in errors} == {grpc.StatusCode.UNAUTHENTICATED}
+    assert {rejection.reason for rejection in errors} == {"KEY_INVALID"}
+    assert len({rejection.message for rejection in errors}) == 1
 
 
-def test_a_revoked_key_is_refused_at_once(portal: Portal) -> None:
+def test_a_revoked_key_is_rejected_at_once(portal: Portal) -> None:
     key = portal.keyring.create(Role.ADMIN, "")
     stub = ProviderServiceStub(with_key(portal.anonymous, key))
     stub.ListProviders(LIST)
     portal.keyring.revoke(portal.keyring.list()[0].key_id)
 
-    assert refusal_of(portal.anonymous, key).reason == "KEY_INVALID"
+    assert error_of(portal.anonymous, key).reason == "KEY_INVALID"
 
 
 def test_a_key_is_in_no_log_and_not_in_the_database(
@@ -94,7 +94,7 @@ def test_a_key_is_in_no_log_and_not_in_the_database(
     key = portal.keyring.create(Role.ADMIN, "")
     with caplog.at_level(logging.DEBUG):
         ProviderServiceStub(with_key(portal.anonymous, key)).ListProviders(LIST)
-        refusal_of(portal.anonymous, key + "x")
+        error_of(portal.anonymous, key + "x")
         portal.providers.ListProviders(LIST)
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("served.db*"))
 
@@ -135,7 +135,7 @@ def test_reflection_needs_a_key_when_it_is_closed(tmp_path: Path) -> None:
             services(portal.anonymous)
         with_a_key = services(grpc.intercept_channel(portal.anonymous, _AddKey()))
 
-    assert Refusal(error.value).code == grpc.StatusCode.UNAUTHENTICATED
+    assert Rejection(error.value).code == grpc.StatusCode.UNAUTHENTICATED
     assert with_a_key > NAMES
 
 
@@ -145,9 +145,9 @@ def test_health_needs_no_key_and_minds_no_wrong_one(portal: Portal) -> None:
         health_pb2_grpc.HealthStub(channel)
         for channel in (portal.anonymous, with_key(portal.anonymous, "nope"))
     ]
-    answers = [stub.Check(request) for stub in stubs]
+    responses = [stub.Check(request) for stub in stubs]
 
-    assert {answer.status for answer in answers} == {health_pb2.HealthCheckResponse.SERVING}
+    assert {response.status for response in responses} == {health_pb2.HealthCheckResponse.SERVING}
 
 
 def test_the_walk_finds_every_service_that_there_is() -> None:
@@ -163,17 +163,17 @@ def test_the_walk_finds_every_service_that_there_is() -> None:
     "method", [m for m in METHODS if not m.name.startswith(("Get", "List"))], ids=method_id
 )
 @pytest.mark.parametrize("message", [b"", b"\xff"], ids=["empty", "no message"])
-def test_a_viewer_is_told_that_its_role_may_not_before_anything_is_read(
+def test_a_viewer_is_reported_that_its_role_may_not_before_anything_is_read(
     portal: Portal, method: MethodDescriptor, message: bytes
 ) -> None:
     viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
     with pytest.raises(grpc.RpcError) as error:
         send(viewer, method, message)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.code == grpc.StatusCode.PERMISSION_DENIED
-    assert refusal.reason == "ROLE_NOT_ALLOWED"
-    assert "viewer" in refusal.message
+    assert rejection.code == grpc.StatusCode.PERMISSION_DENIED
+    assert rejection.reason == "ROLE_NOT_ALLOWED"
+    assert "viewer" in rejection.message
 
 
 @each_method
@@ -204,7 +204,7 @@ def test_a_viewer_reads_what_an_admin_writes_and_writes_nothing(portal: Portal) 
     for write, request in writes:
         with pytest.raises(grpc.RpcError) as error:
             write(request)
-        codes.append(Refusal(error.value).code)
+        codes.append(Rejection(error.value).code)
 
     assert codes == [grpc.StatusCode.PERMISSION_DENIED] * 3
     assert list(viewer.ListProviders(LIST).providers) == [made]
@@ -220,7 +220,7 @@ def test_an_admin_key_of_the_settings_that_is_taken_away_is_good_no_more(tmp_pat
         started(url) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
-        refusal = refusal_of(channel, ADMIN_KEY)
+        rejection = error_of(channel, ADMIN_KEY)
 
     assert kept == []
-    assert refusal.reason == "KEY_INVALID"
+    assert rejection.reason == "KEY_INVALID"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
 from tests.conftest import Portal
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 
 def provider_of(portal: Portal, name: str = "p") -> int:
@@ -66,12 +66,12 @@ def create_many(
     return names
 
 
-def refusal_of(portal: Portal, provider_id: int, **fields: Any) -> Refusal:
+def error_of(portal: Portal, provider_id: int, **fields: Any) -> Rejection:
     with pytest.raises(grpc.RpcError) as error:
         page(portal, provider_id, **fields)
-    refusal = Refusal(error.value)
-    assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
-    return refusal
+    rejection = Rejection(error.value)
+    assert rejection.code == grpc.StatusCode.INVALID_ARGUMENT
+    return rejection
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 8])
@@ -86,14 +86,14 @@ def test_all_pages_together_are_the_list(portal: Portal, size: int) -> None:
     assert len(page(portal, provider_id, page_size=size).client_types) == min(size, 7)
 
 
-def test_a_page_has_fifty_rows_unless_told(portal: Portal) -> None:
+def test_a_page_has_fifty_rows_unless_reported(portal: Portal) -> None:
     provider_id = provider_of(portal)
     for n in range(51):
         create(portal, provider_id, str(n))
 
     assert len(page(portal, provider_id).client_types) == 50
     assert len(page(portal, provider_id, page_size=2_000_000_000).client_types) == 51
-    assert refusal_of(portal, provider_id, page_size=-1).fields == ["page_size"]
+    assert error_of(portal, provider_id, page_size=-1).fields == ["page_size"]
 
 
 def test_pages_stay_right_while_rows_come_and_go(portal: Portal) -> None:
@@ -126,8 +126,8 @@ def test_a_token_is_good_for_its_own_list_only(portal: Portal) -> None:
             create(portal, owner, name)
     token = page(portal, provider_id, page_size=1).next_page_token
 
-    assert refusal_of(portal, other, page_token=token).fields == ["page_token"]
-    assert refusal_of(portal, provider_id, page_token=token, filter='name="a"').fields == [
+    assert error_of(portal, other, page_token=token).fields == ["page_token"]
+    assert error_of(portal, provider_id, page_token=token, filter='name="a"').fields == [
         "page_token"
     ]
     assert page(portal, provider_id, page_size=5, page_token=token).client_types[0].name == "b"
@@ -137,8 +137,8 @@ def test_a_token_is_good_for_its_own_list_only(portal: Portal) -> None:
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_what_is_no_token_is_refused(portal: Portal, token: str) -> None:
-    assert refusal_of(portal, 1, page_token=token).fields == ["page_token"]
+def test_what_is_not_a_token_is_rejected(portal: Portal, token: str) -> None:
+    assert error_of(portal, 1, page_token=token).fields == ["page_token"]
 
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -212,8 +212,8 @@ def test_a_filter_finds_what_meets_all_its_conditions(
         "x" * 2049,
     ],
 )
-def test_a_bad_filter_is_refused(portal: Portal, filter_: str) -> None:
-    assert refusal_of(portal, provider_of(portal), filter=filter_).fields == ["filter"]
+def test_a_bad_filter_is_rejected(portal: Portal, filter_: str) -> None:
+    assert error_of(portal, provider_of(portal), filter=filter_).fields == ["filter"]
 
 
 def test_providers_have_pages_and_filters_too(portal: Portal) -> None:
@@ -242,7 +242,7 @@ def test_more_rows_than_a_page_has_at_most_are_more_than_one_page(portal: Portal
     assert second.next_page_token == ""
 
 
-def test_rows_as_long_as_can_be_fit_what_a_client_receives_unless_told(portal: Portal) -> None:
+def test_rows_as_long_as_can_be_fit_what_a_client_receives_unless_reported(portal: Portal) -> None:
     provider_id = provider_of(portal)
     names = create_many(
         portal,
@@ -324,15 +324,15 @@ def good_token(portal: Portal, provider_id: int) -> str:
     return page(portal, provider_id, page_size=1).next_page_token
 
 
-def test_a_token_with_any_letter_changed_is_refused(portal: Portal) -> None:
+def test_a_token_with_any_letter_changed_is_rejected(portal: Portal) -> None:
     provider_id = provider_of(portal)
     token = good_token(portal, provider_id)
     changed = [
         token[:n] + ("A" if token[n] != "A" else "B") + token[n + 1 :] for n in range(len(token))
     ]
-    refusals = [refusal_of(portal, provider_id, page_token=wrong) for wrong in changed]
+    errors = [error_of(portal, provider_id, page_token=wrong) for wrong in changed]
 
-    assert [refusal.fields for refusal in refusals] == [["page_token"]] * len(token)
+    assert [rejection.fields for rejection in errors] == [["page_token"]] * len(token)
 
 
 @pytest.mark.parametrize(
@@ -344,11 +344,11 @@ def test_a_token_with_any_letter_changed_is_refused(portal: Portal) -> None:
         pytest.param("{}{}", id="twice"),
     ],
 )
-def test_a_token_with_junk_around_it_is_refused(portal: Portal, junk: str) -> None:
+def test_a_token_with_junk_around_it_is_rejected(portal: Portal, junk: str) -> None:
     provider_id = provider_of(portal)
     token = good_token(portal, provider_id)
 
-    assert refusal_of(portal, provider_id, page_token=junk.format(token, token)).fields == [
+    assert error_of(portal, provider_id, page_token=junk.format(token, token)).fields == [
         "page_token"
     ]
 
@@ -365,14 +365,14 @@ def test_a_token_of_providers_is_good_for_providers_only(portal: Portal) -> None
         {"page_token": of_providers, "filter": 'name = "p"'},
         {"page_token": "junk"},
     ]
-    refused = []
+    rejected = []
     for fields in wrong:
         with pytest.raises(grpc.RpcError) as error:
             portal.providers.ListProviders(provider_pb2.ListProvidersRequest(**fields))
-        refused.append(Refusal(error.value).fields)
+        rejected.append(Rejection(error.value).fields)
 
-    assert refused == [["page_token"]] * 3
-    assert refusal_of(portal, provider_id, page_token=of_providers).fields == ["page_token"]
+    assert rejected == [["page_token"]] * 3
+    assert error_of(portal, provider_id, page_token=of_providers).fields == ["page_token"]
 
 
 PROVIDERS: dict[str, Any] = {
@@ -417,9 +417,9 @@ def test_a_filter_finds_the_providers_that_meet_it(
     found: list[str] = []
     request = provider_pb2.ListProvidersRequest(page_size=2, filter=filter_)
     while True:
-        answer = portal_on_each.providers.ListProviders(request)
-        found += [provider.name for provider in answer.providers]
-        request.page_token = answer.next_page_token
+        response = portal_on_each.providers.ListProviders(request)
+        found += [provider.name for provider in response.providers]
+        request.page_token = response.next_page_token
         if not request.page_token:
             break
 
@@ -437,19 +437,19 @@ def test_a_filter_finds_the_providers_that_meet_it(
         pytest.param("name = \U0001f600", "MALFORMED", "character", id="a bare emoji"),
     ],
 )
-def test_a_bad_filter_of_providers_is_refused_with_what_is_right(
+def test_a_bad_filter_of_providers_is_rejected_with_what_is_right(
     portal: Portal, filter_: str, reason: str, named: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:
         portal.providers.ListProviders(provider_pb2.ListProvidersRequest(filter=filter_))
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert (violation.field, violation.reason) == ("filter", reason)
     assert named in violation.description
 
 
 def test_a_list_names_all_that_is_wrong_with_it(portal: Portal) -> None:
-    refusal = refusal_of(
+    rejection = error_of(
         portal,
         provider_of(portal),
         page_size=-1,
@@ -457,4 +457,4 @@ def test_a_list_names_all_that_is_wrong_with_it(portal: Portal) -> None:
         filter="nope",
     )
 
-    assert set(refusal.fields) == {"page_size", "page_token", "filter"}
+    assert set(rejection.fields) == {"page_size", "page_token", "filter"}

@@ -12,7 +12,7 @@ from portal.oauth.v1 import client_type_pb2
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal
 from tests.support.catalog import CALL
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 GIVEN: dict[str, Any] = {
     "name": "p",
@@ -62,16 +62,16 @@ def test_what_is_created_has_what_was_asked_for(portal_on_each: Portal) -> None:
     assert get(portal_on_each, created.id) == created
 
 
-def test_a_token_is_in_no_answer(portal: Portal) -> None:
+def test_a_token_is_in_no_response(portal: Portal) -> None:
     created = create(portal, registration_access_token=TOKEN)
-    answers = [
+    responses = [
         created,
         get(portal, created.id),
         update(portal, created.id, registration_access_token=TOKEN),
         portal.providers.ListProviders(pb.ListProvidersRequest()),
     ]
 
-    assert not [answer for answer in answers if TOKEN in str(answer)]
+    assert not [response for response in responses if TOKEN in str(response)]
     assert created.registration_access_token_set
     assert not create(portal).registration_access_token_set
 
@@ -117,8 +117,8 @@ def test_a_provider_takes_its_client_types_with_it(portal_on_each: Portal) -> No
             client_type_pb2.GetClientTypeRequest(provider_id=created.id, id=client_type)
         )
 
-    assert Refusal(of_provider.value).reason == "PROVIDER_NOT_FOUND"
-    assert Refusal(of_client_type.value).reason == "PROVIDER_NOT_FOUND"
+    assert Rejection(of_provider.value).reason == "PROVIDER_NOT_FOUND"
+    assert Rejection(of_client_type.value).reason == "PROVIDER_NOT_FOUND"
     assert create(portal_on_each).id > created.id
 
 
@@ -126,29 +126,29 @@ def test_a_provider_does_not_become_okta_while_client_types_lack_an_app_type(
     portal_on_each: Portal,
 ) -> None:
     created = create(portal_on_each)
-    lacking = [add_client_type(portal_on_each, created.id) for _ in range(2)]
+    missing = [add_client_type(portal_on_each, created.id) for _ in range(2)]
     with pytest.raises(grpc.RpcError) as error:
         update(portal_on_each, created.id, type=pb.PROVIDER_TYPE_OKTA)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.code == grpc.StatusCode.FAILED_PRECONDITION
-    assert refusal.reason == "OKTA_APP_TYPE_MISSING"
-    assert refusal.message.endswith(", ".join(map(str, lacking)))
+    assert rejection.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert rejection.reason == "OKTA_APP_TYPE_MISSING"
+    assert rejection.message.endswith(", ".join(map(str, missing)))
     assert get(portal_on_each, created.id) == created
 
 
-def test_what_breaks_a_rule_is_refused_with_every_field_named(portal: Portal) -> None:
+def test_what_breaks_a_rule_is_rejected_with_every_field_named(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         create(portal, name=" ", type=0, well_known_uri="ftp://x", registration_access_token="\0")  # noqa: S106
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.fields == [
+    assert rejection.fields == [
         "provider.name",
         "provider.type",
         "provider.well_known_uri",
         "provider.registration_access_token",
     ]
-    assert [violation.reason for violation in refusal.violations] == [
+    assert [violation.reason for violation in rejection.violations] == [
         "REQUIRED",
         "REQUIRED",
         "MALFORMED",
@@ -236,14 +236,14 @@ def test_an_update_that_names_nothing_changes_nothing_of_a_provider(portal: Port
 
 
 @pytest.mark.parametrize("path", ["nope", "provider.name", "name.first", "wellKnownUri", ""])
-def test_a_mask_with_a_field_that_no_provider_has_is_refused(portal: Portal, path: str) -> None:
+def test_a_mask_with_a_field_that_no_provider_has_is_rejected(portal: Portal, path: str) -> None:
     created = create(portal)
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created.id, "name", path, name="n")
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
-    assert [violation.reason for violation in refusal.violations] == ["UNKNOWN_FIELD"]
+    assert (rejection.code, rejection.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+    assert [violation.reason for violation in rejection.violations] == ["UNKNOWN_FIELD"]
     assert get(portal, created.id) == created
 
 
@@ -252,10 +252,10 @@ def test_what_is_required_cannot_be_cleared(portal: Portal, field: str) -> None:
     created = create(portal)
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created.id, field)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert refusal.fields == [f"provider.{field}"]
-    assert refusal.violations[0].reason == "REQUIRED"
+    assert rejection.fields == [f"provider.{field}"]
+    assert rejection.violations[0].reason == "REQUIRED"
     assert get(portal, created.id) == created
 
 
@@ -269,15 +269,15 @@ def test_what_a_caller_sends_for_assigned_fields_of_a_provider_is_ignored(portal
 
 def test_a_token_is_set_by_an_update_and_replaced_by_another(portal_on_each: Portal) -> None:
     created = create(portal_on_each)
-    answers = [
+    responses = [
         update(portal_on_each, created.id, registration_access_token=TOKEN),
         update(portal_on_each, created.id, name="n"),
         update(portal_on_each, created.id, "*", **GIVEN, registration_access_token=TOKEN + "2"),
     ]
     stored = portal_on_each.catalog.providers.get(CALL, created.id)
 
-    assert [answer.registration_access_token_set for answer in answers] == [True] * 3
-    assert [answer.registration_access_token for answer in answers] == [""] * 3
+    assert [response.registration_access_token_set for response in responses] == [True] * 3
+    assert [response.registration_access_token for response in responses] == [""] * 3
     assert stored.registration_access_token == TOKEN + "2"
 
 
@@ -289,12 +289,10 @@ def test_every_type_of_provider_comes_back_as_it_was_given(portal: Portal, name:
 
 
 @pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
-def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(
-    portal: Portal, number: int
-) -> None:
+def test_a_type_unknown_is_rejected_with_those_that_there_are(portal: Portal, number: int) -> None:
     with pytest.raises(grpc.RpcError) as error:
         create(portal, type=number)
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert (violation.field, violation.reason) == ("provider.type", "UNKNOWN_VALUE")
     assert f'"{number}"' in violation.description
@@ -302,7 +300,7 @@ def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(
 
 
 @pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
-def test_no_method_finds_a_provider_that_there_is_not(portal_on_each: Portal, id_: int) -> None:
+def test_no_method_finds_a_provider_unknown(portal_on_each: Portal, id_: int) -> None:
     calls: list[Callable[[], object]] = [
         lambda: get(portal_on_each, id_),
         lambda: update(portal_on_each, id_, name="n"),
@@ -311,15 +309,15 @@ def test_no_method_finds_a_provider_that_there_is_not(portal_on_each: Portal, id
     for call in calls:
         with pytest.raises(grpc.RpcError) as error:
             call()
-        refusal = Refusal(error.value)
+        rejection = Rejection(error.value)
 
-        assert (refusal.code, refusal.reason) == (
+        assert (rejection.code, rejection.reason) == (
             grpc.StatusCode.NOT_FOUND,
             "PROVIDER_NOT_FOUND",
         )
-        assert refusal.resource.resource_type == "portal.oauth.v1.Provider"
-        assert refusal.resource.resource_name == str(id_)
-        assert refusal.message == f"provider {id_} not found"
+        assert rejection.resource.resource_type == "portal.oauth.v1.Provider"
+        assert rejection.resource.resource_name == str(id_)
+        assert rejection.message == f"provider {id_} not found"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +333,7 @@ def test_a_provider_id_that_is_not_given_is_required(
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:
         getattr(portal.providers, method)(request_)
-    [violation] = Refusal(error.value).violations
+    [violation] = Rejection(error.value).violations
 
     assert (violation.field, violation.reason) == (field, "REQUIRED")
 
@@ -367,9 +365,9 @@ def test_a_provider_becomes_okta_once_every_client_type_has_an_app_type(
     portal_on_each: Portal,
 ) -> None:
     created = create(portal_on_each)
-    lacking = add_client_type(portal_on_each, created.id)
+    missing = add_client_type(portal_on_each, created.id)
     given = client_type_pb2.ClientType(
-        id=lacking, provider_id=created.id, okta_app_type=client_type_pb2.OKTA_APP_TYPE_WEB
+        id=missing, provider_id=created.id, okta_app_type=client_type_pb2.OKTA_APP_TYPE_WEB
     )
     with pytest.raises(grpc.RpcError) as before:
         update(portal_on_each, created.id, "*", **(GIVEN | {"type": pb.PROVIDER_TYPE_OKTA}))
@@ -378,6 +376,6 @@ def test_a_provider_becomes_okta_once_every_client_type_has_an_app_type(
     )
     after = update(portal_on_each, created.id, type=pb.PROVIDER_TYPE_OKTA)
 
-    assert Refusal(before.value).code == grpc.StatusCode.FAILED_PRECONDITION
+    assert Rejection(before.value).code == grpc.StatusCode.FAILED_PRECONDITION
     assert after.type == pb.PROVIDER_TYPE_OKTA
     assert update(portal_on_each, created.id, type=pb.PROVIDER_TYPE_GLUU).type == created.type

@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal, serve
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 # A key has at most a quarter of the places to wait.
 THREADS, WAITING = 2, 3
@@ -58,7 +58,7 @@ def names(portal: Portal) -> set[str]:
     return {provider.name for provider in listed.providers}
 
 
-def test_past_the_bound_calls_are_refused_at_once_and_the_others_are_done(
+def test_past_the_bound_calls_are_rejected_at_once_and_the_others_are_done(
     small: Portal, database: Path
 ) -> None:
     ends: dict[str, str] = {}
@@ -69,9 +69,9 @@ def test_past_the_bound_calls_are_refused_at_once_and_the_others_are_done(
             create(small, name)
             ends[name] = "done"
         except grpc.RpcError as error:
-            refusal = Refusal(error)
-            assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-            ends[name] = refusal.reason
+            rejection = Rejection(error)
+            assert rejection.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            ends[name] = rejection.reason
         return time.monotonic() - begin
 
     with ThreadPoolExecutor(20) as pool:
@@ -80,28 +80,28 @@ def test_past_the_bound_calls_are_refused_at_once_and_the_others_are_done(
             deadline = time.monotonic() + 4
             while len(ends) < 20 - THREADS - WAITING and time.monotonic() < deadline:
                 time.sleep(0.01)
-            refused = [n for n, end in ends.items() if end == "TOO_MANY_CALLS"]
+            rejected = [n for n, end in ends.items() if end == "TOO_MANY_CALLS"]
         took = [future.result() for future in calls]
 
     assert Counter(ends.values()) == {
         "done": THREADS + WAITING,
         "TOO_MANY_CALLS": 20 - THREADS - WAITING,
     }
-    assert all(took[int(name)] < 1 for name in refused)
+    assert all(took[int(name)] < 1 for name in rejected)
     assert names(small) == {name for name, end in ends.items() if end == "done"}
 
 
-def test_a_full_server_says_that_it_is_alive(small: Portal, database: Path) -> None:
+def test_a_full_server_reports_that_it_is_alive(small: Portal, database: Path) -> None:
     with ThreadPoolExecutor(20) as pool, stuck(database):
         calls = [pool.submit(create, small, str(number)) for number in range(20)]
         while sum(call.done() for call in calls) < 20 - THREADS - WAITING:
             time.sleep(0.01)
         begin = time.monotonic()
         health: Any = HealthStub(small.anonymous)
-        answer = health.Check(HealthCheckRequest(), timeout=5)
+        response = health.Check(HealthCheckRequest(), timeout=5)
         took = time.monotonic() - begin
 
-    assert answer.status == HealthCheckResponse.SERVING
+    assert response.status == HealthCheckResponse.SERVING
     assert took < 0.5
 
 

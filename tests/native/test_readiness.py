@@ -19,7 +19,7 @@ from portal_server.run.readiness import Readiness
 from portal_server.wire import health
 from tests.conftest import with_key
 from tests.native.test_reflection_and_health import NOT_SERVING, SERVING, health_of
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 from tests.support.frames import WATCH, Connection
 from tests.support.own_server import started
 from tests.support.postgres import running_postgres
@@ -58,12 +58,12 @@ def test_while_postgresql_is_away_the_server_is_alive_and_not_ready(
             stub.ListProviders(provider_pb2.ListProvidersRequest(), timeout=5)
         own.start()
         back = seconds_until(lambda: status(channel) == SERVING, 8)
-        answer = stub.ListProviders(provider_pb2.ListProvidersRequest(), timeout=5)
+        response = stub.ListProviders(provider_pb2.ListProvidersRequest(), timeout=5)
 
     assert set(names.values()) == {NOT_SERVING}
     assert routing == SERVING
-    assert Refusal(error.value).code is grpc.StatusCode.UNAVAILABLE
-    assert answer is not None
+    assert Rejection(error.value).code is grpc.StatusCode.UNAVAILABLE
+    assert response is not None
     assert away < 4.5
     assert back < 2
     assert "not ready: the database has not responded for" in caplog.text
@@ -74,7 +74,7 @@ class Told:
     """What a Readiness tells, and what it asks."""
 
     def __init__(self) -> None:
-        self.said: list[bool] = []
+        self.expected: list[bool] = []
         self.hangs = threading.Event()
         self.hangs.set()
         self.commit_s = 0.0
@@ -83,17 +83,17 @@ class Told:
         self.hangs.wait(20)
 
     def readiness(self) -> Readiness:
-        return Readiness(self.ask, lambda: self.commit_s, self.said.append, lambda: None)
+        return Readiness(self.ask, lambda: self.commit_s, self.expected.append, lambda: None)
 
 
 def test_a_question_that_hangs_makes_it_not_ready_within_four_seconds() -> None:
-    told = Told()
-    readiness = told.readiness()
+    reported = Told()
+    readiness = reported.readiness()
     readiness.start()
-    told.hangs.clear()
-    unready = seconds_until(lambda: told.said == [False], 6)
-    told.hangs.set()
-    ready = seconds_until(lambda: told.said == [False, True], 3)
+    reported.hangs.clear()
+    unready = seconds_until(lambda: reported.expected == [False], 6)
+    reported.hangs.set()
+    ready = seconds_until(lambda: reported.expected == [False, True], 3)
     readiness.stop()
 
     assert unready < 4.5
@@ -101,13 +101,13 @@ def test_a_question_that_hangs_makes_it_not_ready_within_four_seconds() -> None:
 
 
 def test_a_commit_that_hangs_makes_it_not_ready(caplog: pytest.LogCaptureFixture) -> None:
-    told = Told()
-    readiness = told.readiness()
+    reported = Told()
+    readiness = reported.readiness()
     readiness.start()
-    told.commit_s = 5.5
-    unready = seconds_until(lambda: told.said == [False], 3)
-    told.commit_s = 0.0
-    seconds_until(lambda: told.said == [False, True], 3)
+    reported.commit_s = 5.5
+    unready = seconds_until(lambda: reported.expected == [False], 3)
+    reported.commit_s = 0.0
+    seconds_until(lambda: reported.expected == [False, True], 3)
     readiness.stop()
 
     assert unready < 1.5
@@ -151,7 +151,7 @@ def test_a_server_that_ends_serves_what_comes_before_its_callers_know(tmp_path: 
         ending = threading.Thread(target=server.stop)
         stub.ListProviders(provider_pb2.ListProvidersRequest())
         ending.start()
-        told = next(watch).status
+        reported = next(watch).status
         served = 0
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
@@ -160,6 +160,6 @@ def test_a_server_that_ends_serves_what_comes_before_its_callers_know(tmp_path: 
         routing = status(channel, health.ROUTING)
         ending.join(5)
 
-    assert told == NOT_SERVING
+    assert reported == NOT_SERVING
     assert routing == NOT_SERVING
     assert served > 10

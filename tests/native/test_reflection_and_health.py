@@ -103,7 +103,7 @@ def test_every_service_is_serving(portal: Portal, service: str) -> None:
     watch.cancel()
 
 
-def test_the_health_of_a_service_that_there_is_not_is_not_found(portal: Portal) -> None:
+def test_the_health_of_a_service_unknown_is_not_found(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         health_of(portal.anonymous).Check(health_pb2.HealthCheckRequest(service="Nope"))
 
@@ -111,7 +111,7 @@ def test_the_health_of_a_service_that_there_is_not_is_not_found(portal: Portal) 
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_server_that_stops_says_so_and_answers_the_call_in_flight(tmp_path: Path) -> None:
+def test_a_server_that_stops_reports_so_and_returns_the_call_in_flight(tmp_path: Path) -> None:
     file = tmp_path / "x.db"
     draft = provider_pb2.Provider(
         name="last", type=provider_pb2.PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/"
@@ -133,9 +133,9 @@ def test_a_server_that_stops_says_so_and_answers_the_call_in_flight(tmp_path: Pa
         watch.cancel()
         in_flight = not call.done()
         other.execute("COMMIT")
-        answer = call.result(timeout=10)
+        response = call.result(timeout=10)
         stopping.join()
 
     assert (before, after) == (SERVING, NOT_SERVING)
     assert in_flight
-    assert answer.name == "last"
+    assert response.name == "last"

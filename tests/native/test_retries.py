@@ -15,7 +15,7 @@ from portal.oauth.v1 import client_type_pb2 as ct
 from portal.oauth.v1 import provider_pb2 as pb
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 PROVIDER = pb.Provider(
     name="p",
@@ -84,14 +84,16 @@ METHODS = [
 ]
 
 
-def refusal(call: Callable[[], object]) -> Refusal:
+def rejection(call: Callable[[], object]) -> Rejection:
     with pytest.raises(grpc.RpcError) as error:
         call()
-    return Refusal(error.value)
+    return Rejection(error.value)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_request_again_gets_the_first_answer(portal_on_each: Portal, method: str) -> None:
+def test_the_same_request_again_gets_the_first_response(
+    portal_on_each: Portal, method: str
+) -> None:
     send = writes(portal_on_each)[method]
     first = send("an-id")
 
@@ -108,7 +110,7 @@ def test_no_second_row_is_made(portal_on_each: Portal) -> None:
     assert count(portal_on_each, of) == 1
 
 
-def test_the_first_answer_is_given_also_when_the_resource_has_changed_or_gone(
+def test_the_first_response_is_given_also_when_the_resource_has_changed_or_gone(
     portal: Portal,
 ) -> None:
     of = provider_of(portal).id
@@ -132,29 +134,31 @@ def test_without_an_id_each_request_is_done(portal: Portal) -> None:
     assert create(portal, of, "").id != create(portal, of, "").id
 
 
-def test_another_request_with_a_used_id_is_refused_and_does_nothing(portal_on_each: Portal) -> None:
+def test_another_request_with_a_used_id_is_rejected_and_does_nothing(
+    portal_on_each: Portal,
+) -> None:
     of = provider_of(portal_on_each).id
     create(portal_on_each, of, "an-id")
-    refused = refusal(lambda: create(portal_on_each, of, "an-id", name="other"))
+    rejected = rejection(lambda: create(portal_on_each, of, "an-id", name="other"))
 
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert refused.fields == ["request_id"]
-    assert refused.violations[0].reason == "ALREADY_USED"
+    assert rejected.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.fields == ["request_id"]
+    assert rejected.violations[0].reason == "ALREADY_USED"
     assert count(portal_on_each, of) == 1
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"CreateProvider"}))
-def test_another_method_with_a_used_id_is_refused(portal: Portal, method: str) -> None:
+def test_another_method_with_a_used_id_is_rejected(portal: Portal, method: str) -> None:
     send = writes(portal)
     send["CreateProvider"]("an-id")
 
-    assert refusal(lambda: send[method]("an-id")).fields == ["request_id"]
+    assert rejection(lambda: send[method]("an-id")).fields == ["request_id"]
 
 
-def test_a_refused_request_may_be_mended_and_sent_again_with_its_id(portal: Portal) -> None:
+def test_a_rejected_request_may_be_corrected_and_sent_again_with_its_id(portal: Portal) -> None:
     of = provider_of(portal).id
 
-    assert refusal(lambda: create(portal, of, "an-id", name="")).fields == ["client_type.name"]
+    assert rejection(lambda: create(portal, of, "an-id", name="")).fields == ["client_type.name"]
     assert create(portal, of, "an-id").name == "c"
 
 
@@ -169,7 +173,7 @@ def test_each_key_has_ids_of_its_own(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize("twins", [2, 8])
-def test_twins_at_the_same_time_get_one_answer(portal_on_each: Portal, twins: int) -> None:
+def test_twins_at_the_same_time_get_one_response(portal_on_each: Portal, twins: int) -> None:
     of = provider_of(portal_on_each).id
     together = Barrier(twins)
 
@@ -180,23 +184,23 @@ def test_twins_at_the_same_time_get_one_answer(portal_on_each: Portal, twins: in
     with ThreadPoolExecutor(twins) as pool:
         rounds = [list(pool.map(send, [f"id-{n}"] * twins)) for n in range(10)]
 
-    assert all(answer == answers[0] for answers in rounds for answer in answers)
+    assert all(response == responses[0] for responses in rounds for response in responses)
     assert count(portal_on_each, of) == len(rounds)
 
 
-def test_twins_at_two_servers_of_one_database_get_one_answer(database_url: str) -> None:
+def test_twins_at_two_servers_of_one_database_get_one_response(database_url: str) -> None:
     with serve(database_url) as one, serve(database_url) as two:
         of = provider_of(one).id
         together = Barrier(4)
 
         def send(portal: Portal, number: int) -> list[ct.ClientType]:
-            answers = []
+            responses = []
             for round_ in range(15):
                 together.wait()
                 # Half of them in the opposite order.
                 ids = [f"{round_}-{n}" for n in range(3)][:: 1 if number < 2 else -1]
-                answers += sorted((create(portal, of, i) for i in ids), key=lambda a: a.id)
-            return answers
+                responses += sorted((create(portal, of, i) for i in ids), key=lambda a: a.id)
+            return responses
 
         with ThreadPoolExecutor(4) as pool:
             first, *others = pool.map(send, [one, two, one, two], range(4))
@@ -205,16 +209,16 @@ def test_twins_at_two_servers_of_one_database_get_one_answer(database_url: str) 
         assert count(one, of) == 15 * 3
 
 
-def test_an_answer_is_kept_over_a_restart(database_url: str) -> None:
+def test_an_response_is_kept_over_a_restart(database_url: str) -> None:
     with serve(database_url) as portal:
         of = provider_of(portal).id
         first = create(portal, of, "an-id")
     with serve(database_url) as portal:
         assert create(portal, of, "an-id") == first
-        assert refusal(lambda: create(portal, of, "an-id", "other")).fields == ["request_id"]
+        assert rejection(lambda: create(portal, of, "an-id", "other")).fields == ["request_id"]
 
 
-def test_an_expired_answer_is_forgotten(database_url: str) -> None:
+def test_an_expired_response_is_forgotten(database_url: str) -> None:
     with serve(database_url, request_id_seconds=1) as portal:
         of = provider_of(portal).id
         first = create(portal, of, "an-id")
@@ -234,13 +238,13 @@ def test_an_id_is_printable_ascii_and_not_too_long(portal: Portal, request_id: s
     if request_id.isascii() and request_id.isprintable() and len(request_id) < 256:
         assert create(portal, of, request_id) == create(portal, of, request_id)
         return
-    refused = refusal(lambda: create(portal, of, request_id))
+    rejected = rejection(lambda: create(portal, of, request_id))
 
-    assert refused.fields == ["request_id"]
-    assert "1 to 255 printable ASCII characters" in refused.message
+    assert rejected.fields == ["request_id"]
+    assert "1 to 255 printable ASCII characters" in rejected.message
 
 
-def test_no_secret_is_kept_in_an_answer(engine: Engine, database_url: str) -> None:
+def test_no_secret_is_kept_in_an_response(engine: Engine, database_url: str) -> None:
     with serve(database_url) as portal:
         provider_of(portal, "an-id")
     with engine.connect() as connection:

@@ -24,7 +24,7 @@ from portal_server.wire import health
 from portal_server.wire.interceptors.reflection import ANONYMOUS_STREAMS
 from tests.conftest import with_key
 from tests.native.test_reflection_and_health import health_of
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 from tests.support.frames import CHECK, WATCH, Connection
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
@@ -148,9 +148,9 @@ def test_past_their_bound_watch_streams_are_rejected_at_once(
         took = time.monotonic() - begin
         assert checks(channel) < 1
         time.sleep(2)
-    refusal = Refusal(error.value)
+    rejection = Rejection(error.value)
 
-    assert (refusal.code, refusal.reason) == (
+    assert (rejection.code, rejection.reason) == (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "TOO_MANY_CALLS",
     )
@@ -189,12 +189,12 @@ def test_open_reflection_streams_without_a_key_keep_no_caller_with_a_key_from_it
         with pytest.raises(grpc.RpcError) as error:
             services(channel)
 
-        assert Refusal(error.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert Rejection(error.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert services(channel, authorization=ADMIN_KEY) > 0
         with pytest.raises(grpc.RpcError) as error:
             services(channel, authorization="no-key")
         # As any stranger: whether a key is good does not count while reflection is open.
-        assert Refusal(error.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert Rejection(error.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert lists(channel) < 1
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from tests.conftest import Portal
-from tests.support.details import Refusal
+from tests.support.details import Rejection
 
 UID = "0193b1a6-8a54-4f3e-9c1d-2b7a4e5f6a7b"
 PROVIDER = provider_pb2.Provider(
@@ -33,17 +33,17 @@ def test_a_given_uid_is_kept_and_a_second_resource_with_it_already_exists(portal
     ):
         with pytest.raises(grpc.RpcError) as error:
             again()
-        refusal = Refusal(error.value)
-        assert refusal.code == grpc.StatusCode.ALREADY_EXISTS
-        assert refusal.reason == "ALREADY_EXISTS"
+        rejection = Rejection(error.value)
+        assert rejection.code == grpc.StatusCode.ALREADY_EXISTS
+        assert rejection.reason == "ALREADY_EXISTS"
 
 
-def test_a_uid_that_is_no_uuid_is_reported_with_all_other_violations(portal: Portal) -> None:
+def test_a_uid_that_is_not_a_uuid_is_reported_with_all_other_violations(portal: Portal) -> None:
     request = provider_pb2.CreateProviderRequest(uid="7")
     with pytest.raises(grpc.RpcError) as error:
         portal.providers.CreateProvider(request)
 
-    assert [v.field for v in Refusal(error.value).violations] == [
+    assert [v.field for v in Rejection(error.value).violations] == [
         "uid",
         "provider.name",
         "provider.type",

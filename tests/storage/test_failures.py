@@ -48,7 +48,7 @@ DRIVERS_WORDS = re.compile(
 )
 
 
-def assert_says(error: PortalError, reason: str) -> None:
+def assert_reports(error: PortalError, reason: str) -> None:
     assert error.reason == reason
     assert len(str(error)) > 10
     assert not DRIVERS_WORDS.search(str(error))
@@ -113,7 +113,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
         for name, call in calls.items():
             with pytest.raises(Unavailable) as error:
                 call()
-            assert_says(error.value, "STORAGE_UNAVAILABLE")
+            assert_reports(error.value, "STORAGE_UNAVAILABLE")
             assert name
     seconds = until_it_works(catalog, created.id)
 
@@ -153,7 +153,7 @@ def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
 
         with pytest.raises(Unavailable) as error:
             store.write(CALL, work)
-        assert_says(error.value, "STORAGE_UNAVAILABLE")
+        assert_reports(error.value, "STORAGE_UNAVAILABLE")
 
     assert until_it_works(catalog, before.id) < 3
     assert catalog.providers.get(CALL, before.id) == before
@@ -198,7 +198,7 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     written = catalog.providers.update(CALL, created.id, Change(PROVIDER, ALL))
     hasty.dispose()
 
-    assert_says(raised.value, REASONS[error])
+    assert_reports(raised.value, REASONS[error])
     assert 0.25 < waited < 3
     assert after == created
     assert written.update_time > created.update_time
@@ -246,7 +246,7 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
     kept = catalog.providers.get(CALL, before.id)
     engine.dispose()
 
-    assert_says(error.value, "STORAGE_FULL")
+    assert_reports(error.value, "STORAGE_FULL")
     assert kept == before
     assert "storage: Unavailable: " in caplog.text
     assert SECRET not in caplog.text
@@ -315,8 +315,8 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
         created = catalog.providers.create(CALL, PROVIDER)
     engine.dispose()
 
-    assert_says(of_read.value, "STORAGE_EXHAUSTED")
-    assert_says(of_write.value, "STORAGE_EXHAUSTED")
+    assert_reports(of_read.value, "STORAGE_EXHAUSTED")
+    assert_reports(of_write.value, "STORAGE_EXHAUSTED")
     assert created.id
 
 
@@ -329,6 +329,6 @@ def test_a_database_file_that_is_damaged_is_unavailable(
 
     with pytest.raises(Unavailable) as error:
         require_known(engine)
-    assert_says(error.value, "STORAGE_UNAVAILABLE")
+    assert_reports(error.value, "STORAGE_UNAVAILABLE")
     assert "not a database" in caplog.text
     engine.dispose()

@@ -234,7 +234,7 @@ def test_many_threads_lose_nothing_and_get_their_own_results() -> None:
 
     def run(n: int) -> object:
         try:
-            return commit.run(CALL, adds(str(n)) if n % 7 else _refuse)
+            return commit.run(CALL, adds(str(n)) if n % 7 else _reject)
         except PortalError:
             return None
 
@@ -245,5 +245,5 @@ def test_many_threads_lose_nothing_and_get_their_own_results() -> None:
     assert sorted(ledger.committed, key=int) == [r for r in results if r is not None]
 
 
-def _refuse(_transaction: LedgerTransaction) -> str:
+def _reject(_transaction: LedgerTransaction) -> str:
     raise Precondition(Reason.OKTA_APP_TYPE_MISSING, "no")

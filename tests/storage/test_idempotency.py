@@ -94,7 +94,7 @@ def with_id(number: int, key_id: str = "k") -> Call:
     return Call(idempotency=IdempotencyKey(digest, b"f", key_id))
 
 
-def set_answer(engine: Engine, column: str, value: object) -> None:
+def set_response(engine: Engine, column: str, value: object) -> None:
     with engine.begin() as connection:
         statement = f"UPDATE answer SET {column} = :value"  # noqa: S608
         connection.execute(text(statement), {"value": value})
@@ -109,7 +109,7 @@ KEPT = b"""{"name":"p","type":"okta","well_known_uri":"https://idp.test/x","of_y
 
 def test_a_result_that_was_stored_yesterday_can_be_read(store: Store, engine: Engine) -> None:
     create(store, 1)
-    set_answer(engine, "answer", KEPT)
+    set_response(engine, "answer", KEPT)
     again = Catalog(store).providers.create(with_id(1), DRAFT)
 
     assert (again.id, again.type) == (7, ProviderType.OKTA)
@@ -134,8 +134,8 @@ def test_a_write_that_the_version_before_has_done_is_not_repeated(
 ) -> None:
     catalog = Catalog(store)
     created = catalog.providers.create(with_id(1), DRAFT)
-    set_answer(engine, "key_id", None)
-    set_answer(engine, "answer", b"\x08\x01\x12\x01p")
+    set_response(engine, "key_id", None)
+    set_response(engine, "answer", b"\x08\x01\x12\x01p")
     with pytest.raises(Precondition) as error:
         catalog.providers.create(with_id(1), DRAFT)
 
@@ -151,8 +151,8 @@ def test_a_delete_that_the_version_before_has_done_is_confirmed(
     catalog = Catalog(store)
     id_ = catalog.providers.create(CALL, DRAFT).id
     catalog.providers.delete(with_id(1), id_)
-    set_answer(engine, "key_id", None)
-    set_answer(engine, "answer", b"")
+    set_response(engine, "key_id", None)
+    set_response(engine, "answer", b"")
     catalog.providers.delete(with_id(1), id_)
 
 
@@ -212,7 +212,7 @@ def test_expired_responses_after_those_of_the_future_are_deleted(
 ) -> None:
     for number in range(100):
         create(store, number)
-    set_answer(engine, "create_time", datetime.now(UTC) + timedelta(days=365))
+    set_response(engine, "create_time", datetime.now(UTC) + timedelta(days=365))
     for number in range(100, 170):
         create(store, number)
     past = datetime.now(UTC) - timedelta(days=2)

@@ -61,16 +61,16 @@ def test_a_provider_within_the_bounds_is_returned_with_all_client_types(
 
 
 @pytest.mark.parametrize(
-    ("client_types", "description", "said"),
+    ("client_types", "description", "expected"),
     [(31, "", "more than 30 client types"), (20, "\N{GRINNING FACE}" * 20_000, "1 MiB of text")],
 )
 def test_past_a_bound_a_provider_is_neither_returned_nor_written(
-    catalog: Catalog, engine: Engine, client_types: int, description: str, said: str
+    catalog: Catalog, engine: Engine, client_types: int, description: str, expected: str
 ) -> None:
     id_ = provider_with(catalog, engine, client_types, description)
-    with pytest.raises(Precondition, match=said) as of_get:
+    with pytest.raises(Precondition, match=expected) as of_get:
         catalog.providers.get_detail(CALL, id_)
-    with pytest.raises(Precondition, match=said) as of_put:
+    with pytest.raises(Precondition, match=expected) as of_put:
         catalog.providers.update_detail(CALL, id_, RENAMED)
 
     assert of_get.value.reason == of_put.value.reason == "PROVIDER_TOO_LARGE"

@@ -319,7 +319,7 @@ def test_an_update_moves_no_row_in_a_list(catalog: Catalog) -> None:
     assert [p.id for p in catalog.providers.list(CALL, (), EVERYTHING).items] == providers
 
 
-def test_the_last_page_says_so_when_it_is_full(catalog: Catalog) -> None:
+def test_the_last_page_reports_so_when_it_is_full(catalog: Catalog) -> None:
     made = [provider_of(catalog) for _ in range(4)]
     first = catalog.providers.list(CALL, (), PageRange(limit=2))
     last = catalog.providers.list(CALL, (), PageRange(limit=2, after=first.next_after or 0))
@@ -675,12 +675,12 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
 
     for n in range(8):
         good = [writer(f"good {n}.{number}") for number in range(5)]
-        answers = at_once(*good, *(writer(f"bad {n}", error) for error in errors))
+        responses = at_once(*good, *(writer(f"bad {n}", error) for error in errors))
         made = {p.name: p.id for p in catalog.providers.list(CALL, (), EVERYTHING).items}
         catalog.providers.create(CALL, replace(PROVIDER, name=f"after {n}"))
 
-        assert answers[5:] == errors
-        assert answers[:5] == [made[f"good {n}.{number}"] for number in range(5)]
+        assert responses[5:] == errors
+        assert responses[:5] == [made[f"good {n}.{number}"] for number in range(5)]
         assert not [name for name in made if name.startswith("bad")]
 
 
@@ -739,8 +739,8 @@ def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Ca
     def creator(thread: int) -> Callable[[], object]:
         return lambda: named(catalog, provider_id, *(f"{thread}/{n}" for n in range(15)))
 
-    answers = at_once(*map(creator, range(8)))
-    got = [id_ for answer in answers if isinstance(answer, list) for id_ in answer]
+    responses = at_once(*map(creator, range(8)))
+    got = [id_ for response in responses if isinstance(response, list) for id_ in response]
     page = catalog.client_types.list(CALL, provider_id, (), EVERYTHING)
 
     assert len(got) == len(set(got)) == 8 * 15
@@ -765,10 +765,10 @@ def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> N
         }
 
 
-def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
+def test_a_client_type_created_while_its_provider_is_deleted_is_not_a_orphan(
     catalog: Catalog, engine: Engine
 ) -> None:
-    answers: list[object] = []
+    responses: list[object] = []
     for _ in range(15):
         provider_id = provider_of(catalog)
 
@@ -779,10 +779,10 @@ def test_a_client_type_created_while_its_provider_is_deleted_is_no_orphan(
             return lambda: catalog.providers.delete(CALL, id_)
 
         create_ = creator(provider_id)
-        answers += at_once(create_, deleter(provider_id), create_, create_)
+        responses += at_once(create_, deleter(provider_id), create_, create_)
 
     assert rows_of_client_types(engine) == 0
-    assert {type(answer) for answer in answers} <= {ClientType, NotFound, type(None)}
+    assert {type(response) for response in responses} <= {ClientType, NotFound, type(None)}
     assert catalog.providers.list(CALL, (), EVERYTHING).items == []
 
 
@@ -800,9 +800,9 @@ def test_no_client_type_without_app_type_slips_in_while_its_provider_becomes_okt
             return lambda: catalog.providers.update(CALL, id_, Change(okta, {"type"}))
 
         create_ = creator(provider_id)
-        answers = at_once(create_, changer(provider_id), create_)
+        responses = at_once(create_, changer(provider_id), create_)
         detail = catalog.providers.get_detail(CALL, provider_id)
-        assert {type(a) for a in answers} <= {ClientType, Provider, Invalid, Precondition}
+        assert {type(a) for a in responses} <= {ClientType, Provider, Invalid, Precondition}
         assert detail.provider.type is not ProviderType.OKTA or detail.client_types == []
 
 
@@ -815,8 +815,8 @@ def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
         def deleter(id_: int) -> Callable[[], object]:
             return lambda: catalog.providers.delete(CALL, id_)
 
-        answers = at_once(deleter(provider_id), deleter(provider_id))
-        assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "NotFound"]
+        responses = at_once(deleter(provider_id), deleter(provider_id))
+        assert sorted(type(response).__name__ for response in responses) == ["NoneType", "NotFound"]
 
 
 # Keys

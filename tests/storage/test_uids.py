@@ -79,7 +79,7 @@ def test_a_uid_can_be_used_again_after_a_delete(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "7", UID + "0", UID.replace("-", ""), "{" + UID + "}"])
-def test_a_uid_that_is_no_uuid_is_reported_with_all_other_violations(
+def test_a_uid_that_is_not_a_uuid_is_reported_with_all_other_violations(
     catalog: Catalog, given: str
 ) -> None:
     provider_id = catalog.providers.create(CALL, PROVIDER).id

@@ -1,4 +1,4 @@
-"""Reads what a native refusal says."""
+"""Reads what a native error says."""
 
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
@@ -6,7 +6,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 
-class Refusal:
+class Rejection:
     """The status of a failed call and the details that we give."""
 
     def __init__(self, error: grpc.RpcError) -> None:

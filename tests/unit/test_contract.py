@@ -113,7 +113,7 @@ def test_an_enum_value_is_read_by_its_name_and_by_the_word(
 
 
 @pytest.mark.parametrize(("class_", "vocabulary", "enum"), VOCABULARIES)
-def test_zero_is_no_word_and_a_number_without_a_name_is_unknown(
+def test_zero_is_not_a_word_and_a_number_without_a_name_is_unknown(
     class_: type[StrEnum], vocabulary: Vocabulary[Any], enum: Any
 ) -> None:
     assert vocabulary.optional_word(0) is None
@@ -250,11 +250,11 @@ def test_each_number_of_a_rest_request_has_64_bits(request_: Descriptor) -> None
     }
 
 
-REST_ANSWERS = ["Provider", "ProviderWithClientTypes", "ClientType"]
+REST_RESPONSES = ["Provider", "ProviderWithClientTypes", "ClientType"]
 
 
-@pytest.mark.parametrize("name", REST_ANSWERS)
-def test_an_id_in_a_rest_answer_has_32_bits_so_that_json_writes_a_number(name: str) -> None:
+@pytest.mark.parametrize("name", REST_RESPONSES)
+def test_an_id_in_a_rest_response_has_32_bits_so_that_json_writes_a_number(name: str) -> None:
     fields = message(REST, name).fields
 
     wide = {
@@ -277,17 +277,17 @@ CLIENT_TYPE_KEYS = [
     "TokenEndpointAuthMethod",
     "OktaAppType",
 ]
-ANSWER_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
+RESPONSE_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
 
 
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
         ("ProviderInput", [*PROVIDER_KEYS, "RegistrationAccessToken"]),
-        ("Provider", [*PROVIDER_KEYS, *ANSWER_KEYS]),
-        ("ProviderWithClientTypes", [*PROVIDER_KEYS, *ANSWER_KEYS, "ClientTypes"]),
+        ("Provider", [*PROVIDER_KEYS, *RESPONSE_KEYS]),
+        ("ProviderWithClientTypes", [*PROVIDER_KEYS, *RESPONSE_KEYS, "ClientTypes"]),
         ("ClientTypeInput", CLIENT_TYPE_KEYS),
-        ("ClientType", [*CLIENT_TYPE_KEYS, *ANSWER_KEYS]),
+        ("ClientType", [*CLIENT_TYPE_KEYS, *RESPONSE_KEYS]),
         ("Status", ["status"]),
     ],
 )
@@ -304,7 +304,7 @@ def test_the_keys_of_rest_json_are_those_of_the_contract_in_its_order(
 def test_each_rest_message_is_tested_for_its_keys_or_is_a_request() -> None:
     others = {m.name for m in messages(REST) if not m.name.endswith("Request")}
 
-    assert others == {*REST_ANSWERS, "ProviderInput", "ClientTypeInput", "Status"}
+    assert others == {*REST_RESPONSES, "ProviderInput", "ClientTypeInput", "Status"}
 
 
 @pytest.mark.parametrize("name", ["ListProviders", "ListClientTypes"])
@@ -312,14 +312,14 @@ def test_a_rest_list_is_a_stream_of_resources_so_that_json_writes_a_bare_array(n
     method = REST.services_by_name["PortalRestService"].methods_by_name[name]
 
     assert method.server_streaming
-    assert method.output_type in [message(REST, answer) for answer in REST_ANSWERS]
+    assert method.output_type in [message(REST, response) for response in REST_RESPONSES]
 
 
 BASE = "/portal-api/oauth-providers"
 
 
 @pytest.mark.parametrize(
-    ("name", "verb", "path", "body", "answer"),
+    ("name", "verb", "path", "body", "response"),
     [
         ("ListProviders", "get", BASE, "", "Provider"),
         ("CreateProvider", "post", BASE, "provider", "Provider"),
@@ -357,15 +357,15 @@ BASE = "/portal-api/oauth-providers"
         ),
     ],
 )
-def test_an_operation_has_the_path_and_the_answer_of_the_contract(
-    name: str, verb: str, path: str, body: str, answer: str
+def test_an_operation_has_the_path_and_the_response_of_the_contract(
+    name: str, verb: str, path: str, body: str, response: str
 ) -> None:
     service = REST.services_by_name["PortalRestService"]
     method = service.methods_by_name[name]
     rule = method.GetOptions().Extensions[http]
 
     assert (rule.WhichOneof("pattern"), getattr(rule, verb), rule.body) == (verb, path, body)
-    assert method.output_type is message(REST, answer)
+    assert method.output_type is message(REST, response)
     assert len(service.methods) == 10, "a new operation needs a row here"
 
 
@@ -381,7 +381,7 @@ def test_a_registration_access_token_is_input_only(file: FileDescriptor) -> None
     assert "INPUT_ONLY" in behaviors(field)
 
 
-def test_no_rest_answer_has_a_place_for_a_registration_access_token() -> None:
+def test_no_rest_response_has_a_place_for_a_registration_access_token() -> None:
     assert [field.full_name.split(".")[-2] for field in secrets_of(REST)] == ["ProviderInput"]
 
 

@@ -181,8 +181,8 @@ def test_a_flag_is_true_or_false(text: str, value: bool) -> None:  # noqa: FBT00
 
 @pytest.mark.parametrize("text", ["10", "01", "-1", "yes", "on", " true", "true ", "null"])
 def test_a_flag_is_nothing_else(text: str) -> None:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         dialect.read_flag("force", text)
 
-    [violation] = refusal.value.violations
+    [violation] = rejection.value.violations
     assert (violation.field, violation.rule) == ("force", Rule.UNKNOWN_VALUE)

@@ -134,14 +134,14 @@ def test_the_endpoints_are_replaced_by_another_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["endpoints.json"]
 
 
-def test_no_endpoint_at_all_is_no_error(tmp_path: Path) -> None:
+def test_no_endpoint_at_all_is_not_a_error(tmp_path: Path) -> None:
     edge.set_endpoints(tmp_path, [])
 
     [assignment] = json.loads((tmp_path / "endpoints.json").read_text())["resources"]
     assert assignment["endpoints"] == [{"lb_endpoints": []}]
 
 
-def test_a_rejection_for_want_of_servers_says_when_to_try_again(tmp_path: Path) -> None:
+def test_a_rejection_for_want_of_servers_reports_when_to_try_again(tmp_path: Path) -> None:
     added = {
         mapper["body"]["inline_string"]: {
             part["header"]["key"]: part["header"]["value"] for part in mapper["headers_to_add"]

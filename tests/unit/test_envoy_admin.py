@@ -41,8 +41,8 @@ class _Fake(BaseHTTPRequestHandler):
     posted: list[str] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
-        said = {"/stats": STATS, "/clusters?format=json": json.dumps(CLUSTERS)}
-        self._say(200, said[self.path])
+        expected = {"/stats": STATS, "/clusters?format=json": json.dumps(CLUSTERS)}
+        self._say(200, expected[self.path])
 
     def do_POST(self) -> None:
         self.posted.append(self.path)
@@ -99,7 +99,7 @@ def test_an_endpoint_is_healthy_once_its_first_check_has_passed(admin: Admin) ->
     assert admin.endpoints("nope") == {}
 
 
-def test_an_envoy_that_does_not_answer_is_no_error(tmp_path: Path) -> None:
+def test_an_envoy_that_does_not_response_is_not_a_error(tmp_path: Path) -> None:
     away = Admin(tmp_path / "admin.sock")
 
     assert away.stat("x") is None

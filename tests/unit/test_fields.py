@@ -290,7 +290,7 @@ def test_an_empty_draft_is_rejected_for_each_required_field() -> None:
     ]
 
 
-def test_a_client_type_of_an_okta_provider_needs_an_app_type_and_the_error_says_why() -> None:
+def test_a_client_type_of_an_okta_provider_needs_an_app_type_and_the_error_reports_why() -> None:
     [violation] = violations_of_client_type(ProviderType.OKTA)
 
     assert (violation.field, violation.rule) == ("okta_app_type", Rule.REQUIRED)
@@ -431,7 +431,7 @@ def test_an_absolute_http_url_is_a_well_known_uri_and_is_kept_as_it_is(uri: str)
         pytest.param("https://a%/x", id="a percent sign in the host"),
     ],
 )
-def test_anything_else_is_no_well_known_uri(uri: str) -> None:
+def test_anything_else_is_not_a_well_known_uri(uri: str) -> None:
     [violation] = violations_of_provider(well_known_uri=uri)
 
     assert (violation.field, violation.rule) == ("well_known_uri", Rule.MALFORMED)

@@ -54,7 +54,7 @@ def test_a_key_may_have_each_character_of_its_alphabet() -> None:
         pytest.param(GOOD.replace("_", "-"), id="other separators"),
     ],
 )
-def test_any_other_text_is_no_key_and_has_no_name(text: str) -> None:
+def test_any_other_text_is_not_a_key_and_has_no_name(text: str) -> None:
     assert keys.key_id_of(GOOD) == "abcDEF12"
     assert keys.key_id_of(text) is None
 

@@ -69,10 +69,10 @@ def test_the_keys_of_a_schema_are_those_of_its_message_in_their_order(name: str)
 
 def test_a_list_is_a_bare_array() -> None:
     item = DOCUMENT["paths"]["/oauth-providers/{provider_id}/client-types"]
-    answer = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    response = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
-    assert answer["type"] == "array"
-    assert answer["items"] == {"$ref": "#/components/schemas/ClientType"}
+    assert response["type"] == "array"
+    assert response["items"] == {"$ref": "#/components/schemas/ClientType"}
 
 
 def test_everything_has_a_description() -> None:
@@ -139,7 +139,7 @@ def test_a_body_of_a_provider_is_allowed_as_the_service_takes_it(
 
 
 @pytest.mark.parametrize("message", ["Provider", "ProviderWithClientTypes"])
-def test_no_answer_has_the_secret(message: str) -> None:
+def test_no_response_has_the_secret(message: str) -> None:
     assert "RegistrationAccessToken" not in SCHEMAS[message]["properties"]
     assert SCHEMAS[message]["additionalProperties"] is False
     assert SCHEMAS["ProviderInput"]["properties"]["RegistrationAccessToken"]["writeOnly"] is True
@@ -157,7 +157,7 @@ def test_the_errors_are_those_of_the_page_on_rest() -> None:
     listed = set(re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE))
     documented = {status for _, _, operation in operations() for status in operation["responses"]}
 
-    # 405 is for what is no operation.
+    # 405 is for what is not a operation.
     assert documented - {"200"} == listed - {"405"}
 
 

@@ -1,4 +1,4 @@
-"""What a refusal becomes on the wire."""
+"""What a error becomes on the wire."""
 
 from base64 import b64encode
 from collections.abc import Iterator
