@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden",
         action="store_true",
-        help="write what the portal answers today into the golden files",
+        help="update the golden files with the current responses",
     )
 
 

@@ -6,6 +6,6 @@ SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
-  // Nothing of ours goes to a validator on another host.
+  // Nothing is sent to a validator on another host.
   validatorUrl: null,
 });

@@ -114,7 +114,7 @@ def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
     expect(response.locator(".response-col_description")).to_contain_text('"Name": "Tried out"')
     assert overflowing(visit.page) == []
     assert visit.complaints == []
-    # Nobody else hears of the visit.
+    # No other host is contacted.
     assert {urlsplit(url).netloc for url in visit.requests} == {rest.base_url.netloc.decode()}
 
     # The option is there when pytest gets an error of this folder.

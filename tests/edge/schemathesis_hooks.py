@@ -11,7 +11,7 @@ _numbers = count()
 
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, object]) -> None:
-    """Mend what would be rejected for what is stored already."""
+    """Correct requests that the stored resources would reject."""
     if not case.meta or not case.meta.generation.mode.is_positive:
         return
     if "Idempotency-Key" in case.headers:

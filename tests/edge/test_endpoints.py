@@ -81,11 +81,11 @@ def test_no_call_fails_when_a_server_ends_without_a_word(own: Door, tmp_path: Pa
         ends.stop()
         native = {call(channel) for _ in range(200)}
         # The servers know no REST: that they were asked is enough.
-        by_rest = {rest.get(url).status_code for _ in range(100)}
+        rest_status = {rest.get(url).status_code for _ in range(100)}
     stays.stop()
 
     assert native == {b"1-0.sock"}
-    assert 503 not in by_rest
+    assert 503 not in rest_status
 
 
 def test_an_endpoint_is_known_as_healthy_or_not(own: Door, small: list[Small]) -> None:

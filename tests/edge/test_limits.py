@@ -252,7 +252,7 @@ def test_no_error_is_without_a_text(stack: Stack, line: str) -> None:
     assert time.monotonic() - start < 17
 
 
-def test_envoy_has_nothing_of_ours_in_its_environment(stack: Stack) -> None:
+def test_the_environment_of_envoy_has_no_setting_of_the_portal(stack: Stack) -> None:
     [envoy] = stack.children()["envoy"]
 
     assert ADMIN_KEY not in Path(f"/proc/{envoy}/environ").read_text()

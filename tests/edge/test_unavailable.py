@@ -83,7 +83,7 @@ def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(own_stack
     assert after.json() == []
 
 
-def test_a_fault_of_ours_is_500_with_a_number_that_the_log_has(own_stack: Stack) -> None:
+def test_an_internal_error_is_500_with_the_number_in_the_log(own_stack: Stack) -> None:
     with closing(sqlite3.connect(own_stack.folder / "portal.db")) as behind_its_back:
         behind_its_back.execute("ALTER TABLE provider RENAME COLUMN name TO eman")
     with own_stack.client() as rest:

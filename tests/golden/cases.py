@@ -1,4 +1,4 @@
-"""The conversation that the golden files record: what is asked, in this order, of a fresh portal.
+"""The conversation that the golden files record: its requests, in order, to a new portal.
 
 A new case goes to the end of its part: what is there before it keeps its ids.
 """

@@ -38,7 +38,7 @@ def difference(name: str, golden: str, today: str) -> str:
 
 
 @pytest.mark.parametrize("name", conversation.names())
-def test_the_portal_returns_as_ever(responses: dict[str, str], name: str) -> None:
+def test_the_portal_returns_what_the_golden_file_has(responses: dict[str, str], name: str) -> None:
     file = RESPONSES / name
     golden = file.read_text() if file.exists() else ""
     if found := difference(name, golden, responses[name]):

@@ -105,10 +105,10 @@ def _elsewhere(key: str) -> dict[str, list[Header]]:
 @pytest.mark.parametrize("place", list(_elsewhere("")))
 def test_a_key_in_another_place_or_twice_is_rejected(one: System, port: str, place: str) -> None:
     headers = _elsewhere(one.viewer)[place]
-    by_rest = ask(one, port, http("GET", f"{API}?per_page=1", *headers))
+    over_http = ask(one, port, http("GET", f"{API}?per_page=1", *headers))
     native = ask(one, port, rpc(LIST, *headers), message())
 
-    assert by_rest.status in {0, 400, 401}
+    assert over_http.status in {0, 400, 401}
     assert native.grpc in {None, 3, UNAUTHENTICATED}
     assert native.grpc is not None or native.status in {0, 400}
     one.require_served()
@@ -140,8 +140,8 @@ REST_WRITES: dict[str, Write] = {
     "another override": ("POST", "{}", [("x-http-method", "DELETE")], b""),
     "_method": ("GET", "{}?_method=DELETE", [], b""),
     "PATCH": ("PATCH", "{}", [("content-type", "application/json")], b"{}"),
-    "a name nobody knows": ("DELETEX", "{}", [], b""),
-    "small letters": ("delete", "{}", [], b""),
+    "an unknown method": ("DELETEX", "{}", [], b""),
+    "lower case": ("delete", "{}", [], b""),
     "JSON to a native path": (
         "POST",
         "/portal.oauth.v1.ProviderService/DeleteProvider",

@@ -94,7 +94,7 @@ FLOODS: dict[str, Callable[[System], list[Shot]]] = {
             b'{"Name":"x","ResponseTypes":"code","GrantType":"pkce"}',
         )
     ],
-    "filters of ever new shapes": lambda it: [
+    "filters of always new shapes": lambda it: [
         (rpc(LIST, key=it.greedy_viewer), _filter(" AND ".join(shape)))
         for shape in itertools.islice(
             itertools.product(("name:n", 'name!="x"', "type!=PROVIDER_TYPE_OKTA"), repeat=8),
@@ -126,7 +126,7 @@ def test_a_flood_of_calls_leaves_the_others_served(one: System, seconds: float, 
         ),
         ("health", "healthz", "reflection", "unknown health names"),
         ("a greedy reader", "a greedy native reader", "a greedy writer"),
-        ("filters of ever new shapes", "filters of 180 conditions"),
+        ("filters of always new shapes", "filters of 180 conditions"),
     ],
     ids=lambda names: names[0],
 )

@@ -234,13 +234,13 @@ MESSAGES: dict[str, tuple[bytes, set[int]]] = {
     "a thousand": (message() * 1000, {0, 3, 12, 13}),
     "no protobuf": (message(b"\xff\xff\xff"), {3}),
     "nested deeply": (message(b"\x0b" * 5000), {3}),
-    "a text that is no UTF-8": (message(b"\x1a\x02\xff\xfe"), {3}),
+    "a text that is not UTF-8": (message(b"\x1a\x02\xff\xfe"), {3}),
     "half a frame": (b"\0\0\0", {3, 8, 12, 13}),
 }
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_that_is_none_is_rejected(one: System, port: str, name: str) -> None:
+def test_bytes_that_are_not_a_message_are_rejected(one: System, port: str, name: str) -> None:
     body, statuses = MESSAGES[name]
     headers = rpc(LIST, ("grpc-timeout", "5S"), key=one.greedy_viewer)
     with Connection(one.ports[port]) as connection:

@@ -77,7 +77,7 @@ SMUGGLING: dict[str, bytes] = {
     + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
     "two lengths": POST_LINE + HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
     "a negative length": POST_LINE + HOST + b"Content-Length: -1\r\n\r\n",
-    "a length that is no number": POST_LINE + HOST + b"Content-Length: 0x2\r\n\r\n{}",
+    "a length that is not a number": POST_LINE + HOST + b"Content-Length: 0x2\r\n\r\n{}",
     "a coding that nobody knows": POST_LINE
     + HOST
     + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",

@@ -59,7 +59,7 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 @contextmanager
 def standby_that_is_away(cluster: Postgres) -> Iterator[None]:
-    """Commits wait for a standby that there is not."""
+    """Commits wait for a standby that does not exist."""
     sql(cluster, "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'", "SELECT pg_reload_conf()")
     time.sleep(0.3)
     try:

@@ -150,7 +150,7 @@ def test_six_thousand_lasting_streams_take_nothing(each: System, seconds: float,
     hold(each, max(seconds, 3), lambda port: Crowd(port, 30, 100, open_one))
 
 
-def test_watches_of_ever_new_names_leave_nothing_behind(one: System) -> None:
+def test_watches_of_always_new_names_leave_nothing_behind(one: System) -> None:
     """What is kept for each name of a service that somebody watches ends with the stream."""
     with one.unharmed():
         for number in range(60):

@@ -393,7 +393,7 @@ PROVIDERS: dict[str, Any] = {
         pytest.param("type != PROVIDER_TYPE_OTHER", list(PROVIDERS)[:3], id="type is not"),
         pytest.param("name = okta", ["okta"], id="case counts"),
         pytest.param("name : kta", ["Okta", "okta"], id="a part of the name"),
-        pytest.param('name : "%"', ["50%"], id="percent is no wildcard"),
+        pytest.param('name : "%"', ["50%"], id="percent is not a wildcard"),
         pytest.param('name : "\\\\"', ["a\\b"], id="an escaped backslash"),
         pytest.param('name : "\U0001f600"', ["\U0001f600 'x'"], id="beyond the BMP"),
         pytest.param('name : "\'"', ["\U0001f600 'x'"], id="a quote in other quotes"),

@@ -70,7 +70,7 @@ def test_while_postgresql_is_away_the_server_is_alive_and_not_ready(
     assert caplog.messages.count("ready again") == 1
 
 
-class Told:
+class Reports:
     """What a Readiness tells, and what it asks."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Told:
 
 
 def test_a_question_that_hangs_makes_it_not_ready_within_four_seconds() -> None:
-    reported = Told()
+    reported = Reports()
     readiness = reported.readiness()
     readiness.start()
     reported.hangs.clear()
@@ -101,7 +101,7 @@ def test_a_question_that_hangs_makes_it_not_ready_within_four_seconds() -> None:
 
 
 def test_a_commit_that_hangs_makes_it_not_ready(caplog: pytest.LogCaptureFixture) -> None:
-    reported = Told()
+    reported = Reports()
     readiness = reported.readiness()
     readiness.start()
     reported.commit_s = 5.5

@@ -36,7 +36,7 @@ def health_of(channel: grpc.Channel) -> Any:
     return health_pb2_grpc.HealthStub(channel)
 
 
-def test_reflection_lists_our_services_and_no_others_of_ours(portal: Portal) -> None:
+def test_reflection_lists_the_services_of_the_project_and_no_others(portal: Portal) -> None:
     listed = set(ProtoReflectionDescriptorDatabase(portal.anonymous).get_services())
 
     assert {name for name in listed if name.startswith("portal.")} == NAMES

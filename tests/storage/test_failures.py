@@ -324,7 +324,7 @@ def test_a_database_file_that_is_damaged_is_unavailable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "x.db"
-    file.write_bytes(b"this is no database " * 500)
+    file.write_bytes(b"this is not a database " * 500)
     engine = open_engine(parse_url(f"sqlite:///{file}"))
 
     with pytest.raises(Unavailable) as error:

@@ -38,9 +38,9 @@ class Small:
         """The handler of a call that is not of the health service."""
         if not details.method.startswith("/portal."):
             return None
-        return grpc.unary_unary_rpc_method_handler(self._answer)
+        return grpc.unary_unary_rpc_method_handler(self._respond)
 
-    def _answer(self, _request: bytes, context: Any) -> bytes:
+    def _respond(self, _request: bytes, context: Any) -> bytes:
         self.metadata.append(dict(context.invocation_metadata()))
         self.remaining.append(context.time_remaining())
         self._work()

@@ -149,7 +149,7 @@ def native(name: str) -> Descriptor:
 
 
 @pytest.mark.parametrize(("name", "draft"), RESOURCES)
-def test_each_field_of_a_native_resource_is_a_drafts_or_output_only_but_for_the_etag(
+def test_each_field_of_a_native_resource_is_in_the_draft_or_output_only_except_the_etag(
     name: str, draft: tuple[str, ...]
 ) -> None:
     fields = native(name).fields

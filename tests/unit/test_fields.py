@@ -422,7 +422,7 @@ def test_an_absolute_http_url_is_a_well_known_uri_and_is_kept_as_it_is(uri: str)
         pytest.param("https://idp.test/a\\b", id="a backslash in the path"),
         pytest.param("https://idp.test:65536/x", id="a port too high"),
         pytest.param("https://idp.test:-1/x", id="a port below zero"),
-        pytest.param("https://idp.test:port/x", id="a port that is no number"),
+        pytest.param("https://idp.test:port/x", id="a port that is not a number"),
         pytest.param("https://[::1/x", id="an open bracket"),
         pytest.param("https://::1/x", id="IPv6 without brackets"),
         pytest.param("https://[::g]/x", id="no IPv6"),

@@ -48,7 +48,7 @@ class Held:
             self.active -= 1
 
 
-def test_keys_take_turns_however_many_calls_of_one_wait() -> None:
+def test_keys_are_served_round_robin_however_many_calls_of_one_wait() -> None:
     held, order = Held(), list[str]()
     with pool(1) as threads:
         many, one = queue("many"), queue("one")

@@ -1,4 +1,4 @@
-"""The document: operations, their parameters, their answers, the key."""
+"""The document: operations, their parameters, their responses, the key."""
 
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ _HEALTH = "Health"
 
 
 class _Error(NamedTuple):
-    """An error answer: its name in the document, when it is given, and an example of its text."""
+    """An error response: its name in the document, when it is given, and an example of its text."""
 
     name: str
     when: str
@@ -132,8 +132,8 @@ _HEADERS = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Makes a retry safe: the same request with the same key is done once and"
-        " answered alike. Printable ASCII, a UUID for choice; used again for another request it"
-        " is a 400.",
+        " returns the same response. Printable ASCII, preferably a UUID; a key that was used for"
+        " another request is a 400.",
         "schema": {
             "type": "string",
             "maxLength": MAX_REQUEST_ID,
@@ -213,7 +213,7 @@ def _schemas(service: Service) -> dict[str, Schema]:
     bodies = {method.body.message for method in service.methods if method.body}
     requests = {f"{method.name}Request" for method in service.methods}
     return {
-        name: schemas.given(message) if name in bodies else schemas.answered(message)
+        name: schemas.given(message) if name in bodies else schemas.in_response(message)
         for name, message in service.messages.items()
         if name not in requests
     }
@@ -237,7 +237,7 @@ def _operation(method: Method) -> Schema:
             "content": _json(reference(method.body.message)),
         }
     statuses = sorted(_ALWAYS | _more_statuses(method))
-    operation["responses"] = {"200": _answer(method)} | {
+    operation["responses"] = {"200": _response(method)} | {
         str(status): {"$ref": f"#/components/responses/{ERRORS[status].name}"}
         for status in statuses
     }
@@ -285,18 +285,18 @@ def _parameter(method: Method, field: Field) -> Schema:
     return {"name": field.name, "in": "query", "description": field.comment, "schema": schema}
 
 
-def _answer(method: Method) -> Schema:
-    if method.answers_list:
+def _response(method: Method) -> Schema:
+    if method.returns_list:
         rows = {
             "type": "array",
             "maxItems": MAX_PER_PAGE,
-            "items": reference(method.answer),
+            "items": reference(method.response),
         }
         return {"description": "The rows of the page.", "content": _json(rows)}
-    answer: Schema = {"description": "Done."}
+    response: Schema = {"description": "Done."}
     if method.verb != "delete":
-        answer["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
-    return answer | {"content": _json(reference(method.answer))}
+        response["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+    return response | {"content": _json(reference(method.response))}
 
 
 def _error(status: int) -> Schema:

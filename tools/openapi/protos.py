@@ -57,8 +57,8 @@ class Method:
     path: str
     body: Field | None
     parameters: Sequence[Field]
-    answer: str
-    answers_list: bool
+    response: str
+    returns_list: bool
 
     @property
     def path_parameters(self) -> list[str]:
@@ -147,6 +147,6 @@ def _method(method: MethodDescriptorProto, comment: str, messages: Mapping[str, 
         path=getattr(rule, verb),
         body=next((field for field in request.fields if field.name == rule.body), None),
         parameters=[field for field in request.fields if field.name != rule.body],
-        answer=method.output_type.rpartition(".")[2],
-        answers_list=method.server_streaming,
+        response=method.output_type.rpartition(".")[2],
+        returns_list=method.server_streaming,
     )

@@ -1,6 +1,6 @@
 """The JSON Schemas of the REST API's keys and messages.
 
-A request may say more than an answer does: blanks around commas, null for an
+A request may say more than a response does: blanks around commas, null for an
 optional key, keys that are ignored.
 """
 
@@ -26,10 +26,10 @@ _NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a key holds in a request, and what in an answer."""
+    """What a key holds in a request, and what in a response."""
 
     given: Schema
-    answered: Schema
+    in_response: Schema
 
 
 def _same(**schema: Any) -> Form:
@@ -67,7 +67,7 @@ def _form(field: fields.Field) -> Form:
 
 _FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE}.items()}
 _TIME = _same(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$")
-# What only answers have.
+# What only responses have.
 _ADDED: dict[str, Form] = {
     "ID": _same(type="integer", format="int32", minimum=1, maximum=MAX_ID),
     "CreatedAt": _TIME,
@@ -113,7 +113,7 @@ def reference(message: str) -> Schema:
 def given(message: Message) -> Schema:
     """The schema of a message in a request.
 
-    Keys that it does not have are ignored, so that an answer can be sent back.
+    Keys that it does not have are ignored, so that a response can be sent back.
     """
     return _object(message, {field.key: _given(field) for field in message.fields}) | {
         "required": [field.key for field in message.fields if field.required],
@@ -121,9 +121,9 @@ def given(message: Message) -> Schema:
     }
 
 
-def answered(message: Message) -> Schema:
-    """The schema of a message in an answer: every key is there, and no other."""
-    return _object(message, {field.key: _answered(field) for field in message.fields}) | {
+def in_response(message: Message) -> Schema:
+    """The schema of a message in a response: every key is there, and no other."""
+    return _object(message, {field.key: _in_response(field) for field in message.fields}) | {
         "required": [field.key for field in message.fields],
         "additionalProperties": False,
     }
@@ -153,7 +153,7 @@ def _given(field: Field) -> Schema:
     return schema
 
 
-def _answered(field: Field) -> Schema:
+def _in_response(field: Field) -> Schema:
     if field.message:
         return {"type": "array", "items": reference(field.message)}
-    return _BY_KEY[field.key].answered
+    return _BY_KEY[field.key].in_response

@@ -42,7 +42,7 @@ class KeyRing:
         """The caller behind the values of the `authorization` header (see `text_of`).
 
         Raises:
-            Unauthenticated: there is not exactly one value, or it is no valid API key.
+            Unauthenticated: there is not exactly one value, or it is not a valid API key.
         """
         text = text_of(authorization)
         if text is None:

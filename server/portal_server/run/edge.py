@@ -141,7 +141,7 @@ def _set_origins(config: Any, origins: Sequence[str]) -> None:
             {"exact": origin} for origin in origins
         ]
         if origins:
-            # The answers differ by it; a cache must not mix them (Fetch, section 3.2.5).
+            # The responses differ by it; a cache must not mix them (Fetch, section 3.2.5).
             host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
 
 

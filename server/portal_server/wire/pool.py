@@ -1,6 +1,6 @@
 """Threads that run calls, and the queues in which calls wait for one.
 
-A pool has a queue for each API key. The keys take turns: a key with a thousand
+A pool has a queue for each API key. Keys are served round-robin: a key with a thousand
 calls waiting delays another key's call by no more than the calls that run. A
 queue bounds how many of its calls run and how many wait; a pool bounds how many
 wait in all.

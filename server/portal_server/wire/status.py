@@ -85,7 +85,7 @@ class Surface:
 
 
 def to_status(error: PortalError, surface: Surface) -> Status:
-    """The status of a refusal."""
+    """The status of an error."""
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
     message = error.message
     if isinstance(error, Invalid):

@@ -36,7 +36,7 @@ CANCEL_S = 1.0
 class Watched:
     """Work on a driver's connection. Never interrupted before it is registered or after `end`.
 
-    `wanted` returns whether the caller of a read still waits; it is None for a write.
+    `wanted` returns whether the caller of a read still waits; None for a write.
     """
 
     __slots__ = ("_connection", "_ended", "_lock", "_max_s", "_since", "_wanted", "cause")

@@ -4,7 +4,7 @@ What a field is for is read from the proto once, at import (AIP-203):
 
 OUTPUT_ONLY, IDENTIFIER   in responses only; a request's value is ignored
 INPUT_ONLY                in requests only: a secret. `<name>_set` says whether there is one
-any other                 in both. The etag is computed, and is no part of a draft
+any other                 in both. The etag is computed, and not part of a draft
 
 So no response can have a secret. A field of the proto that the resource, the draft or the
 table of fields does not have is an error at import.
