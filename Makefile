@@ -113,7 +113,7 @@ protos: .venv/run ## Generate the Python stubs and the descriptor set, which is 
 generate-go: TOOL := go
 generate-node generate-web: TOOL := npm
 generate-go: INSTALL := true
-generate-node generate-web: INSTALL := [ node_modules -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
+generate-node generate-web: INSTALL := [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
 $(LANGUAGES:%=generate-%): generate-%: protos .venv/dev
 	@if command -v $(TOOL) >/dev/null; \
 	then cd clients/$* && { $(INSTALL); } && $(CURDIR)/$(BIN)/buf generate; \
