@@ -44,16 +44,19 @@ clean: ## Delete .venv and build; the data stays
 
 # The marks of the tests that have targets of their own.
 OTHERS := attack or crash or long or slow
+PARALLEL = $(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 3 --dist loadgroup
+# Tests of each kind, and all that need a tool that a machine may not have.
+BARE := tests/browser tests/clients tests/golden tests/system tests/unit
 
 test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below, in five minutes
 	@$(BIN)/python -m pytest -m alone
-	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 3 --dist loadgroup
+	@$(PARALLEL)
 
 test-slow: .venv/dev build/portal.binpb ## Run the tests that take a minute or more
 	@$(BIN)/python -m pytest -m slow --timeout 900
 
-test-bare: .venv/dev build/portal.binpb ## Run `make test` with only Debian's base, Python and make, and without root
-	@tests/support/bare make --no-print-directory test
+test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debian's base, Python and make, and without root
+	@tests/support/bare $(PARALLEL) $(BARE)
 
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s

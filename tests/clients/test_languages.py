@@ -119,7 +119,7 @@ def test_it_reports_in_one_line_that_the_key_is_wrong(built: Language, stack: St
     assert built.bad_key in programs.failure(built.run, built.folder, target, "wrong")
 
 
-def test_it_reports_in_one_line_that_nobody_responses(built: Language) -> None:
+def test_it_reports_in_one_line_that_there_is_no_response(built: Language) -> None:
     target = f"127.0.0.1:{free_port()}"
     assert built.nobody in programs.failure(built.run, built.folder, target)
 

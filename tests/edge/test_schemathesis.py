@@ -24,7 +24,7 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_the_service_does_what_its_document_reports(
+def test_the_service_conforms_to_its_document(
     own_stack: Stack, tmp_path: Path, examples: int
 ) -> None:
     address = f"http://127.0.0.1:{own_stack.http_port}"
