@@ -46,7 +46,8 @@ clean: ## Delete .venv and build; the data stays
 OTHERS := attack or crash or long or slow
 PARALLEL = $(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 3 --dist loadgroup
 # Tests of each kind, and all that need a tool that a machine may not have.
-BARE := tests/browser tests/clients tests/golden tests/system tests/unit
+BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
+	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
 test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below, in five minutes
 	@$(BIN)/python -m pytest -m alone

@@ -82,7 +82,7 @@ def test_a_server_that_cannot_start_is_retried_later_and_later_and_the_others_se
     with closing(sqlite3.connect(pair.folder / "portal.db")) as database:
         database.execute("ALTER TABLE alembic_version RENAME TO away")
         os.kill(dies, signal.SIGKILL)
-        tried = soon(lambda: "again in 4 s" in pair.err.read_text(), 30)
+        tried = soon(lambda: "restarting in 4 s" in pair.err.read_text(), 30)
         served = {status(pair) for _ in range(30)}
         database.execute("ALTER TABLE away RENAME TO alembic_version")
     log = pair.err.read_text()
