@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.clients import programs
 from tests.support.postgres import free_port
@@ -81,7 +82,7 @@ LANGUAGES = [
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("toolchains")]
 
 
-def params(languages: Iterable[Language]) -> list[pytest.ParameterSet]:
+def params(languages: Iterable[Language]) -> "list[ParameterSet]":
     """Languages as parameters; each needs its own tools."""
     return [
         pytest.param(

@@ -18,6 +18,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "cc": "gcc libc6-dev",
         "chromium": "chromium",
         "git": "git",
+        "git": "git",
         "go": "golang",
         "gofmt": "golang",
         "javac": "default-jdk-headless",

@@ -5,6 +5,7 @@ import pytest
 from tools.language.check import Finding, check, find, phrases, tracked
 
 
+@pytest.mark.needs("git")
 def test_no_file_has_a_phrase_of_the_list() -> None:
     assert not [str(finding) for finding in check(tracked())]
 
