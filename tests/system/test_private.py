@@ -96,7 +96,7 @@ def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
     own.settings["PORTAL_ADMIN_KEY"] = ""
     process, terminal = _at_a_terminal(own)
     expected = b""
-    while b"ListClientTypes" not in expected:
+    while b"ListClientTypes\r\n\r\n" not in expected:
         expected += os.read(terminal, 4096)
     own.process = process
     children = own.children()
@@ -113,7 +113,7 @@ def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
 def test_a_hangup_at_a_terminal_that_is_still_there_is_a_restart(own: Stack) -> None:
     process, terminal = _at_a_terminal(own)
     expected = b""
-    while b"ListClientTypes" not in expected:
+    while b"ListClientTypes\r\n\r\n" not in expected:
         expected += os.read(terminal, 4096)
     own.process = process
     [before] = own.children()["server"]
