@@ -18,7 +18,6 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "cc": "gcc libc6-dev",
         "chromium": "chromium",
         "git": "git",
-        "git": "git",
         "go": "golang",
         "gofmt": "golang",
         "javac": "default-jdk-headless",
