@@ -62,7 +62,7 @@ test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debi
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s
 
-test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call: three minutes, nothing beside
+test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call: some minutes, run alone
 	@$(BIN)/python -m pytest -m 'attack and not long'
 
 test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
