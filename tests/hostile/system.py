@@ -33,7 +33,7 @@ MEMORY_SHARE = 1.2
 MEMORY_SECONDS = 30
 # After its first attack Envoy's allocator keeps so much in pages that are partly in use;
 # a second attack does not add to it.
-MEMORY_FLOOR_MIB = 0
+MEMORY_FLOOR_MIB = 24
 
 API = "/portal-api/oauth-providers"
 LIST = "/portal.oauth.v1.ProviderService/ListProviders"
