@@ -26,9 +26,14 @@ def new_uid() -> str:
     return str(UUID(int=value))
 
 
+def is_uid(text: str) -> bool:
+    """Whether a text is a UUID of any version, in upper or lower case (RFC 9562, section 4)."""
+    return bool(_UUID.fullmatch(text))
+
+
 def check_uid(uid: str | None) -> list[Violation]:
     """What is wrong with a uid that a caller gives; None is "not given"."""
-    if uid is None or _UUID.fullmatch(uid):
+    if uid is None or is_uid(uid):
         return []
     text = "must be a UUID, as in 0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b"
     return [Violation("uid", Rule.MALFORMED, text)]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import quote
+from portal_server.domain.identity import is_uid
 
 # Without 0, which the catalog takes for "not given".
 _NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
-_UID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NO_NUMBER = -1
 
 
@@ -24,7 +24,7 @@ def number_of(call: Call, resource: Resource, text: str, id_of: Callable[[str], 
     """
     if _NUMBER.fullmatch(text):
         return int(text)
-    if not _UID.fullmatch(text):
+    if not is_uid(text):
         raise NotFound(resource, quote(text))
     try:
         return id_of(text)
