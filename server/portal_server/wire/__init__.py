@@ -1,7 +1,7 @@
 """Messages in and out: two surfaces over one catalog.
 
-`oauth_v1` is the native API, `rest_v1` the dialect that Envoy turns into REST.
-Neither knows the other. A servicer's method translates, calls the catalog and
-translates back; it raises domain errors and never aborts a call itself:
-`interceptor` and `status` turn errors into statuses, in one place for both.
+`oauth_v1` is the native API, `rest_v1` the dialect that Envoy converts to REST.
+Neither imports the other. A servicer's method converts the request, calls the catalog
+and converts the result. It raises domain errors and never aborts a call:
+`interceptors` and `status` convert errors to statuses, in one place for both.
 """

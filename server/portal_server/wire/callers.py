@@ -1,9 +1,9 @@
 """Which queue a call waits in: that of its API key.
 
-Decided in grpcio's event thread, so without the database: a digest of the key
-is looked up among those that were good the last time. Calls whose key is not
-among them share queues with small bounds. Whether a key is good is decided later, by
-`KeyRing.authenticate`, which asks the database at each call.
+This runs in grpcio's event thread, so it does not use the database: it looks up the
+digest of the key among those that were valid the last time. Calls with other keys
+share queues with small limits. `KeyRing.authenticate` decides later whether a key is
+valid, and reads the database for each call.
 """
 
 import threading
@@ -17,10 +17,10 @@ from portal_server.wire.pool import Pool, Queue, Sharing
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 MAX_KNOWN = 10_000
-"""How many good keys have queues of their own; 10,000 take some 10 MiB once all have called."""
+"""How many valid keys have their own queues; 10,000 take about 10 MiB once all have called."""
 UNVERIFIED_THREADS = 2
-"""How many calls with unknown keys run at the same time, of reads and of writes; one of each while
-a key calls."""
+"""How many reads, and how many writes, with unknown keys run at the same time; one of each while
+calls with a valid key arrive."""
 SHARED_READS = 1
 """How many reads of one key run at the same time while another key calls: with two, the other
 key's calls take twice as long. A key alone has half of the threads."""
@@ -30,7 +30,7 @@ Reject = Callable[..., Any]
 
 
 class CallerQueues:
-    """The calls of one key: their queues, and the handlers of methods that grpcio is given."""
+    """The queues of one key, and the handlers of its calls by method."""
 
     __slots__ = ("handlers", "reads", "verified", "writes")
 
@@ -42,7 +42,7 @@ class CallerQueues:
 
 
 class Callers:
-    """The pools of a server, and who waits where."""
+    """The pools of a server, and the queues of each key."""
 
     def __init__(self, write_threads: int, max_waiting: int, reject: Reject) -> None:
         sharing = Sharing()
@@ -72,7 +72,7 @@ class Callers:
             return self.unverified
 
     def add(self, digest: bytes) -> None:
-        """Note that the key with this digest is good."""
+        """Note that the key with this digest is valid."""
         with self._lock:
             if digest in self._known:
                 return
@@ -80,30 +80,30 @@ class Callers:
                 del self._known[next(iter(self._known))]
             self._known[digest] = None
 
-    def note(self, metadata: Metadata, *, good: bool) -> None:
-        """Note that the key in these headers was found to be good, or not to be."""
+    def note(self, metadata: Metadata, *, valid: bool) -> None:
+        """Note whether the key in these headers is valid."""
         text = text_of(values_of(metadata, AUTHORIZATION))
         if text is None:
             return
-        if good:
+        if valid:
             self.add(keys.digest(text))
         else:
             with self._lock:
                 self._known.pop(keys.digest(text), None)
 
     def _first(self, digest: bytes) -> CallerQueues:
-        """The queues of a good key that calls for the first time."""
+        """The queues of a valid key, at its first call."""
         half = max(1, read_threads(self._write_threads) // 2)
         eighth = max(1, self._write_threads // 8)
-        made = CallerQueues(
+        queues = CallerQueues(
             self._queued(self.reads, digest, min(SHARED_READS, half), half),
             self._queued(self.writes, digest, eighth, self._write_threads),
             verified=True,
         )
         with self._lock:
             if digest in self._known:
-                self._known[digest] = made
-        return made
+                self._known[digest] = queues
+        return queues
 
     def _queued(self, pool: Pool, owner: object, running: int, running_alone: int) -> Queued:
         queue = Queue(
@@ -116,9 +116,9 @@ class Callers:
 
 
 def read_threads(write_threads: int) -> int:
-    """How many threads serve calls that read, beside so many that write.
+    """How many threads serve reads, for this number of threads that serve writes.
 
-    A key alone has half of them: six wait for PostgreSQL at the same time, which keeps the
-    interpreter busy; on SQLite fewer would do. Each has a connection.
+    One key alone gets half of them: with six reads in PostgreSQL at the same time, the
+    interpreter is busy. SQLite needs fewer. Each thread has a connection.
     """
     return max(2, write_threads * 3 // 4)

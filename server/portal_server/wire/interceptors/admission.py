@@ -1,6 +1,6 @@
 """Decides which threads run a call, and in which queue it waits for them.
 
-Methods of our services need an API key; health never does, reflection by a setting.
+Methods of the portal need an API key. Health needs none; reflection needs one by a setting.
 """
 
 from collections.abc import Callable, Mapping

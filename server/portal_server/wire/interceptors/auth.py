@@ -21,8 +21,8 @@ class Authenticator:
             caller = self._keyring.authenticate(call, values_of(metadata, AUTHORIZATION))
         except Unauthenticated:
             if queues.verified:
-                self._callers.note(metadata, good=False)
+                self._callers.note(metadata, valid=False)
             raise
         if not queues.verified:
-            self._callers.note(metadata, good=True)
+            self._callers.note(metadata, valid=True)
         return caller

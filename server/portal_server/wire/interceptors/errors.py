@@ -10,7 +10,7 @@ from portal_server.domain.errors import Exhausted, PortalError, Reason
 from portal_server.wire.status import Surface, to_status
 
 PLAIN = Surface({}, str)
-"""For errors of calls that are not of our services."""
+"""For errors of calls to other services, such as reflection."""
 
 
 def abort(context: grpc.ServicerContext, status: Status) -> NoReturn:

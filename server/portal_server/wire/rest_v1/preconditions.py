@@ -29,9 +29,9 @@ def if_match(context: CallContext) -> set[str] | None:
 
 
 def send_etag(context: CallContext, etag: str) -> None:
-    """Answer with this entity tag.
+    """Send this entity tag with the response.
 
-    In the trailers: metadata sent ahead costs a fifth of a call. The edge makes
-    it the header `ETag`.
+    In the trailers, because initial metadata costs a fifth of a call. The edge converts
+    it to the header `ETag`.
     """
     context.set_trailing_metadata((("etag", etag),))
