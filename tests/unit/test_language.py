@@ -19,7 +19,9 @@ def test_no_file_has_a_phrase_of_the_list() -> None:
         pytest.param("# all keys but\n    # for the last\n", 1, "but # for", id="two lines"),
         pytest.param("all_but_for_one = 1\n", 1, "but_for", id="inside a name"),
         pytest.param('    """Take the store."""\n', 1, '"""Take the', id="a docstring"),
-        pytest.param('    """Answer with it."""\n', 1, "Answer", id="the first word of a docstring"),
+        pytest.param(
+            '    """Answer with it."""\n', 1, "Answer", id="the first word of a docstring"
+        ),
         pytest.param("What is no number\n", 1, "is no", id="a negation"),
     ],
 )
