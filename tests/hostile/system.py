@@ -22,7 +22,7 @@ from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.hostile.http2 import Connection, http, message, rpc
 from tests.hostile.victims import P99_SECONDS, Target, Victims
-from tests.support.stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, TLS, Stack
 
 # How long an attack is held, unless its effect needs longer to show.
 SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1"))
@@ -143,7 +143,7 @@ class System:
         """A REST call with the admin key, which must be served within so long."""
         headers = {"Authorization": self.admin} | more.pop("headers", {})
         url = f"http://127.0.0.1:{port}{path}"
-        return httpx.request(method, url, headers=headers, timeout=seconds, **more)
+        return httpx.request(method, url, headers=headers, timeout=seconds, verify=TLS, **more)
 
     def call_native(self, port: int) -> provider_pb2.ListProvidersResponse:
         """A native call with the viewer's key, on a connection of its own."""
