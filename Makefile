@@ -49,7 +49,7 @@ PARALLEL = $(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 
 BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
 	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
-test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below, in five minutes
+test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below
 	@$(BIN)/python -m pytest -m alone
 	@$(PARALLEL)
 
