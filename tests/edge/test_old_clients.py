@@ -257,18 +257,23 @@ def test_a_uid_that_nothing_has_is_not_found(rest: httpx.Client, provider: str) 
     assert of_provider.status_code == 404
     assert of_provider.json() == {"errors": [f"provider {uid} not found"]}
     assert rest.get(f"{provider}/client-types/{uid}").status_code == 404
-    assert rest.delete(f"{PROVIDERS}/{uid}", headers={"Idempotency-Key": uid}).status_code == 404
+    idempotent = rest.delete(f"{PROVIDERS}/{uid}", headers={"Idempotency-Key": uid})
+    assert idempotent.status_code == 404
+    assert idempotent.json() == {"errors": [f"provider {uid} not found"]}
 
 
-def test_a_retry_of_a_delete_by_uid_gets_the_first_response(rest: httpx.Client, uids: Uids) -> None:
-    key = {"Idempotency-Key": str(uuid4())}
+def test_a_retry_by_uid_gets_the_first_response(rest: httpx.Client, uids: Uids) -> None:
+    replacing, *deleting = ({"Idempotency-Key": str(uuid4())} for _ in range(3))
     item = f"{uids.provider_by_uid}/client-types/{uids.client_type_uid}"
-    of_client_type = [rest.delete(item, headers=key) for _ in range(2)]
-    key = {"Idempotency-Key": str(uuid4())}
-    of_provider = [rest.delete(uids.provider_by_uid, headers=key) for _ in range(2)]
+    of_client_type = [rest.delete(item, headers=deleting[0]) for _ in range(2)]
+    replaced = rest.put(uids.provider_by_uid, json=PROVIDER, headers=replacing)
+    of_provider = [rest.delete(uids.provider_by_uid, headers=deleting[1]) for _ in range(2)]
+    replaced_again = rest.put(uids.provider_by_uid, json=PROVIDER, headers=replacing)
 
     for response in (*of_client_type, *of_provider):
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert (replaced.status_code, replaced_again.status_code) == (200, 200)
+    assert replaced_again.json() == replaced.json()
     assert rest.delete(uids.provider_by_uid).status_code == 404
 
 

@@ -42,8 +42,8 @@ def test_a_resource_without_a_given_uid_gets_a_new_one_and_is_found_by_it(
     client_type = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE)
 
     assert UUID(provider.uid).version == UUID(client_type.uid).version == 7
-    assert catalog.providers.id_of(CALL, provider.uid) == provider.id
-    assert catalog.client_types.id_of(CALL, provider.id, client_type.uid) == client_type.id
+    assert catalog.providers.get(CALL, provider.uid).id == provider.id
+    assert catalog.client_types.get(CALL, provider.id, client_type.uid).id == client_type.id
 
 
 @pytest.mark.parametrize("given", [UID, UID.upper()])
@@ -52,8 +52,8 @@ def test_a_given_uid_is_kept_in_lower_case(catalog: Catalog, given: str) -> None
     client_type = catalog.client_types.create(CALL, provider.id, CLIENT_TYPE, given)
 
     assert provider.uid == client_type.uid == UID
-    assert catalog.providers.id_of(CALL, given) == provider.id
-    assert catalog.client_types.id_of(CALL, provider.id, given) == client_type.id
+    assert catalog.providers.get(CALL, given).id == provider.id
+    assert catalog.client_types.get(CALL, provider.id, given).id == client_type.id
 
 
 def test_a_uid_that_is_used_is_reported_and_nothing_is_stored(catalog: Catalog) -> None:
@@ -75,7 +75,7 @@ def test_a_uid_can_be_used_again_after_a_delete(catalog: Catalog) -> None:
     catalog.providers.delete(CALL, first.id)
     second = catalog.providers.create(CALL, PROVIDER, UID)
 
-    assert (second.uid, catalog.providers.id_of(CALL, UID)) == (UID, second.id)
+    assert (second.uid, catalog.providers.get(CALL, UID).id) == (UID, second.id)
 
 
 @pytest.mark.parametrize("given", ["", "7", UID + "0", UID.replace("-", ""), "{" + UID + "}"])
@@ -100,16 +100,16 @@ def test_a_uid_that_is_not_a_uuid_is_reported_with_all_other_violations(
 def test_an_unknown_uid_is_not_found(catalog: Catalog, given: str) -> None:
     provider_id = catalog.providers.create(CALL, PROVIDER).id
     with pytest.raises(NotFound, match=f"provider {given} not found"):
-        catalog.providers.id_of(CALL, given)
+        catalog.providers.get(CALL, given)
     with pytest.raises(NotFound, match=f"client type {given} not found"):
-        catalog.client_types.id_of(CALL, provider_id, given)
+        catalog.client_types.get(CALL, provider_id, given)
 
 
 def test_a_client_type_is_not_found_at_another_provider(catalog: Catalog) -> None:
     owner, other = (catalog.providers.create(CALL, PROVIDER) for _ in range(2))
     client_type = catalog.client_types.create(CALL, owner.id, CLIENT_TYPE)
     with pytest.raises(NotFound):
-        catalog.client_types.id_of(CALL, other.id, client_type.uid)
+        catalog.client_types.get(CALL, other.id, client_type.uid)
 
 
 def test_of_many_concurrent_creates_with_one_uid_one_succeeds(engine: Engine) -> None:
@@ -149,7 +149,7 @@ def test_rows_of_the_version_before_are_found_by_their_uids(database_url: str) -
         )
     migrate(engine)
     catalog = Catalog(Store(engine))
-    id_ = catalog.providers.id_of(CALL, uid)
+    id_ = catalog.providers.get(CALL, uid).id
 
     assert catalog.providers.get(CALL, id_).uid == uid
     engine.dispose()

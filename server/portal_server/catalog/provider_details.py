@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from portal_server.domain.calls import Call
 from portal_server.domain.client_type import ClientType
-from portal_server.domain.errors import Exhausted, Precondition, Reason
+from portal_server.domain.errors import Exhausted, NotFound, Precondition, Reason
+from portal_server.domain.identity import Ref
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider
 from portal_server.storage.store import Store, Transaction
@@ -72,7 +73,7 @@ class ProviderDetails:
         self._store = store
         self._pace = _Pace()
 
-    def get(self, call: Call, id_: int) -> ProviderDetail:
+    def get(self, call: Call, ref: Ref) -> ProviderDetail:
         """A provider and all its client types of the same moment.
 
         Raises:
@@ -82,32 +83,39 @@ class ProviderDetails:
         """
 
         def read(tx: Transaction, limit: int) -> ProviderDetail:
-            rows = PageRange(limit=limit)
-            return ProviderDetail(tx.providers.get(id_), tx.client_types.list(id_, (), rows))
+            provider, rows = tx.providers.get(ref), PageRange(limit=limit)
+            return ProviderDetail(provider, tx.client_types.list(provider.id, (), rows))
 
         found = self._store.read_snapshot(call, lambda tx: read(tx, LARGE + 1))
         if len(found.client_types) <= LARGE:
             return found
 
         def work(tx: Transaction) -> ProviderDetail:
-            tx.providers.get(id_)
-            _check(*tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1))
+            _check(*tx.client_types.measure(found.provider.id, MAX_CLIENT_TYPES + 1))
             return read(tx, MAX_CLIENT_TYPES)
 
-        with self.reserved(call, id_):
+        with self.reserved(call, ref):
             return self._store.read_snapshot(call, work)
 
     @contextmanager
-    def reserved(self, call: Call, id_: int) -> Iterator[None]:
+    def reserved(self, call: Call, ref: Ref) -> Iterator[None]:
         """Reserve what it takes to read a provider's client types in this block.
+
+        A provider that does not exist has none: its request may be a retry.
 
         Raises:
             Precondition: it has more than are returned at once.
             Exhausted: too many large ones are being read.
         """
-        rows, size = self._store.read_latest(
-            call, lambda tx: tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1)
-        )
+
+        def measure(tx: Transaction) -> tuple[int, int]:
+            try:
+                id_ = tx.providers.id_of(ref)
+            except NotFound:
+                return 0, 0
+            return tx.client_types.measure(id_, MAX_CLIENT_TYPES + 1)
+
+        rows, size = self._store.read_latest(call, measure)
         _check(rows, size)
         if rows <= LARGE:
             yield

@@ -16,7 +16,7 @@ from portal_server.domain.calls import Call
 from portal_server.domain.client_type import check_becomes_okta
 from portal_server.domain.errors import Resource
 from portal_server.domain.fields import values_of
-from portal_server.domain.identity import check_uid, new_uid
+from portal_server.domain.identity import Ref, check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
 from portal_server.domain.provider import (
     PROVIDER,
@@ -53,13 +53,9 @@ class Providers:
 
         return self._idempotency.write(call, work, Provider, Resource.PROVIDER)
 
-    def get(self, call: Call, id_: int) -> Provider:
+    def get(self, call: Call, ref: Ref) -> Provider:
         """Get a provider. Raises: NotFound."""
-        return self._store.read_latest(call, lambda tx: tx.providers.get(id_))
-
-    def id_of(self, call: Call, uid: str) -> int:
-        """The id of the provider with this uid. Raises: NotFound."""
-        return self._store.read_latest(call, lambda tx: tx.providers.id_of(uid.lower()))
+        return self._store.read_latest(call, lambda tx: tx.providers.get(ref))
 
     def list(self, call: Call, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""
@@ -69,7 +65,7 @@ class Providers:
 
         return self._store.read_latest(call, work)
 
-    def update(self, call: Call, id_: int, change: Change[ProviderDraft]) -> Provider:
+    def update(self, call: Call, ref: Ref, change: Change[ProviderDraft]) -> Provider:
         """Write fields of a provider; a change without fields writes nothing.
 
         Raises: NotFound, Aborted (another etag), Invalid, Precondition (it becomes an
@@ -77,42 +73,43 @@ class Providers:
         """
 
         def work(tx: Transaction) -> Provider:
-            stored = tx.providers.get(id_, "exclusive")
+            stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, change.etags)
             if not change.fields:
                 return stored
             spec = check_provider(merged(stored, change))
             if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
-                check_becomes_okta(tx.client_types.without_app_type(id_, _NAMED))
+                check_becomes_okta(tx.client_types.without_app_type(stored.id, _NAMED))
             time = now_after(stored.update_time)
-            tx.providers.update(id_, spec, time)
+            tx.providers.update(stored.id, spec, time)
             return replace(stored, **values_of(spec, PROVIDER), update_time=time)
 
         return self._idempotency.write(call, work, Provider)
 
-    def delete(self, call: Call, id_: int, etags: Etags = None) -> None:
+    def delete(self, call: Call, ref: Ref, etags: Etags = None) -> None:
         """Delete a provider with its client types. Raises: NotFound, Aborted (another etag)."""
 
         def work(tx: Transaction) -> None:
-            require_etag(tx.providers.get(id_, "exclusive"), etags)
-            tx.providers.remove(id_)
+            stored = tx.providers.get(ref, "exclusive")
+            require_etag(stored, etags)
+            tx.providers.remove(stored.id)
 
         self._idempotency.write(call, work, type(None))
 
-    def get_detail(self, call: Call, id_: int) -> ProviderDetail:
+    def get_detail(self, call: Call, ref: Ref) -> ProviderDetail:
         """Get a provider and all its client types of the same moment.
 
         Raises: NotFound, Precondition (too many client types), Exhausted.
         """
-        return self._details.get(call, id_)
+        return self._details.get(call, ref)
 
-    def update_detail(self, call: Call, id_: int, change: Change[ProviderDraft]) -> ProviderDetail:
+    def update_detail(self, call: Call, ref: Ref, change: Change[ProviderDraft]) -> ProviderDetail:
         """Update a provider; the result has its client types as they are afterwards.
 
         Raises: as `update`, and before anything is written Precondition (too many
         client types) and Exhausted.
         """
-        with self._details.reserved(call, id_):
-            provider = self.update(call, id_, change)
+        with self._details.reserved(call, ref):
+            provider = self.update(call, ref, change)
             # Not in the transaction that writes: others wait for its end.
-            return ProviderDetail(provider, self._details.client_types(call, id_))
+            return ProviderDetail(provider, self._details.client_types(call, provider.id))

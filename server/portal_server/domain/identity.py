@@ -12,6 +12,9 @@ from portal_server.domain.errors import Rule, Violation
 # Ids have 32 bits in the messages of both surfaces and in PostgreSQL's columns.
 MAX_ID = 2**31 - 1
 
+Ref = int | str
+"""Which resource a caller means: its id or its uid."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 

@@ -31,6 +31,7 @@ from portal_server.domain.client_type import (
     TokenEndpointAuthMethod,
 )
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
+from portal_server.domain.identity import Ref
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
@@ -117,16 +118,17 @@ class ClientTypeRows:
         }
         return ClientType(id=self._cursor.insert(Resource.CLIENT_TYPE, values), **values)
 
-    def get(self, provider_id: int, id_: int, lock: Lock | None = None) -> ClientType:
-        """The client type of this provider with this id. Raises: NotFound."""
+    def get(self, provider_id: int, ref: Ref, lock: Lock | None = None) -> ClientType:
+        """The client type of this provider. Raises: NotFound."""
+        id_ = ref if isinstance(ref, int) else self._id_of(provider_id, ref)
         statement = self._statements.get[lock]
         for row in self._cursor.rows(statement, which=id_, parent=provider_id):
             return ClientType(**row)
-        raise NotFound(Resource.CLIENT_TYPE, id_)
+        raise NotFound(Resource.CLIENT_TYPE, ref)
 
-    def id_of(self, provider_id: int, uid: str) -> int:
-        """The id of the client type of this provider with this uid. Raises: NotFound."""
-        for row in self._cursor.rows(self._statements.id_of, parent=provider_id, uid=uid):
+    def _id_of(self, provider_id: int, uid: str) -> int:
+        rows = self._cursor.rows(self._statements.id_of, parent=provider_id, uid=uid.lower())
+        for row in rows:
             return int(row["id"])
         raise NotFound(Resource.CLIENT_TYPE, uid)
 

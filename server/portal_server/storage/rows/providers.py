@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 
 from portal_server.domain import fields
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
+from portal_server.domain.identity import Ref
 from portal_server.domain.lists import Condition, PageRange
 from portal_server.domain.provider import PROVIDER, Provider, ProviderSpec, ProviderType
 from portal_server.storage.inserts import Cursor
@@ -74,11 +75,12 @@ class ProviderRows:
         }
         return Provider(id=self._cursor.insert(Resource.PROVIDER, values), **values)
 
-    def get(self, id_: int, lock: Lock | None = None) -> Provider:
-        """The provider with this id; with a lock, nobody changes it until the transaction ends.
+    def get(self, ref: Ref, lock: Lock | None = None) -> Provider:
+        """The provider; with a lock, nobody changes it until the transaction ends.
 
         Raises: NotFound.
         """
+        id_ = self.id_of(ref)
         if lock and (found := self._locked.get((id_, lock))):
             return found
         for row in self._cursor.rows(self._statements.get[lock], which=id_):
@@ -86,13 +88,15 @@ class ProviderRows:
             if lock:
                 self._locked[id_, lock] = provider
             return provider
-        raise NotFound(Resource.PROVIDER, id_)
+        raise NotFound(Resource.PROVIDER, ref)
 
-    def id_of(self, uid: str) -> int:
-        """The id of the provider with this uid. Raises: NotFound."""
-        for row in self._cursor.rows(self._statements.id_of, uid=uid):
+    def id_of(self, ref: Ref) -> int:
+        """The id of the provider; it may not exist if `ref` is its id. Raises: NotFound."""
+        if isinstance(ref, int):
+            return ref
+        for row in self._cursor.rows(self._statements.id_of, uid=ref.lower()):
             return int(row["id"])
-        raise NotFound(Resource.PROVIDER, uid)
+        raise NotFound(Resource.PROVIDER, ref)
 
     def require_unused(self, uid: str) -> None:
         """Accept a uid that no provider has. Raises: AlreadyExists."""

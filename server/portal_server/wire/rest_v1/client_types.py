@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.client_types import ClientTypes
-from portal_server.catalog.providers import Providers
 from portal_server.catalog.updates import Change
-from portal_server.domain.calls import Call
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import Resource
+from portal_server.domain.identity import Ref
 from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
-from portal_server.wire.rest_v1.ids import number_of
+from portal_server.wire.rest_v1.ids import ref_of
 from portal_server.wire.rest_v1.paging import page_range, read_rows
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 
@@ -23,8 +22,7 @@ _OfOne = pb.GetClientTypeRequest | pb.UpdateClientTypeRequest | pb.DeleteClientT
 class ClientTypeOperations:
     """The operations of client types."""
 
-    def __init__(self, providers: Providers, client_types: ClientTypes) -> None:
-        self._parents = providers
+    def __init__(self, client_types: ClientTypes) -> None:
         self._client_types = client_types
 
     def ListClientTypes(
@@ -33,19 +31,19 @@ class ClientTypeOperations:
         """List the client types of a provider."""
         call = context.call
         rows = page_range(request)
-        parent = self._parent(call, request.provider_id)
+        provider = ref_of(Resource.PROVIDER, request.provider_id)
         return map(
             client_type_message,
-            read_rows(rows, lambda part: self._client_types.list(call, parent, (), part)),
+            read_rows(rows, lambda part: self._client_types.list(call, provider, (), part)),
         )
 
     def CreateClientType(
         self, request: pb.CreateClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Create a client type."""
-        call = context.call
-        parent = self._parent(call, request.provider_id)
-        created = self._client_types.create(call, parent, _draft(request.client_type))
+        provider = ref_of(Resource.PROVIDER, request.provider_id)
+        draft = _draft(request.client_type)
+        created = self._client_types.create(context.call, provider, draft)
         send_etag(context, created.etag)
         return client_type_message(created)
 
@@ -53,8 +51,7 @@ class ClientTypeOperations:
         self, request: pb.GetClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Get a client type."""
-        call = context.call
-        found = self._client_types.get(call, *self._numbers(call, request))
+        found = self._client_types.get(context.call, *_refs(request))
         send_etag(context, found.etag)
         return client_type_message(found)
 
@@ -62,9 +59,8 @@ class ClientTypeOperations:
         self, request: pb.UpdateClientTypeRequest, context: CallContext
     ) -> pb.ClientType:
         """Replace a client type."""
-        call = context.call
         change = Change(_draft(request.client_type), CLIENT_TYPE, if_match(context))
-        updated = self._client_types.update(call, *self._numbers(call, request), change)
+        updated = self._client_types.update(context.call, *_refs(request), change)
         send_etag(context, updated.etag)
         return client_type_message(updated)
 
@@ -72,24 +68,18 @@ class ClientTypeOperations:
         self, request: pb.DeleteClientTypeRequest, context: CallContext
     ) -> pb.Status:
         """Delete a client type."""
-        call = context.call
         # Clients cannot be registered yet, so nothing is in use and nothing to force.
         read_flag("force", request.force)
-        self._client_types.delete(call, *self._numbers(call, request), if_match(context))
+        self._client_types.delete(context.call, *_refs(request), if_match(context))
         return pb.Status(status="ok")
 
-    def _parent(self, call: Call, text: str) -> int:
-        return number_of(call, Resource.PROVIDER, text, lambda uid: self._parents.id_of(call, uid))
 
-    def _numbers(self, call: Call, request: _OfOne) -> tuple[int, int]:
-        """The numbers of the provider and the client type that a path names."""
-        parent = self._parent(call, request.provider_id)
-        return parent, number_of(
-            call,
-            Resource.CLIENT_TYPE,
-            request.client_type_id,
-            lambda uid: self._client_types.id_of(call, parent, uid),
-        )
+def _refs(request: _OfOne) -> tuple[Ref, Ref]:
+    """The provider and the client type that a path names."""
+    return (
+        ref_of(Resource.PROVIDER, request.provider_id),
+        ref_of(Resource.CLIENT_TYPE, request.client_type_id),
+    )
 
 
 def client_type_message(client_type: ClientType) -> pb.ClientType:

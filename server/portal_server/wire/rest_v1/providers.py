@@ -6,14 +6,14 @@ from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.provider_details import ProviderDetail
 from portal_server.catalog.providers import Providers
 from portal_server.catalog.updates import Change
-from portal_server.domain.calls import Call
 from portal_server.domain.errors import Resource
+from portal_server.domain.identity import Ref
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.client_types import client_type_message
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
-from portal_server.wire.rest_v1.ids import number_of
+from portal_server.wire.rest_v1.ids import ref_of
 from portal_server.wire.rest_v1.paging import page_range, read_rows
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 
@@ -46,8 +46,7 @@ class ProviderOperations:
         self, request: pb.GetProviderRequest, context: CallContext
     ) -> pb.ProviderWithClientTypes:
         """Get a provider with its client types."""
-        call = context.call
-        found = self._providers.get_detail(call, self._number(call, request.provider_id))
+        found = self._providers.get_detail(context.call, _ref(request.provider_id))
         send_etag(context, found.provider.etag)
         return _detail_message(found)
 
@@ -55,14 +54,13 @@ class ProviderOperations:
         self, request: pb.UpdateProviderRequest, context: CallContext
     ) -> pb.ProviderWithClientTypes:
         """Replace a provider."""
-        call = context.call
         fields = set(PROVIDER)
         if not request.provider.HasField("registration_access_token"):
             # No caller can read it back, so an absent one keeps what is stored.
             fields.discard("registration_access_token")
         updated = self._providers.update_detail(
-            call,
-            self._number(call, request.provider_id),
+            context.call,
+            _ref(request.provider_id),
             Change(_draft(request.provider), fields, if_match(context)),
         )
         send_etag(context, updated.provider.etag)
@@ -70,16 +68,14 @@ class ProviderOperations:
 
     def DeleteProvider(self, request: pb.DeleteProviderRequest, context: CallContext) -> pb.Status:
         """Delete a provider with its client types."""
-        call = context.call
         # Clients cannot be registered yet, so nothing is in use and nothing to force.
         read_flag("force", request.force)
-        self._providers.delete(call, self._number(call, request.provider_id), if_match(context))
+        self._providers.delete(context.call, _ref(request.provider_id), if_match(context))
         return pb.Status(status="ok")
 
-    def _number(self, call: Call, text: str) -> int:
-        return number_of(
-            call, Resource.PROVIDER, text, lambda uid: self._providers.id_of(call, uid)
-        )
+
+def _ref(text: str) -> Ref:
+    return ref_of(Resource.PROVIDER, text)
 
 
 def _draft(message: pb.ProviderInput) -> ProviderDraft:

@@ -17,4 +17,4 @@ class PortalRestService(ProviderOperations, ClientTypeOperations):
 
     def __init__(self, providers: Providers, client_types: ClientTypes) -> None:
         ProviderOperations.__init__(self, providers)
-        ClientTypeOperations.__init__(self, providers, client_types)
+        ClientTypeOperations.__init__(self, client_types)
