@@ -27,6 +27,8 @@ BROKEN_MESSAGE = b"\x07"
 Envoy has sent the status 200 by then, and would turn any gRPC status into the end of
 the list. When it cannot read a message, it closes the connection.
 """
+# Encoded together and in memory together.
+_ROWS_IN_A_PART = 200
 # grpcio reports the time until the year 292277026596 for a call without a deadline.
 _NO_DEADLINE_S = 1e8
 
@@ -52,15 +54,24 @@ class Method:
     ) -> Iterator[bytes]:
         """Serve a call with a list of responses."""
         # The status of an error can only be sent before the first row.
-        return self._encoded(self._serve(message, context, queues, _with_first_read))
+        return chain.from_iterable(self._serve(message, context, queues, self._parts))
 
-    def _encoded(self, rows: Iterator[Any]) -> Iterator[bytes]:
+    def _parts(self, rows: Iterable[Any]) -> Iterator[list[bytes]]:
+        """The rows in parts; an error of the first part is raised at once."""
+        rest = iter(rows)
+        return chain([self._part(rest)], self._later_parts(rest))
+
+    def _later_parts(self, rows: Iterator[Any]) -> Iterator[list[bytes]]:
         try:
-            for row in rows:
-                yield self.encode(row)
+            while part := self._part(rows):
+                yield part
         except Exception as error:  # noqa: BLE001 - the log has it
             log_broken_list(self.path, error)
-            yield BROKEN_MESSAGE
+            yield [BROKEN_MESSAGE]
+
+    def _part(self, rows: Iterator[Any]) -> list[bytes]:
+        # Encoded before the first is sent: gRPC and Envoy then send many rows at once.
+        return [self.encode(row) for row in islice(rows, _ROWS_IN_A_PART)]
 
     def _serve(
         self,
@@ -100,12 +111,6 @@ class Method:
 
     def _identify(self, request: Any, metadata: Metadata, key_id: str) -> IdempotencyKey | None:
         return identify(self.path, request, metadata, key_id, self.surface.request_id)
-
-
-def _with_first_read(rows: Iterable[Any]) -> Iterator[Any]:
-    """These rows; an error of the first is raised at once."""
-    rest = iter(rows)
-    return chain(list(islice(rest, 1)), rest)
 
 
 def _still_wanted(context: grpc.ServicerContext, start: float) -> Callable[[], bool]:
