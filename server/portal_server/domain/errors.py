@@ -12,6 +12,11 @@ PortalError
  +- Unavailable       the storage is not available; try again
  +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
+ +- Unimplemented     the provider has no way to do it
+ +- ProviderError     a call to an identity provider failed
+     +- NotSent         nothing reached the provider
+     +- Rejected        the provider rejected the request: nothing was done
+     +- OutcomeUnknown  nobody knows whether the provider did it
 
 Callers see the text of each: it never has a secret, a row or a driver's text.
 Servicers and the catalog raise these and nothing else; only wire.status knows
@@ -77,6 +82,21 @@ class Reason(StrEnum):
     STORAGE_TIMEOUT = "STORAGE_TIMEOUT"
     CALL_ABANDONED = "CALL_ABANDONED"
     INTERNAL = "INTERNAL"
+    CLIENT_NOT_FOUND = "CLIENT_NOT_FOUND"
+    CLIENTS_EXIST = "CLIENTS_EXIST"
+    CLIENT_STATE = "CLIENT_STATE"
+    CLIENT_TYPE_NOT_REGISTRABLE = "CLIENT_TYPE_NOT_REGISTRABLE"
+    PROVIDER_REJECTED = "PROVIDER_REJECTED"
+    PROVIDER_CREDENTIAL_REJECTED = "PROVIDER_CREDENTIAL_REJECTED"
+    NO_REGISTRATION_ENDPOINT = "NO_REGISTRATION_ENDPOINT"
+    PROVIDER_TLS_NOT_TRUSTED = "PROVIDER_TLS_NOT_TRUSTED"
+    PROVIDER_ADDRESS_NOT_ALLOWED = "PROVIDER_ADDRESS_NOT_ALLOWED"
+    PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
+    PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT"
+    PROVIDER_OUTCOME_UNKNOWN = "PROVIDER_OUTCOME_UNKNOWN"
+    PROVIDER_BUSY = "PROVIDER_BUSY"
+    ROTATION_NOT_SUPPORTED = "ROTATION_NOT_SUPPORTED"
+    NO_ENCRYPTION_KEY = "NO_ENCRYPTION_KEY"
 
 
 class Resource(StrEnum):
@@ -84,6 +104,7 @@ class Resource(StrEnum):
 
     PROVIDER = "provider"
     CLIENT_TYPE = "client type"
+    CLIENT = "client"
 
 
 class OperatorError(Exception):
@@ -113,6 +134,7 @@ class Invalid(PortalError):
 _NOT_FOUND = {
     Resource.PROVIDER: Reason.PROVIDER_NOT_FOUND,
     Resource.CLIENT_TYPE: Reason.CLIENT_TYPE_NOT_FOUND,
+    Resource.CLIENT: Reason.CLIENT_NOT_FOUND,
 }
 
 
@@ -175,3 +197,49 @@ class Abandoned(PortalError):
 
 class DeadlineExceeded(PortalError):
     """The storage did not respond in time; whether a write was done is unknown."""
+
+
+class Unimplemented(PortalError):
+    """The provider has no way to do what was requested."""
+
+
+class ProviderError(PortalError):
+    """A call to an identity provider failed.
+
+    `http_status`, `error` and `description` are the provider's own (RFC 7591, section
+    3.2.2), shortened; 0 and "" where it sent none. `retry_after_s` is how long it wants
+    callers to wait.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a provider's response
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        http_status: int = 0,
+        error: str = "",
+        description: str = "",
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(reason, message)
+        self.http_status = http_status
+        self.error = error
+        self.description = description
+        self.retry_after_s = retry_after_s
+
+
+class NotSent(ProviderError):
+    """Nothing reached the provider, so nothing was done there."""
+
+
+class Rejected(ProviderError):
+    """The provider rejected the request, so nothing was done there."""
+
+
+class OutcomeUnknown(ProviderError):
+    """Nobody knows whether the provider did what was requested.
+
+    `client_id` is that of the client, if the response had it before it ended.
+    """
+
+    client_id: str = ""

@@ -30,6 +30,11 @@ URI = re.compile(
     r"(?:[/?][^\s\x00-\x1f\x7f\\#]*)?"
 )
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
+# RFC 6749, section 3.3.
+_SCOPE = re.compile(r"[!#-[\]-~]+(?: [!#-[\]-~]+)*")
+# RFC 3986, section 3.1, with the period that RFC 8252, section 7.1, wants.
+_APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+", re.IGNORECASE)
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,26 @@ class Uri(Text):
         """Add what is wrong with a value to the violations; returns the value."""
         before = len(violations)
         Text.check(self, name, given, violations)
-        if len(violations) == before and not _is_http_url(given):
+        if len(violations) == before and given and not _is_http_url(given):
             message = "must be an absolute http or https URL without user information or fragment"
             violations.append(Violation(name, Rule.MALFORMED, message))
         return given
+
+
+class Sealed(str):
+    """A secret as it is stored: encrypted, and readable only with the encryption key."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret(Text):
+    """A text that is stored encrypted and is in no response."""
+
+    def check(self, name: str, given: str, violations: list[Violation]) -> str:
+        """Add what is wrong with a value to the violations; returns the value."""
+        # A stored secret was checked when it was given.
+        return given if isinstance(given, Sealed) else Text.check(self, name, given, violations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +153,76 @@ class Words:
         return tuple(word for word in once if not isinstance(word, Unknown))
 
 
-Field: TypeAlias = Text | Uri | Flag | Word | Words
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedirectUris:
+    """Redirect URIs (RFC 6749, section 3.1.2), in their order. Duplicates are dropped."""
+
+    max_count: int
+    max_length: int
+    required = False
+    filterable = False
+
+    def check(
+        self, name: str, given: Iterable[str], violations: list[Violation]
+    ) -> tuple[str, ...]:
+        """Add what is wrong with a value to the violations; returns the URIs."""
+        once = tuple(dict.fromkeys(given))
+        if len(once) > self.max_count:
+            message = f"has {len(once)} URIs; at most {self.max_count} are allowed"
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, message))
+            return once
+        for uri in once:
+            problem = redirect_uri_problem(uri, self.max_length)
+            if problem:
+                violations.append(Violation(name, Rule.MALFORMED, f"{quote(uri)} {problem}"))
+        return once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope(Text):
+    """Scope values, each separated by one space (RFC 6749, section 3.3)."""
+
+    def check(self, name: str, given: str, violations: list[Violation]) -> str:
+        """Add what is wrong with a value to the violations; returns the value."""
+        before = len(violations)
+        Text.check(self, name, given, violations)
+        if len(violations) == before and given and not _SCOPE.fullmatch(given):
+            message = "must be scope values separated by one space each"
+            violations.append(Violation(name, Rule.MALFORMED, message))
+        return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Keys and values of the caller."""
+
+    max_count: int
+    max_key_length: int
+    max_value_length: int
+    required = False
+    filterable = False
+
+    def check(
+        self, name: str, given: Mapping[str, str], violations: list[Violation]
+    ) -> dict[str, str]:
+        """Add what is wrong with a value to the violations; returns the labels."""
+        if len(given) > self.max_count:
+            message = f"has {len(given)} keys; at most {self.max_count} are allowed"
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, message))
+            return dict(given)
+        key = Text(max_length=self.max_key_length, required=True)
+        value = Text(max_length=self.max_value_length)
+        for each, text in given.items():
+            found: list[Violation] = []
+            key.check(name, each, found)
+            value.check(name, text, found)
+            violations += (
+                Violation(name, one.rule, f"{quote(each)} {one.message}") for one in found
+            )
+        return dict(sorted(given.items()))
+
+
+Field: TypeAlias = Text | Uri | Secret | Scope | Flag | Word | Words | RedirectUris | Labels
 """A kind of field with its limits."""
 
 
@@ -169,3 +259,32 @@ def _is_http_url(text: str) -> bool:
         return bool(URI.fullmatch(text) and _HTTP_URL.validate_python(text))
     except ValidationError:
         return False
+
+
+def redirect_uri_problem(uri: str, max_length: int) -> str:
+    """What is wrong with a redirect URI, after its name in a sentence; "" if nothing."""
+    scheme, colon, rest = uri.partition(":")
+    if len(uri) > max_length:
+        return f"is {len(uri)} characters long; at most {max_length} are allowed"
+    if not colon or not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri:
+        return "must be an absolute URI"
+    if "#" in uri:
+        return "must not have a fragment (RFC 6749, section 3.1.2)"
+    if "*" in uri:
+        return "must not have a wildcard (RFC 9700, section 4.1.3)"
+    if scheme.lower() in {"http", "https"}:
+        authority = re.split("[/?]", rest.removeprefix("//"), maxsplit=1)[0]
+        if not _is_http_url(uri):
+            return "must be an absolute URL without user information"
+        host = re.sub(r":[0-9]*$", "", authority).lower()
+        if scheme.lower() == "http" and host not in _LOOPBACK:
+            return "must use https; http is for loopback hosts only (RFC 8252, section 7.3)"
+        return ""
+    if not _APP_SCHEME.fullmatch(scheme):
+        return (
+            "must use https, or a scheme of a native app with a period in it"
+            " (RFC 8252, section 7.1)"
+        )
+    if not rest:
+        return "must be an absolute URI"
+    return ""

@@ -15,7 +15,16 @@ from enum import StrEnum
 
 from portal_server.domain import fields
 from portal_server.domain.errors import Invalid, Violation
-from portal_server.domain.fields import Field, Flag, Text, Unknown, Uri, Word
+from portal_server.domain.fields import (
+    Field,
+    Flag,
+    Secret,
+    Text,
+    Unknown,
+    Uri,
+    Word,
+    missing,
+)
 from portal_server.domain.identity import etag_of
 
 
@@ -28,12 +37,26 @@ class ProviderType(StrEnum):
     OTHER = "other"
 
 
+class CredentialType(StrEnum):
+    """What is presented to a provider to register clients."""
+
+    NONE = "none"
+    INITIAL_ACCESS_TOKEN = "initial_access_token"  # noqa: S105 - a word
+    CLIENT_CREDENTIALS = "client_credentials"
+    SSWS = "ssws"
+
+
 PROVIDER: Mapping[str, Field] = {
     "name": Text(max_length=255, required=True, filterable=True),
     "type": Word(vocabulary=ProviderType, required=True),
     "well_known_uri": Uri(max_length=2048, required=True),
     "tls_insecure_skip_verify": Flag(),
-    "registration_access_token": Text(max_length=4096),
+    "registration_access_token": Secret(max_length=4096),
+    "registration_endpoint": Uri(max_length=2048),
+    "ca_certificate": Text(max_length=65536),
+    "credential_type": Word(vocabulary=CredentialType),
+    "credential_client_id": Text(max_length=255),
+    "credential_client_secret": Secret(max_length=4096),
 }
 """The fields that a caller can write."""
 
@@ -47,17 +70,40 @@ class ProviderDraft:
     well_known_uri: str = ""
     tls_insecure_skip_verify: bool = False
     registration_access_token: str = field(default="", repr=False)
+    registration_endpoint: str = ""
+    ca_certificate: str = ""
+    credential_type: CredentialType | Unknown | None = None
+    credential_client_id: str = ""
+    credential_client_secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """A provider as the rules accept it. The token is a secret."""
+    """A provider as the rules accept it. Its secrets are `Sealed` once they are stored.
+
+    The fields with a default are missing in responses that earlier versions stored.
+    """
 
     name: str
     type: ProviderType
     well_known_uri: str
     tls_insecure_skip_verify: bool
     registration_access_token: str = field(repr=False)
+    registration_endpoint: str = ""
+    ca_certificate: str = ""
+    credential_type: CredentialType | None = None
+    credential_client_id: str = ""
+    credential_client_secret: str = field(default="", repr=False)
+
+    @property
+    def credential(self) -> CredentialType:
+        """What is presented: `credential_type`, or what follows from the other fields."""
+        if self.credential_type:
+            return self.credential_type
+        if self.type is ProviderType.OKTA:
+            return CredentialType.SSWS
+        has_token = bool(self.registration_access_token)
+        return CredentialType.INITIAL_ACCESS_TOKEN if has_token else CredentialType.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +121,20 @@ class Provider(ProviderSpec):
         return etag_of(self.uid, self.update_time)
 
     def redacted(self) -> "Provider":
-        """The same without its secret: only whether there is one."""
+        """The same without its secrets: only whether there are any."""
         return replace(
-            self, registration_access_token="set" if self.registration_access_token else ""
+            self,
+            registration_access_token="set" if self.registration_access_token else "",
+            credential_client_secret="set" if self.credential_client_secret else "",
         )
+
+
+# What each kind of credential needs.
+_NEEDS: Mapping[object, tuple[str, ...]] = {
+    CredentialType.INITIAL_ACCESS_TOKEN: ("registration_access_token",),
+    CredentialType.CLIENT_CREDENTIALS: ("credential_client_id", "credential_client_secret"),
+    CredentialType.SSWS: ("registration_access_token",),
+}
 
 
 def check_provider(draft: ProviderDraft, others: Iterable[Violation] = ()) -> ProviderSpec:
@@ -89,6 +145,9 @@ def check_provider(draft: ProviderDraft, others: Iterable[Violation] = ()) -> Pr
     """
     violations = list(others)
     accepted = fields.check(draft, PROVIDER, violations)
+    violations += (
+        missing(name) for name in _NEEDS.get(draft.credential_type, ()) if not accepted[name]
+    )
     if violations:
         raise Invalid(*violations)
     return ProviderSpec(**accepted)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from portal.oauth.v1 import finding_pb2 as _finding_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -187,6 +188,7 @@ class ClientType(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
@@ -229,6 +231,12 @@ class ClientType(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the client type was last written."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+        """What is wrong or surprising about clients of this type at its provider. In
+        the responses of CreateClientType and UpdateClientType only.
+        """
+
     def __init__(
         self,
         *,
@@ -244,10 +252,11 @@ class ClientType(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "grant_types", b"grant_types", "id", b"id", "name", b"name", "okta_app_type", b"okta_app_type", "provider_id", b"provider_id", "response_types", b"response_types", "token_endpoint_auth_method", b"token_endpoint_auth_method", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "findings", b"findings", "grant_types", b"grant_types", "id", b"id", "name", b"name", "okta_app_type", b"okta_app_type", "provider_id", b"provider_id", "response_types", b"response_types", "token_endpoint_auth_method", b"token_endpoint_auth_method", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,6 +455,7 @@ class DeleteClientTypeRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The id of the provider of the client type."""
     id: _builtins.int
@@ -454,6 +464,8 @@ class DeleteClientTypeRequest(_message.Message):
     """If set, it must match the current etag."""
     request_id: _builtins.str
     """As in CreateClientTypeRequest."""
+    force: _builtins.bool
+    """Remove the clients of the client type at the provider first, then delete it."""
     def __init__(
         self,
         *,
@@ -461,10 +473,11 @@ class DeleteClientTypeRequest(_message.Message):
         id: _builtins.int = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

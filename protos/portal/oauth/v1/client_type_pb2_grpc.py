@@ -120,8 +120,9 @@ class ClientTypeServiceServicer:
     def DeleteClientType(self, request, context):
         """Deletes a client type.
 
-        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        etag does not match the current one; nothing is deleted.
+        NOT_FOUND: no such provider, or it has no such client type.
+        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+        removed. ABORTED: the etag does not match the current one; nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,8 +63,9 @@ class ClientTypeServiceStub:
     DeleteClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]
     """Deletes a client type.
 
-    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    etag does not match the current one; nothing is deleted.
+    NOT_FOUND: no such provider, or it has no such client type.
+    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+    removed. ABORTED: the etag does not match the current one; nothing is deleted.
     """
 
 @_typing.type_check_only
@@ -101,8 +102,9 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
     DeleteClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client type.
 
-    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-    etag does not match the current one; nothing is deleted.
+    NOT_FOUND: no such provider, or it has no such client type.
+    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+    removed. ABORTED: the etag does not match the current one; nothing is deleted.
     """
 
 class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,8 +168,9 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a client type.
 
-        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-        etag does not match the current one; nothing is deleted.
+        NOT_FOUND: no such provider, or it has no such client type.
+        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+        removed. ABORTED: the etag does not match the current one; nothing is deleted.
         """
 
 def add_ClientTypeServiceServicer_to_server(servicer: ClientTypeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -121,6 +121,65 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
     operator the `error` in the metadata of the ErrorInfo.
     """
+    ERROR_REASON_CLIENT_NOT_FOUND: _ErrorReason.ValueType  # 26
+    """NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
+    both.
+    """
+    ERROR_REASON_CLIENTS_EXIST: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION, REST 400. The resource has clients, which the message
+    counts and names. Delete them first, or set force.
+    """
+    ERROR_REASON_CLIENT_STATE: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION, REST 409. The state of the client does not allow the
+    request. Get the client, and do what the comment of its state says.
+    """
+    ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
+    message has the findings of severity ERROR. Correct the client type.
+    """
+    ERROR_REASON_PROVIDER_REJECTED: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION, REST 502. The provider rejected the request. The
+    metadata of the ErrorInfo has its http_status, error and error_description.
+    """
+    ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION, REST 502. The provider does not accept the credential
+    that is stored for it. Correct the credential of the provider.
+    """
+    ERROR_REASON_NO_REGISTRATION_ENDPOINT: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
+    its discovery document is not one. Set registration_endpoint, or correct
+    well_known_uri.
+    """
+    ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION, REST 502. The TLS certificate of the provider is not
+    trusted. Set ca_certificate.
+    """
+    ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION, REST 502. The address of the provider is not allowed: a
+    link-local address, or a private one without PORTAL_ALLOW_PRIVATE_PROVIDERS.
+    """
+    ERROR_REASON_PROVIDER_UNREACHABLE: _ErrorReason.ValueType  # 35
+    """UNAVAILABLE, REST 503. The provider cannot be reached. Retry later."""
+    ERROR_REASON_PROVIDER_TIMEOUT: _ErrorReason.ValueType  # 36
+    """DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
+    client: its state is what is known.
+    """
+    ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 37
+    """UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
+    the connection, reported an error of its own, or its response cannot be
+    read. Get the client: its state is what is known.
+    """
+    ERROR_REASON_PROVIDER_BUSY: _ErrorReason.ValueType  # 38
+    """RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in
+    progress, or the provider limits its callers. Retry after the delay of the
+    google.rpc.RetryInfo.
+    """
+    ERROR_REASON_ROTATION_NOT_SUPPORTED: _ErrorReason.ValueType  # 39
+    """UNIMPLEMENTED, REST 501. The provider has no way to replace a secret."""
+    ERROR_REASON_NO_ENCRYPTION_KEY: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
+    stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -232,6 +291,65 @@ before the work began. Nothing was done.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
 operator the `error` in the metadata of the ErrorInfo.
+"""
+ERROR_REASON_CLIENT_NOT_FOUND: ErrorReason.ValueType  # 26
+"""NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
+both.
+"""
+ERROR_REASON_CLIENTS_EXIST: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION, REST 400. The resource has clients, which the message
+counts and names. Delete them first, or set force.
+"""
+ERROR_REASON_CLIENT_STATE: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION, REST 409. The state of the client does not allow the
+request. Get the client, and do what the comment of its state says.
+"""
+ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
+message has the findings of severity ERROR. Correct the client type.
+"""
+ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION, REST 502. The provider rejected the request. The
+metadata of the ErrorInfo has its http_status, error and error_description.
+"""
+ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION, REST 502. The provider does not accept the credential
+that is stored for it. Correct the credential of the provider.
+"""
+ERROR_REASON_NO_REGISTRATION_ENDPOINT: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
+its discovery document is not one. Set registration_endpoint, or correct
+well_known_uri.
+"""
+ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION, REST 502. The TLS certificate of the provider is not
+trusted. Set ca_certificate.
+"""
+ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION, REST 502. The address of the provider is not allowed: a
+link-local address, or a private one without PORTAL_ALLOW_PRIVATE_PROVIDERS.
+"""
+ERROR_REASON_PROVIDER_UNREACHABLE: ErrorReason.ValueType  # 35
+"""UNAVAILABLE, REST 503. The provider cannot be reached. Retry later."""
+ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 36
+"""DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
+client: its state is what is known.
+"""
+ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 37
+"""UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
+the connection, reported an error of its own, or its response cannot be
+read. Get the client: its state is what is known.
+"""
+ERROR_REASON_PROVIDER_BUSY: ErrorReason.ValueType  # 38
+"""RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in
+progress, or the provider limits its callers. Retry after the delay of the
+google.rpc.RetryInfo.
+"""
+ERROR_REASON_ROTATION_NOT_SUPPORTED: ErrorReason.ValueType  # 39
+"""UNIMPLEMENTED, REST 501. The provider has no way to replace a secret."""
+ERROR_REASON_NO_ENCRYPTION_KEY: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
+stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

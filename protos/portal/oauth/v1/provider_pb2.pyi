@@ -21,6 +21,76 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CredentialType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CredentialTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CredentialType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CREDENTIAL_TYPE_UNSPECIFIED: _CredentialType.ValueType  # 0
+    """Chosen by the type of the provider and by what is set."""
+    CREDENTIAL_TYPE_NONE: _CredentialType.ValueType  # 1
+    """Nothing."""
+    CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN: _CredentialType.ValueType  # 2
+    """registration_access_token as a bearer token (RFC 7591, section 3)."""
+    CREDENTIAL_TYPE_CLIENT_CREDENTIALS: _CredentialType.ValueType  # 3
+    """A token that the portal gets at the token endpoint with credential_client_id
+    and credential_client_secret (RFC 6749, section 4.4).
+    """
+    CREDENTIAL_TYPE_SSWS: _CredentialType.ValueType  # 4
+    """registration_access_token as an API token of Okta (the scheme SSWS)."""
+
+class CredentialType(_CredentialType, metaclass=_CredentialTypeEnumTypeWrapper):
+    """What the portal presents to a provider to register clients. New values may be
+    added.
+    """
+
+CREDENTIAL_TYPE_UNSPECIFIED: CredentialType.ValueType  # 0
+"""Chosen by the type of the provider and by what is set."""
+CREDENTIAL_TYPE_NONE: CredentialType.ValueType  # 1
+"""Nothing."""
+CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN: CredentialType.ValueType  # 2
+"""registration_access_token as a bearer token (RFC 7591, section 3)."""
+CREDENTIAL_TYPE_CLIENT_CREDENTIALS: CredentialType.ValueType  # 3
+"""A token that the portal gets at the token endpoint with credential_client_id
+and credential_client_secret (RFC 6749, section 4.4).
+"""
+CREDENTIAL_TYPE_SSWS: CredentialType.ValueType  # 4
+"""registration_access_token as an API token of Okta (the scheme SSWS)."""
+Global___CredentialType: _TypeAlias = CredentialType  # noqa: Y015
+
+class _CheckOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_OUTCOME_UNSPECIFIED: _CheckOutcome.ValueType  # 0
+    """Never sent."""
+    CHECK_OUTCOME_OK: _CheckOutcome.ValueType  # 1
+    """It is as it should be."""
+    CHECK_OUTCOME_WARNING: _CheckOutcome.ValueType  # 2
+    """Registration works, but something needs attention."""
+    CHECK_OUTCOME_FAILED: _CheckOutcome.ValueType  # 3
+    """Registration does not work."""
+    CHECK_OUTCOME_SKIPPED: _CheckOutcome.ValueType  # 4
+    """It could not be checked."""
+
+class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
+    """The outcome of a check. New values may be added."""
+
+CHECK_OUTCOME_UNSPECIFIED: CheckOutcome.ValueType  # 0
+"""Never sent."""
+CHECK_OUTCOME_OK: CheckOutcome.ValueType  # 1
+"""It is as it should be."""
+CHECK_OUTCOME_WARNING: CheckOutcome.ValueType  # 2
+"""Registration works, but something needs attention."""
+CHECK_OUTCOME_FAILED: CheckOutcome.ValueType  # 3
+"""Registration does not work."""
+CHECK_OUTCOME_SKIPPED: CheckOutcome.ValueType  # 4
+"""It could not be checked."""
+Global___CheckOutcome: _TypeAlias = CheckOutcome  # noqa: Y015
+
 class _ProviderType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -72,6 +142,12 @@ class Provider(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REGISTRATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_SECRET_SET_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
@@ -101,6 +177,30 @@ class Provider(_message.Message):
     client types do not change it. In an update, if set, it must match the
     current etag.
     """
+    registration_endpoint: _builtins.str
+    """Where clients are registered (RFC 7591, section 3), if it is not the
+    registration_endpoint of the discovery document: an absolute http or https
+    URL, at most 2048 characters.
+    """
+    ca_certificate: _builtins.str
+    """Certificates that the TLS certificate of the provider may be signed with, in
+    addition to those of the system: PEM (RFC 7468), at most 65536 characters.
+    """
+    credential_type: Global___CredentialType.ValueType
+    """What the portal presents to register clients. If unset: SSWS for a provider
+    of type Okta, otherwise INITIAL_ACCESS_TOKEN if there is a
+    registration_access_token, otherwise NONE.
+    """
+    credential_client_id: _builtins.str
+    """The client_id of the service account of CLIENT_CREDENTIALS; at most 255
+    characters.
+    """
+    credential_client_secret: _builtins.str
+    """The secret of the service account of CLIENT_CREDENTIALS; at most 4096
+    characters. Accepted in requests, empty in every response.
+    """
+    credential_client_secret_set: _builtins.bool
+    """Whether a credential_client_secret is stored."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the provider was created."""
@@ -123,10 +223,16 @@ class Provider(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        registration_endpoint: _builtins.str = ...,
+        ca_certificate: _builtins.str = ...,
+        credential_type: Global___CredentialType.ValueType = ...,
+        credential_client_id: _builtins.str = ...,
+        credential_client_secret: _builtins.str = ...,
+        credential_client_secret_set: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "create_time", b"create_time", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_client_secret_set", b"credential_client_secret_set", "credential_type", b"credential_type", "etag", b"etag", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "registration_endpoint", b"registration_endpoint", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,23 +416,197 @@ class DeleteProviderRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The id of the provider."""
     etag: _builtins.str
     """If set, it must match the current etag."""
     request_id: _builtins.str
     """As in CreateProviderRequest."""
+    force: _builtins.bool
+    """Remove the clients of the provider at the provider first, then delete it."""
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteProviderRequest: _TypeAlias = DeleteProviderRequest  # noqa: Y015
+
+@_typing.final
+class CheckProviderRequest(_message.Message):
+    """Request of CheckProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The id of a stored provider."""
+    @_builtins.property
+    def provider(self) -> Global___Provider:
+        """A provider that is not stored."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        provider: Global___Provider | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "provider", b"provider", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "provider", b"provider", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["id", "provider"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___CheckProviderRequest: _TypeAlias = CheckProviderRequest  # noqa: Y015
+
+@_typing.final
+class CheckProviderResponse(_message.Message):
+    """Response of CheckProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    """Whether no check has failed."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderCheck]:
+        """The checks, in the order in which they were made."""
+
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        checks: _abc.Iterable[Global___ProviderCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "ok", b"ok"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckProviderResponse: _TypeAlias = CheckProviderResponse  # noqa: Y015
+
+@_typing.final
+class ProviderCheck(_message.Message):
+    """One check of a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What was checked: `discovery`, `tls`, `registration_endpoint`, `credential`,
+    or `client_type 7`.
+    """
+    outcome: Global___CheckOutcome.ValueType
+    """Whether it is as it should be."""
+    text: _builtins.str
+    """What is so, and what to do."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        outcome: Global___CheckOutcome.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "outcome", b"outcome", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderCheck: _TypeAlias = ProviderCheck  # noqa: Y015
+
+@_typing.final
+class ForgetProviderRequest(_message.Message):
+    """Request of ForgetProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The id of the provider."""
+    etag: _builtins.str
+    """If set, it must match the current etag."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetProviderRequest: _TypeAlias = ForgetProviderRequest  # noqa: Y015
+
+@_typing.final
+class ForgetProviderResponse(_message.Message):
+    """Response of ForgetProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForgottenClient]:
+        """The clients that may still exist at the provider."""
+
+    def __init__(
+        self,
+        *,
+        clients: _abc.Iterable[Global___ForgottenClient] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetProviderResponse: _TypeAlias = ForgetProviderResponse  # noqa: Y015
+
+@_typing.final
+class ForgottenClient(_message.Message):
+    """A client that may still exist at a provider that was forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_NAME_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    REGISTRATION_CLIENT_URI_FIELD_NUMBER: _builtins.int
+    client_name: _builtins.str
+    """The client_name at the provider, with the mark."""
+    client_id: _builtins.str
+    """As the provider assigned it; empty if it is not known."""
+    registration_client_uri: _builtins.str
+    """Where the provider manages the client (RFC 7592), if known."""
+    def __init__(
+        self,
+        *,
+        client_name: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        registration_client_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_name", b"client_name", "registration_client_uri", b"registration_client_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgottenClient: _TypeAlias = ForgottenClient  # noqa: Y015

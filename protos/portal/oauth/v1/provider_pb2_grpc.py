@@ -66,6 +66,16 @@ class ProviderServiceStub:
                 request_serializer=portal_dot_oauth_dot_v1_dot_provider__pb2.DeleteProviderRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.CheckProvider = channel.unary_unary(
+                '/portal.oauth.v1.ProviderService/CheckProvider',
+                request_serializer=portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderRequest.SerializeToString,
+                response_deserializer=portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderResponse.FromString,
+                _registered_method=True)
+        self.ForgetProvider = channel.unary_unary(
+                '/portal.oauth.v1.ProviderService/ForgetProvider',
+                request_serializer=portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderRequest.SerializeToString,
+                response_deserializer=portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderResponse.FromString,
+                _registered_method=True)
 
 
 class ProviderServiceServicer:
@@ -112,6 +122,29 @@ class ProviderServiceServicer:
     def DeleteProvider(self, request, context):
         """Deletes a provider together with its client types.
 
+        NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+        not set, or they cannot be removed. ABORTED: the etag does not match the
+        current one; nothing is deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckProvider(self, request, context):
+        """Checks whether clients can be registered at a provider, which need not be
+        stored yet. Calls the provider for its discovery document.
+
+        Not a method without side effects, because its request may name any address.
+        NOT_FOUND: no such provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetProvider(self, request, context):
+        """Deletes a provider that no longer exists, with its client types and clients,
+        without a call to it. The response has the clients that may still exist.
+
         NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
         nothing is deleted.
         """
@@ -146,6 +179,16 @@ def add_ProviderServiceServicer_to_server(servicer, server):
                     servicer.DeleteProvider,
                     request_deserializer=portal_dot_oauth_dot_v1_dot_provider__pb2.DeleteProviderRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CheckProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckProvider,
+                    request_deserializer=portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderRequest.FromString,
+                    response_serializer=portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderResponse.SerializeToString,
+            ),
+            'ForgetProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetProvider,
+                    request_deserializer=portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderRequest.FromString,
+                    response_serializer=portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -289,6 +332,60 @@ class ProviderService:
             '/portal.oauth.v1.ProviderService/DeleteProvider',
             portal_dot_oauth_dot_v1_dot_provider__pb2.DeleteProviderRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.oauth.v1.ProviderService/CheckProvider',
+            portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderRequest.SerializeToString,
+            portal_dot_oauth_dot_v1_dot_provider__pb2.CheckProviderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.oauth.v1.ProviderService/ForgetProvider',
+            portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderRequest.SerializeToString,
+            portal_dot_oauth_dot_v1_dot_provider__pb2.ForgetProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,

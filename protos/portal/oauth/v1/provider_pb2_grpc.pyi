@@ -56,6 +56,21 @@ class ProviderServiceStub:
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]
     """Deletes a provider together with its client types.
 
+    NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+    not set, or they cannot be removed. ABORTED: the etag does not match the
+    current one; nothing is deleted.
+    """
+    CheckProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.CheckProviderRequest, _provider_pb2.CheckProviderResponse]
+    """Checks whether clients can be registered at a provider, which need not be
+    stored yet. Calls the provider for its discovery document.
+
+    Not a method without side effects, because its request may name any address.
+    NOT_FOUND: no such provider.
+    """
+    ForgetProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ForgetProviderRequest, _provider_pb2.ForgetProviderResponse]
+    """Deletes a provider that no longer exists, with its client types and clients,
+    without a call to it. The response has the clients that may still exist.
+
     NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
     nothing is deleted.
     """
@@ -86,6 +101,21 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a provider together with its client types.
+
+    NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+    not set, or they cannot be removed. ABORTED: the etag does not match the
+    current one; nothing is deleted.
+    """
+    CheckProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.CheckProviderRequest, _provider_pb2.CheckProviderResponse]  # type: ignore[assignment]
+    """Checks whether clients can be registered at a provider, which need not be
+    stored yet. Calls the provider for its discovery document.
+
+    Not a method without side effects, because its request may name any address.
+    NOT_FOUND: no such provider.
+    """
+    ForgetProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.ForgetProviderRequest, _provider_pb2.ForgetProviderResponse]  # type: ignore[assignment]
+    """Deletes a provider that no longer exists, with its client types and clients,
+    without a call to it. The response has the clients that may still exist.
 
     NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
     nothing is deleted.
@@ -144,6 +174,33 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a provider together with its client types.
+
+        NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+        not set, or they cannot be removed. ABORTED: the etag does not match the
+        current one; nothing is deleted.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckProvider(
+        self,
+        request: _provider_pb2.CheckProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_pb2.CheckProviderResponse, _abc.Awaitable[_provider_pb2.CheckProviderResponse]]:
+        """Checks whether clients can be registered at a provider, which need not be
+        stored yet. Calls the provider for its discovery document.
+
+        Not a method without side effects, because its request may name any address.
+        NOT_FOUND: no such provider.
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetProvider(
+        self,
+        request: _provider_pb2.ForgetProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_pb2.ForgetProviderResponse, _abc.Awaitable[_provider_pb2.ForgetProviderResponse]]:
+        """Deletes a provider that no longer exists, with its client types and clients,
+        without a call to it. The response has the clients that may still exist.
 
         NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
         nothing is deleted.

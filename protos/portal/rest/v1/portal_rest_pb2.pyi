@@ -18,6 +18,7 @@ gRPC use portal.oauth.v1 instead.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -41,6 +42,11 @@ class ProviderInput(_message.Message):
     WELL_KNOWN_URL_FIELD_NUMBER: _builtins.int
     SSL_INSECURE_SKIP_VERIFY_FIELD_NUMBER: _builtins.int
     REGISTRATION_ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    REGISTRATION_URL_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider; 1 to 255 characters, not blank."""
     type: _builtins.str
@@ -55,6 +61,28 @@ class ProviderInput(_message.Message):
     """The secret to register clients with; at most 4096 characters. Not in any
     response. If absent in a replacement, the stored one is kept; "" clears it.
     """
+    registration_url: _builtins.str
+    """Where clients are registered, if it is not the registration_endpoint of the
+    discovery document: an absolute http or https URL, at most 2048 characters.
+    """
+    ca_certificate: _builtins.str
+    """Certificates that the TLS certificate of the provider may be signed with:
+    PEM, at most 65536 characters.
+    """
+    credential_type: _builtins.str
+    """`None`, `InitialAccessToken`, `ClientCredentials` or `SSWS`. The default is
+    `SSWS` for the Type `Okta`, otherwise `InitialAccessToken` if there is a
+    RegistrationAccessToken, otherwise `None`.
+    """
+    credential_client_id: _builtins.str
+    """The client ID of the service account of `ClientCredentials`; at most 255
+    characters.
+    """
+    credential_client_secret: _builtins.str
+    """The secret of the service account of `ClientCredentials`; at most 4096
+    characters. Not in any response. If absent in a replacement, the stored one
+    is kept; "" clears it.
+    """
     def __init__(
         self,
         *,
@@ -63,15 +91,30 @@ class ProviderInput(_message.Message):
         well_known_url: _builtins.str | None = ...,
         ssl_insecure_skip_verify: _builtins.bool | None = ...,
         registration_access_token: _builtins.str | None = ...,
+        registration_url: _builtins.str | None = ...,
+        ca_certificate: _builtins.str | None = ...,
+        credential_type: _builtins.str | None = ...,
+        credential_client_id: _builtins.str | None = ...,
+        credential_client_secret: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_registration_access_token", b"_registration_access_token", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "name", b"name", "registration_access_token", b"registration_access_token", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_registration_access_token", b"_registration_access_token", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "name", b"name", "registration_access_token", b"registration_access_token", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
+    _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
+    _WhichOneofReturnType__credential_client_id: _TypeAlias = _typing.Literal["credential_client_id"]  # noqa: Y015
+    _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__credential_client_secret: _TypeAlias = _typing.Literal["credential_client_secret"]  # noqa: Y015
+    _WhichOneofArgType__credential_client_secret: _TypeAlias = _typing.Literal["_credential_client_secret", b"_credential_client_secret"]  # noqa: Y015
+    _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
+    _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__registration_access_token: _TypeAlias = _typing.Literal["registration_access_token"]  # noqa: Y015
     _WhichOneofArgType__registration_access_token: _TypeAlias = _typing.Literal["_registration_access_token", b"_registration_access_token"]  # noqa: Y015
+    _WhichOneofReturnType__registration_url: _TypeAlias = _typing.Literal["registration_url"]  # noqa: Y015
+    _WhichOneofArgType__registration_url: _TypeAlias = _typing.Literal["_registration_url", b"_registration_url"]  # noqa: Y015
     _WhichOneofReturnType__ssl_insecure_skip_verify: _TypeAlias = _typing.Literal["ssl_insecure_skip_verify"]  # noqa: Y015
     _WhichOneofArgType__ssl_insecure_skip_verify: _TypeAlias = _typing.Literal["_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify"]  # noqa: Y015
     _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
@@ -79,9 +122,19 @@ class ProviderInput(_message.Message):
     _WhichOneofReturnType__well_known_url: _TypeAlias = _typing.Literal["well_known_url"]  # noqa: Y015
     _WhichOneofArgType__well_known_url: _TypeAlias = _typing.Literal["_well_known_url", b"_well_known_url"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_certificate) -> _WhichOneofReturnType__ca_certificate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_secret) -> _WhichOneofReturnType__credential_client_secret | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__registration_access_token) -> _WhichOneofReturnType__registration_access_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__registration_url) -> _WhichOneofReturnType__registration_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ssl_insecure_skip_verify) -> _WhichOneofReturnType__ssl_insecure_skip_verify | None: ...
     @_typing.overload
@@ -104,6 +157,10 @@ class Provider(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    REGISTRATION_URL_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
@@ -118,6 +175,18 @@ class Provider(_message.Message):
     """When the provider was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
     """When the provider was last written, UTC, `YYYY-MM-DD HH:MM`."""
+    registration_url: _builtins.str
+    """Where clients are registered; only if it is set."""
+    ca_certificate: _builtins.str
+    """Certificates that the TLS certificate of the provider may be signed with;
+    only if they are set.
+    """
+    credential_type: _builtins.str
+    """`None`, `InitialAccessToken`, `ClientCredentials` or `SSWS`; only if it is
+    set.
+    """
+    credential_client_id: _builtins.str
+    """The client ID of the service account; only if it is set."""
     def __init__(
         self,
         *,
@@ -128,12 +197,31 @@ class Provider(_message.Message):
         id: _builtins.int = ...,
         created_at: _builtins.str = ...,
         updated_at: _builtins.str = ...,
+        registration_url: _builtins.str | None = ...,
+        ca_certificate: _builtins.str | None = ...,
+        credential_type: _builtins.str | None = ...,
+        credential_client_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "name", b"name", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
+    _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
+    _WhichOneofReturnType__credential_client_id: _TypeAlias = _typing.Literal["credential_client_id"]  # noqa: Y015
+    _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
+    _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
+    _WhichOneofReturnType__registration_url: _TypeAlias = _typing.Literal["registration_url"]  # noqa: Y015
+    _WhichOneofArgType__registration_url: _TypeAlias = _typing.Literal["_registration_url", b"_registration_url"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_certificate) -> _WhichOneofReturnType__ca_certificate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__registration_url) -> _WhichOneofReturnType__registration_url | None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
 
@@ -151,6 +239,10 @@ class ProviderWithClientTypes(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     CLIENT_TYPES_FIELD_NUMBER: _builtins.int
+    REGISTRATION_URL_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
@@ -165,6 +257,18 @@ class ProviderWithClientTypes(_message.Message):
     """When the provider was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
     """When the provider was last written, UTC, `YYYY-MM-DD HH:MM`."""
+    registration_url: _builtins.str
+    """Where clients are registered; only if it is set."""
+    ca_certificate: _builtins.str
+    """Certificates that the TLS certificate of the provider may be signed with;
+    only if they are set.
+    """
+    credential_type: _builtins.str
+    """`None`, `InitialAccessToken`, `ClientCredentials` or `SSWS`; only if it is
+    set.
+    """
+    credential_client_id: _builtins.str
+    """The client ID of the service account; only if it is set."""
     @_builtins.property
     def client_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientType]:
         """Its client types, in ascending order of ID."""
@@ -180,12 +284,31 @@ class ProviderWithClientTypes(_message.Message):
         created_at: _builtins.str = ...,
         updated_at: _builtins.str = ...,
         client_types: _abc.Iterable[Global___ClientType] | None = ...,
+        registration_url: _builtins.str | None = ...,
+        ca_certificate: _builtins.str | None = ...,
+        credential_type: _builtins.str | None = ...,
+        credential_client_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_types", b"client_types", "created_at", b"created_at", "id", b"id", "name", b"name", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "client_types", b"client_types", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
+    _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
+    _WhichOneofReturnType__credential_client_id: _TypeAlias = _typing.Literal["credential_client_id"]  # noqa: Y015
+    _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
+    _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
+    _WhichOneofReturnType__registration_url: _TypeAlias = _typing.Literal["registration_url"]  # noqa: Y015
+    _WhichOneofArgType__registration_url: _TypeAlias = _typing.Literal["_registration_url", b"_registration_url"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_certificate) -> _WhichOneofReturnType__ca_certificate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__registration_url) -> _WhichOneofReturnType__registration_url | None: ...
 
 Global___ProviderWithClientTypes: _TypeAlias = ProviderWithClientTypes  # noqa: Y015
 
@@ -313,6 +436,424 @@ class ClientType(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClientType: _TypeAlias = ClientType  # noqa: Y015
+
+@_typing.final
+class ClientInput(_message.Message):
+    """What a caller sends to register or replace a client."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REDIRECT_URLS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the client at the provider, where a mark of the portal follows it;
+    1 to 255 characters, not blank.
+    """
+    redirect_urls: _builtins.str
+    """Comma-separated list of absolute URLs, at most 50, without fragment and
+    wildcard; http only on a loopback host. Required by `authorization_code`,
+    `pkce` and `implicit`.
+    """
+    scope: _builtins.str
+    """Space-separated scope values; at most 4096 characters."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own ids, such as application and developer; at most 16."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        redirect_urls: _builtins.str | None = ...,
+        scope: _builtins.str | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_redirect_urls", b"_redirect_urls", "_scope", b"_scope", "name", b"name", "redirect_urls", b"redirect_urls", "scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_redirect_urls", b"_redirect_urls", "_scope", b"_scope", "labels", b"labels", "name", b"name", "redirect_urls", b"redirect_urls", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__redirect_urls: _TypeAlias = _typing.Literal["redirect_urls"]  # noqa: Y015
+    _WhichOneofArgType__redirect_urls: _TypeAlias = _typing.Literal["_redirect_urls", b"_redirect_urls"]  # noqa: Y015
+    _WhichOneofReturnType__scope: _TypeAlias = _typing.Literal["scope"]  # noqa: Y015
+    _WhichOneofArgType__scope: _TypeAlias = _typing.Literal["_scope", b"_scope"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__redirect_urls) -> _WhichOneofReturnType__redirect_urls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scope) -> _WhichOneofReturnType__scope | None: ...
+
+Global___ClientInput: _TypeAlias = ClientInput  # noqa: Y015
+
+@_typing.final
+class Client(_message.Message):
+    """A client that is registered at a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REDIRECT_URLS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_SECRET_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the client."""
+    redirect_urls: _builtins.str
+    """Comma-separated list of URLs."""
+    scope: _builtins.str
+    """Space-separated scope values."""
+    id: _builtins.int
+    """Number of the client; never reused."""
+    state: _builtins.str
+    """`Registering`, `Active`, `Updating`, `Unknown`, `Deleting`, `Detached`,
+    `Orphaned` or `Expired`.
+    """
+    message: _builtins.str
+    """What the provider reported last, if anything is wrong."""
+    oauth_client_id: _builtins.str
+    """The client_id that the provider assigned; "" until then."""
+    oauth_client_secret_expires_at: _builtins.str
+    """When the secret expires, UTC, `YYYY-MM-DD HH:MM`; "" if never."""
+    created_at: _builtins.str
+    """When the client was created, UTC, `YYYY-MM-DD HH:MM`."""
+    updated_at: _builtins.str
+    """When the client was last written, UTC, `YYYY-MM-DD HH:MM`."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own ids."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
+        """Where the provider granted something else than was requested."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        redirect_urls: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        id: _builtins.int = ...,
+        state: _builtins.str = ...,
+        message: _builtins.str = ...,
+        oauth_client_id: _builtins.str = ...,
+        oauth_client_secret_expires_at: _builtins.str = ...,
+        differences: _abc.Iterable[Global___Difference] | None = ...,
+        created_at: _builtins.str = ...,
+        updated_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "differences", b"differences", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "oauth_client_id", b"oauth_client_id", "oauth_client_secret_expires_at", b"oauth_client_secret_expires_at", "redirect_urls", b"redirect_urls", "scope", b"scope", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Client: _TypeAlias = Client  # noqa: Y015
+
+@_typing.final
+class ClientWithSecret(_message.Message):
+    """A client with its secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REDIRECT_URLS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_SECRET_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the client."""
+    redirect_urls: _builtins.str
+    """Comma-separated list of URLs."""
+    scope: _builtins.str
+    """Space-separated scope values."""
+    id: _builtins.int
+    """Number of the client; never reused."""
+    state: _builtins.str
+    """As in Client."""
+    message: _builtins.str
+    """What the provider reported last, if anything is wrong."""
+    oauth_client_id: _builtins.str
+    """The client_id that the provider assigned; "" until then."""
+    oauth_client_secret: _builtins.str
+    """The secret; "" for a public client."""
+    oauth_client_secret_expires_at: _builtins.str
+    """When the secret expires, UTC, `YYYY-MM-DD HH:MM`; "" if never."""
+    created_at: _builtins.str
+    """When the client was created, UTC, `YYYY-MM-DD HH:MM`."""
+    updated_at: _builtins.str
+    """When the client was last written, UTC, `YYYY-MM-DD HH:MM`."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The caller's own ids."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
+        """Where the provider granted something else than was requested."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        redirect_urls: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        id: _builtins.int = ...,
+        state: _builtins.str = ...,
+        message: _builtins.str = ...,
+        oauth_client_id: _builtins.str = ...,
+        oauth_client_secret: _builtins.str = ...,
+        oauth_client_secret_expires_at: _builtins.str = ...,
+        differences: _abc.Iterable[Global___Difference] | None = ...,
+        created_at: _builtins.str = ...,
+        updated_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "differences", b"differences", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "oauth_client_id", b"oauth_client_id", "oauth_client_secret", b"oauth_client_secret", "oauth_client_secret_expires_at", b"oauth_client_secret_expires_at", "redirect_urls", b"redirect_urls", "scope", b"scope", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientWithSecret: _TypeAlias = ClientWithSecret  # noqa: Y015
+
+@_typing.final
+class Difference(_message.Message):
+    """One piece of metadata that the provider granted differently."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    WIDER_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The name of the metadata (RFC 7591, section 2), such as `grant_types`."""
+    asked: _builtins.str
+    """What was requested, as JSON; "" if nothing."""
+    granted: _builtins.str
+    """What was granted, as JSON; "" if nothing."""
+    wider: _builtins.bool
+    """Whether the client may do more than was requested."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        asked: _builtins.str = ...,
+        granted: _builtins.str = ...,
+        wider: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "field", b"field", "granted", b"granted", "wider", b"wider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class Preview(_message.Message):
+    """What would be sent to the provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Where; "" if the provider does not say."""
+    @_builtins.property
+    def body(self) -> _struct_pb2.Struct:
+        """The metadata of RFC 7591."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What is wrong or surprising."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        body: _struct_pb2.Struct | None = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "findings", b"findings", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Preview: _TypeAlias = Preview  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """Something about a registration that is wrong or surprising."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    severity: _builtins.str
+    """`error`, `warning` or `info`."""
+    field: _builtins.str
+    """The key of the client type or of the client."""
+    text: _builtins.str
+    """What is so, and what this provider does with it."""
+    reference: _builtins.str
+    """Where the rule is written, such as `RFC 9700, section 2.4`."""
+    def __init__(
+        self,
+        *,
+        severity: _builtins.str = ...,
+        field: _builtins.str = ...,
+        text: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reference", b"reference", "severity", b"severity", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class Check(_message.Message):
+    """Whether clients can be registered at a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    """Whether no check has failed."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderCheck]:
+        """The checks, in the order in which they were made."""
+
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        checks: _abc.Iterable[Global___ProviderCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "ok", b"ok"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Check: _TypeAlias = Check  # noqa: Y015
+
+@_typing.final
+class ProviderCheck(_message.Message):
+    """One check of a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What was checked."""
+    outcome: _builtins.str
+    """`ok`, `warning`, `failed` or `skipped`."""
+    text: _builtins.str
+    """What is so, and what to do."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "outcome", b"outcome", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderCheck: _TypeAlias = ProviderCheck  # noqa: Y015
 
 @_typing.final
 class Status(_message.Message):
@@ -699,3 +1240,356 @@ class DeleteClientTypeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
 
 Global___DeleteClientTypeRequest: _TypeAlias = DeleteClientTypeRequest  # noqa: Y015
+
+@_typing.final
+class CheckProviderRequest(_message.Message):
+    """Request of CheckProvider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___CheckProviderRequest: _TypeAlias = CheckProviderRequest  # noqa: Y015
+
+@_typing.final
+class PreviewClientRequest(_message.Message):
+    """Request of PreviewClient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    @_builtins.property
+    def client(self) -> Global___ClientInput:
+        """The client that would be registered."""
+
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client: Global___ClientInput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client: _TypeAlias = _typing.Literal["client"]  # noqa: Y015
+    _WhichOneofArgType__client: _TypeAlias = _typing.Literal["_client", b"_client"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client) -> _WhichOneofReturnType__client | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___PreviewClientRequest: _TypeAlias = PreviewClientRequest  # noqa: Y015
+
+@_typing.final
+class ListClientsRequest(_message.Message):
+    """Request of ListClients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    PER_PAGE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    per_page: _builtins.int
+    """Rows per page: 1 to 10,000; the default is 20."""
+    page: _builtins.int
+    """Number of the page, from 1; the default is 1."""
+    limit: _builtins.int
+    """Maximum number of rows in this response, 1 to 10,000; does not change where
+    the page starts.
+    """
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        per_page: _builtins.int | None = ...,
+        page: _builtins.int | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id", "_limit", b"_limit", "_page", b"_page", "_per_page", b"_per_page", "_provider_id", b"_provider_id", "client_type_id", b"client_type_id", "limit", b"limit", "page", b"page", "per_page", b"per_page", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id", "_limit", b"_limit", "_page", b"_page", "_per_page", b"_per_page", "_provider_id", b"_provider_id", "client_type_id", b"client_type_id", "limit", b"limit", "page", b"page", "per_page", b"per_page", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
+    _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
+    _WhichOneofReturnType__per_page: _TypeAlias = _typing.Literal["per_page"]  # noqa: Y015
+    _WhichOneofArgType__per_page: _TypeAlias = _typing.Literal["_per_page", b"_per_page"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page) -> _WhichOneofReturnType__page | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__per_page) -> _WhichOneofReturnType__per_page | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___ListClientsRequest: _TypeAlias = ListClientsRequest  # noqa: Y015
+
+@_typing.final
+class CreateClientRequest(_message.Message):
+    """Request of CreateClient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    @_builtins.property
+    def client(self) -> Global___ClientInput:
+        """The client to register."""
+
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client: Global___ClientInput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client: _TypeAlias = _typing.Literal["client"]  # noqa: Y015
+    _WhichOneofArgType__client: _TypeAlias = _typing.Literal["_client", b"_client"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client) -> _WhichOneofReturnType__client | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___CreateClientRequest: _TypeAlias = CreateClientRequest  # noqa: Y015
+
+@_typing.final
+class GetClientRequest(_message.Message):
+    """Request of GetClient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    client_id: _builtins.str
+    """Number or uid of the client."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___GetClientRequest: _TypeAlias = GetClientRequest  # noqa: Y015
+
+@_typing.final
+class UpdateClientRequest(_message.Message):
+    """Request of UpdateClient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    client_id: _builtins.str
+    """Number or uid of the client."""
+    @_builtins.property
+    def client(self) -> Global___ClientInput:
+        """The new values."""
+
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client_id: _builtins.str | None = ...,
+        client: Global___ClientInput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client", b"_client", "_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client", b"client", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client: _TypeAlias = _typing.Literal["client"]  # noqa: Y015
+    _WhichOneofArgType__client: _TypeAlias = _typing.Literal["_client", b"_client"]  # noqa: Y015
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client) -> _WhichOneofReturnType__client | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___UpdateClientRequest: _TypeAlias = UpdateClientRequest  # noqa: Y015
+
+@_typing.final
+class DeleteClientRequest(_message.Message):
+    """Request of DeleteClient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    client_id: _builtins.str
+    """Number or uid of the client."""
+    force: _builtins.str
+    """Delete it here even if the provider rejects the deletion: `true`, `false`,
+    `1` or `0`.
+    """
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client_id: _builtins.str | None = ...,
+        force: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_force", b"_force", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "force", b"force", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_force", b"_force", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "force", b"force", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__force: _TypeAlias = _typing.Literal["force"]  # noqa: Y015
+    _WhichOneofArgType__force: _TypeAlias = _typing.Literal["_force", b"_force"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__force) -> _WhichOneofReturnType__force | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___DeleteClientRequest: _TypeAlias = DeleteClientRequest  # noqa: Y015
+
+@_typing.final
+class RotateClientSecretRequest(_message.Message):
+    """Request of RotateClientSecret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """Number or uid of the provider."""
+    client_type_id: _builtins.str
+    """Number or uid of the client type."""
+    client_id: _builtins.str
+    """Number or uid of the client."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str | None = ...,
+        client_type_id: _builtins.str | None = ...,
+        client_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_type_id", b"_client_type_id", "_provider_id", b"_provider_id", "client_id", b"client_id", "client_type_id", b"client_type_id", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_type_id: _TypeAlias = _typing.Literal["client_type_id"]  # noqa: Y015
+    _WhichOneofArgType__client_type_id: _TypeAlias = _typing.Literal["_client_type_id", b"_client_type_id"]  # noqa: Y015
+    _WhichOneofReturnType__provider_id: _TypeAlias = _typing.Literal["provider_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_id: _TypeAlias = _typing.Literal["_provider_id", b"_provider_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_type_id) -> _WhichOneofReturnType__client_type_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
+
+Global___RotateClientSecretRequest: _TypeAlias = RotateClientSecretRequest  # noqa: Y015

@@ -86,6 +86,46 @@ class PortalRestServiceStub:
                 request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientTypeRequest.SerializeToString,
                 response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.FromString,
                 _registered_method=True)
+        self.CheckProvider = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/CheckProvider',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.CheckProviderRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Check.FromString,
+                _registered_method=True)
+        self.PreviewClient = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/PreviewClient',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.PreviewClientRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Preview.FromString,
+                _registered_method=True)
+        self.ListClients = channel.unary_stream(
+                '/portal.rest.v1.PortalRestService/ListClients',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+                _registered_method=True)
+        self.CreateClient = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/CreateClient',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.CreateClientRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.FromString,
+                _registered_method=True)
+        self.GetClient = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/GetClient',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.GetClientRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+                _registered_method=True)
+        self.UpdateClient = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/UpdateClient',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.UpdateClientRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+                _registered_method=True)
+        self.DeleteClient = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/DeleteClient',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.FromString,
+                _registered_method=True)
+        self.RotateClientSecret = channel.unary_unary(
+                '/portal.rest.v1.PortalRestService/RotateClientSecret',
+                request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.RotateClientSecretRequest.SerializeToString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.FromString,
+                _registered_method=True)
 
 
 class PortalRestServiceServicer:
@@ -164,6 +204,64 @@ class PortalRestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckProvider(self, request, context):
+        """Checks whether clients can be registered at a provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewClient(self, request, context):
+        """Returns what CreateClient would send to the provider, and what is wrong or
+        surprising about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClients(self, request, context):
+        """Lists the clients of a client type, in ascending order of ID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateClient(self, request, context):
+        """Registers a client at the provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClient(self, request, context):
+        """Gets a client.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateClient(self, request, context):
+        """Replaces a client, at the provider and here. An absent optional key is
+        cleared.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteClient(self, request, context):
+        """Deletes a client at the provider, then here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateClientSecret(self, request, context):
+        """Replaces the secret of a client by a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PortalRestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -216,6 +314,46 @@ def add_PortalRestServiceServicer_to_server(servicer, server):
                     servicer.DeleteClientType,
                     request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientTypeRequest.FromString,
                     response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.SerializeToString,
+            ),
+            'CheckProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckProvider,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.CheckProviderRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Check.SerializeToString,
+            ),
+            'PreviewClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewClient,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.PreviewClientRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Preview.SerializeToString,
+            ),
+            'ListClients': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListClients,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.SerializeToString,
+            ),
+            'CreateClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateClient,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.CreateClientRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.SerializeToString,
+            ),
+            'GetClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClient,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.GetClientRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.SerializeToString,
+            ),
+            'UpdateClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateClient,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.UpdateClientRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.SerializeToString,
+            ),
+            'DeleteClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteClient,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.SerializeToString,
+            ),
+            'RotateClientSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateClientSecret,
+                    request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.RotateClientSecretRequest.FromString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -490,6 +628,222 @@ class PortalRestService:
             '/portal.rest.v1.PortalRestService/DeleteClientType',
             portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientTypeRequest.SerializeToString,
             portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/CheckProvider',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.CheckProviderRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Check.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/PreviewClient',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.PreviewClientRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Preview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/ListClients',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/CreateClient',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.CreateClientRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/GetClient',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.GetClientRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/UpdateClient',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.UpdateClientRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/DeleteClient',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.DeleteClientRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateClientSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/portal.rest.v1.PortalRestService/RotateClientSecret',
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.RotateClientSecretRequest.SerializeToString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientWithSecret.FromString,
             options,
             channel_credentials,
             insecure,

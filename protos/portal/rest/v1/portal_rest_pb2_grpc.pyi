@@ -69,6 +69,26 @@ class PortalRestServiceStub:
     """Replaces a client type. An absent optional key is cleared."""
     DeleteClientType: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteClientTypeRequest, _portal_rest_pb2.Status]
     """Deletes a client type."""
+    CheckProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.CheckProviderRequest, _portal_rest_pb2.Check]
+    """Checks whether clients can be registered at a provider."""
+    PreviewClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.PreviewClientRequest, _portal_rest_pb2.Preview]
+    """Returns what CreateClient would send to the provider, and what is wrong or
+    surprising about it.
+    """
+    ListClients: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.Client]
+    """Lists the clients of a client type, in ascending order of ID."""
+    CreateClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientRequest, _portal_rest_pb2.ClientWithSecret]
+    """Registers a client at the provider."""
+    GetClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.GetClientRequest, _portal_rest_pb2.Client]
+    """Gets a client."""
+    UpdateClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.UpdateClientRequest, _portal_rest_pb2.Client]
+    """Replaces a client, at the provider and here. An absent optional key is
+    cleared.
+    """
+    DeleteClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteClientRequest, _portal_rest_pb2.Status]
+    """Deletes a client at the provider, then here."""
+    RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.RotateClientSecretRequest, _portal_rest_pb2.ClientWithSecret]
+    """Replaces the secret of a client by a new one."""
 
 @_typing.type_check_only
 class PortalRestServiceAsyncStub(PortalRestServiceStub):
@@ -99,6 +119,26 @@ class PortalRestServiceAsyncStub(PortalRestServiceStub):
     """Replaces a client type. An absent optional key is cleared."""
     DeleteClientType: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteClientTypeRequest, _portal_rest_pb2.Status]  # type: ignore[assignment]
     """Deletes a client type."""
+    CheckProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.CheckProviderRequest, _portal_rest_pb2.Check]  # type: ignore[assignment]
+    """Checks whether clients can be registered at a provider."""
+    PreviewClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.PreviewClientRequest, _portal_rest_pb2.Preview]  # type: ignore[assignment]
+    """Returns what CreateClient would send to the provider, and what is wrong or
+    surprising about it.
+    """
+    ListClients: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.Client]  # type: ignore[assignment]
+    """Lists the clients of a client type, in ascending order of ID."""
+    CreateClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientRequest, _portal_rest_pb2.ClientWithSecret]  # type: ignore[assignment]
+    """Registers a client at the provider."""
+    GetClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.GetClientRequest, _portal_rest_pb2.Client]  # type: ignore[assignment]
+    """Gets a client."""
+    UpdateClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.UpdateClientRequest, _portal_rest_pb2.Client]  # type: ignore[assignment]
+    """Replaces a client, at the provider and here. An absent optional key is
+    cleared.
+    """
+    DeleteClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteClientRequest, _portal_rest_pb2.Status]  # type: ignore[assignment]
+    """Deletes a client at the provider, then here."""
+    RotateClientSecret: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.RotateClientSecretRequest, _portal_rest_pb2.ClientWithSecret]  # type: ignore[assignment]
+    """Replaces the secret of a client by a new one."""
 
 class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Manages OAuth 2.0 providers and their client types as the REST API of a
@@ -186,5 +226,73 @@ class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_portal_rest_pb2.Status, _abc.Awaitable[_portal_rest_pb2.Status]]:
         """Deletes a client type."""
+
+    @_abc_1.abstractmethod
+    def CheckProvider(
+        self,
+        request: _portal_rest_pb2.CheckProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.Check, _abc.Awaitable[_portal_rest_pb2.Check]]:
+        """Checks whether clients can be registered at a provider."""
+
+    @_abc_1.abstractmethod
+    def PreviewClient(
+        self,
+        request: _portal_rest_pb2.PreviewClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.Preview, _abc.Awaitable[_portal_rest_pb2.Preview]]:
+        """Returns what CreateClient would send to the provider, and what is wrong or
+        surprising about it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListClients(
+        self,
+        request: _portal_rest_pb2.ListClientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.Client], _abc.AsyncIterator[_portal_rest_pb2.Client]]:
+        """Lists the clients of a client type, in ascending order of ID."""
+
+    @_abc_1.abstractmethod
+    def CreateClient(
+        self,
+        request: _portal_rest_pb2.CreateClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.ClientWithSecret, _abc.Awaitable[_portal_rest_pb2.ClientWithSecret]]:
+        """Registers a client at the provider."""
+
+    @_abc_1.abstractmethod
+    def GetClient(
+        self,
+        request: _portal_rest_pb2.GetClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.Client, _abc.Awaitable[_portal_rest_pb2.Client]]:
+        """Gets a client."""
+
+    @_abc_1.abstractmethod
+    def UpdateClient(
+        self,
+        request: _portal_rest_pb2.UpdateClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.Client, _abc.Awaitable[_portal_rest_pb2.Client]]:
+        """Replaces a client, at the provider and here. An absent optional key is
+        cleared.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteClient(
+        self,
+        request: _portal_rest_pb2.DeleteClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.Status, _abc.Awaitable[_portal_rest_pb2.Status]]:
+        """Deletes a client at the provider, then here."""
+
+    @_abc_1.abstractmethod
+    def RotateClientSecret(
+        self,
+        request: _portal_rest_pb2.RotateClientSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_portal_rest_pb2.ClientWithSecret, _abc.Awaitable[_portal_rest_pb2.ClientWithSecret]]:
+        """Replaces the secret of a client by a new one."""
 
 def add_PortalRestServiceServicer_to_server(servicer: PortalRestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
