@@ -261,7 +261,7 @@ def _is_http_url(text: str) -> bool:
         return False
 
 
-def redirect_uri_problem(uri: str, max_length: int) -> str:
+def redirect_uri_problem(uri: str, max_length: int) -> str:  # noqa: PLR0911 - a rule each
     """What is wrong with a redirect URI, after its name in a sentence; "" if nothing."""
     scheme, colon, rest = uri.partition(":")
     if len(uri) > max_length:
