@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from portal_server.domain import fields
+from portal_server.domain.discovery import Finding
 from portal_server.domain.errors import Invalid, Violation
-from portal_server.domain.fields import Field, Labels, RedirectUris, Scope, Text
+from portal_server.domain.fields import Field, Labels, RedirectUris, Scope, Text, Unknown
 from portal_server.domain.identity import etag_of
 
 
@@ -29,7 +30,7 @@ class ClientState(StrEnum):
     EXPIRED = "expired"
 
 
-class Resolution(StrEnum):
+class ClientResolution(StrEnum):
     """What a person found at the provider."""
 
     GONE = "gone"
@@ -141,6 +142,34 @@ class Client(ClientSpec):
     def redacted(self) -> "Client":
         """The same without its secrets."""
         return replace(self, client_secret="", registration_access_token="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a registration would send, and where to; "" if the provider does not say."""
+
+    uri: str
+    metadata: Metadata
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A client with its secret, in clear; "" if it has none."""
+
+    client: Client
+    client_secret: str = field(default="", repr=False)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a person found at the provider; the other fields are those of ADOPT."""
+
+    resolution: ClientResolution | Unknown | None = None
+    client_id: str = ""
+    registration_client_uri: str = ""
+    registration_access_token: str = field(default="", repr=False)
 
 
 # Keycloak stores names of at most 255 characters.

@@ -41,7 +41,7 @@ class ProviderCheck:
     text: str
 
 
-class Severity(StrEnum):
+class FindingSeverity(StrEnum):
     """How much a finding matters."""
 
     INFO = "info"
@@ -57,7 +57,7 @@ class Finding:
     where the rule is written.
     """
 
-    severity: Severity
+    severity: FindingSeverity
     field: str
     text: str
     reference: str
