@@ -11,7 +11,16 @@ from typing import Any
 
 from portal_server.domain import fields
 from portal_server.domain.client_type import CLIENT_TYPE
-from portal_server.domain.fields import URI, Flag, Text, Uri, Word, Words
+from portal_server.domain.fields import (
+    URI,
+    Flag,
+    Labels,
+    RedirectUris,
+    Text,
+    Uri,
+    Word,
+    Words,
+)
 from portal_server.domain.identity import MAX_ID
 from portal_server.domain.provider import PROVIDER
 from portal_server.wire.rest_v1.dialect import SURFACE, spell, spellings
@@ -63,6 +72,10 @@ def _form(field: fields.Field) -> Form:
             return _word(field.vocabulary, unset=() if field.required else ("",))
         case Words():
             return _words(field.vocabulary)
+        case RedirectUris():
+            return _same(type="string")
+        case Labels():
+            return _same(type="object", additionalProperties={"type": "string"})
 
 
 _FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE}.items()}
