@@ -58,7 +58,7 @@ def _words(words: type[StrEnum]) -> Form:
     )
 
 
-def _form(field: fields.Field) -> Form:
+def _form(field: fields.Field) -> Form:  # noqa: PLR0911 - a kind of field each
     match field:
         case Uri():
             return _same(format="uri", maxLength=field.max_length, pattern=f"^{URI.pattern}$")
