@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from portal_server.domain import fields
+from portal_server.domain.discovery import Finding
 from portal_server.domain.errors import Invalid, Precondition, Reason, Rule, Violation
 from portal_server.domain.fields import Field, Text, Unknown, Word, Words
 from portal_server.domain.identity import etag_of
@@ -86,13 +87,17 @@ class ClientTypeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientType(ClientTypeSpec):
-    """A stored client type. Times are UTC."""
+    """A stored client type. Times are UTC.
+
+    `findings` are there once it was created or updated, and are not stored with it.
+    """
 
     id: int
     uid: str
     provider_id: int
     create_time: datetime
     update_time: datetime
+    findings: tuple[Finding, ...] = ()
 
     @property
     def etag(self) -> str:

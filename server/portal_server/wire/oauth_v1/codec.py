@@ -6,12 +6,16 @@ OUTPUT_ONLY, IDENTIFIER   in responses only; a request's value is ignored
 INPUT_ONLY                in requests only: a secret. `<name>_set` says whether there is one
 any other                 in both. The etag is computed, and not part of a draft
 
+A repeated message, such as the findings, is converted in the same way: its fields are the
+attributes of the same name.
+
 So no response can have a secret. A field of the proto that the resource, the draft or the
 table of fields does not have is an error at import.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -19,11 +23,12 @@ from google.api.field_behavior_pb2 import (  # type: ignore[import-untyped]
     FieldBehavior,
     field_behavior,
 )
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from portal.oauth.v1 import finding_pb2
 from portal_server.catalog.updates import Change
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import MAX_NAMED, Field, Word, Words, quote
@@ -33,6 +38,7 @@ Resource = TypeVar("Resource")
 Draft = TypeVar("Draft")
 
 _ETAG = "etag"
+_PACKAGE = finding_pb2.DESCRIPTOR.package
 _SECRET_IS_SET = "_set"  # noqa: S105 - a suffix
 
 
@@ -138,6 +144,8 @@ class Codec(Generic[Resource, Draft, ResourceMessage]):
             return bool
         if field.message_type is Timestamp.DESCRIPTOR:
             return timestamp
+        if nested := _nested(field):
+            return _to_messages(nested)
         match self._table.get(field.name):
             case Word(vocabulary=words):
                 return vocabulary_of(words).numbers.__getitem__
@@ -167,6 +175,32 @@ def _from_field(field: Field) -> Callable[[Any], Any] | None:
             return lambda numbers: tuple(map(word, numbers))
         case _:
             return None
+
+
+def _nested(field: FieldDescriptor) -> Descriptor | None:
+    """The type of a field that is a repeated message of this API, and not a map."""
+    message = field.message_type
+    if message is None or not field.is_repeated or message.GetOptions().map_entry:
+        return None
+    return message if message.file.package == _PACKAGE else None
+
+
+def _to_messages(message: Descriptor) -> Callable[[Iterable[Any]], list[dict[str, Any]]]:
+    """Converts values with the attributes of a message to the fields of messages."""
+    convert = {f.name: _number if f.enum_type else _unchanged for f in message.fields}
+
+    def fields_of(value: Any) -> dict[str, Any]:
+        return {name: to(getattr(value, name)) for name, to in convert.items()}
+
+    return lambda values: list(map(fields_of, values))
+
+
+def _number(word: StrEnum) -> int:
+    return vocabulary_of(type(word)).numbers[word]
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def _is_output(field: FieldDescriptor) -> bool:
