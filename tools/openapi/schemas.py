@@ -12,7 +12,6 @@ from typing import Any
 from portal_server.domain import fields
 from portal_server.domain.client_type import CLIENT_TYPE
 from portal_server.domain.fields import (
-    URI,
     Flag,
     Labels,
     RedirectUris,
@@ -23,6 +22,7 @@ from portal_server.domain.fields import (
 )
 from portal_server.domain.identity import MAX_ID
 from portal_server.domain.provider import PROVIDER
+from portal_server.domain.urls import URL
 from portal_server.wire.rest_v1.dialect import SURFACE, spell, spellings
 from tools.openapi.protos import Field, Message
 
@@ -61,7 +61,7 @@ def _words(words: type[StrEnum]) -> Form:
 def _form(field: fields.Field) -> Form:  # noqa: PLR0911 - a kind of field each
     match field:
         case Uri():
-            return _same(format="uri", maxLength=field.max_length, pattern=f"^{URI.pattern}$")
+            return _same(format="uri", maxLength=field.max_length, pattern=f"^{URL.pattern}$")
         case Text(required=True):
             return _same(minLength=1, maxLength=field.max_length, pattern=_NOT_BLANK)
         case Text():

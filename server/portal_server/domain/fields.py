@@ -11,30 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
-
 from portal_server.domain.errors import Rule, Violation
+from portal_server.domain.redirect_uris import redirect_uri_problem
+from portal_server.domain.urls import is_http_url
 
 # Errors quote the request in the trailers, which have 8 KiB.
 MAX_NAMED = 8
 """How many unknown values an error names."""
 _MAX_QUOTED = 40
 
-# RFC 3986, section 4.3, an absolute-URI: no fragment. No user information either,
-# because it would be a secret in every response. No flags, because the patterns of
-# JSON Schema have none.
-URI = re.compile(
-    r"[hH][tT][tT][pP][sS]?://"
-    r"(?:\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)*\.?|\[[0-9a-fA-F:.]+\])"  # name or address
-    r"(?::0*[1-9][0-9]{0,4})?"
-    r"(?:[/?][^\s\x00-\x1f\x7f\\#]*)?"
-)
-_HTTP_URL = TypeAdapter(AnyHttpUrl)
 # RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-[\]-~]+(?: [!#-[\]-~]+)*")
-# RFC 3986, section 3.1, with the period that RFC 8252, section 7.1, wants.
-_APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+", re.IGNORECASE)
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +66,7 @@ class Uri(Text):
         """Add what is wrong with a value to the violations; returns the value."""
         before = len(violations)
         Text.check(self, name, given, violations)
-        if len(violations) == before and given and not _is_http_url(given):
+        if len(violations) == before and given and not is_http_url(given):
             message = "must be an absolute http or https URL without user information or fragment"
             violations.append(Violation(name, Rule.MALFORMED, message))
         return given
@@ -251,40 +238,3 @@ def quote(text: str) -> str:
 def _unknown(name: str, word: Unknown, vocabulary: type[StrEnum]) -> Violation:
     message = f"unknown value {quote(word.text)}"
     return Violation(name, Rule.UNKNOWN_VALUE, message, tuple(vocabulary))
-
-
-def _is_http_url(text: str) -> bool:
-    # The pattern decides the form, pydantic whether such a host can exist.
-    try:
-        return bool(URI.fullmatch(text) and _HTTP_URL.validate_python(text))
-    except ValidationError:
-        return False
-
-
-def redirect_uri_problem(uri: str, max_length: int) -> str:  # noqa: PLR0911 - a rule each
-    """What is wrong with a redirect URI, after its name in a sentence; "" if nothing."""
-    scheme, colon, rest = uri.partition(":")
-    if len(uri) > max_length:
-        return f"is {len(uri)} characters long; at most {max_length} are allowed"
-    if not colon or not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri:
-        return "must be an absolute URI"
-    if "#" in uri:
-        return "must not have a fragment (RFC 6749, section 3.1.2)"
-    if "*" in uri:
-        return "must not have a wildcard (RFC 9700, section 4.1.3)"
-    if scheme.lower() in {"http", "https"}:
-        authority = re.split("[/?]", rest.removeprefix("//"), maxsplit=1)[0]
-        if not _is_http_url(uri):
-            return "must be an absolute URL without user information"
-        host = re.sub(r":[0-9]*$", "", authority).lower()
-        if scheme.lower() == "http" and host not in _LOOPBACK:
-            return "must use https; http is for loopback hosts only (RFC 8252, section 7.3)"
-        return ""
-    if not _APP_SCHEME.fullmatch(scheme):
-        return (
-            "must use https, or a scheme of a native app with a period in it"
-            " (RFC 8252, section 7.1)"
-        )
-    if not rest:
-        return "must be an absolute URI"
-    return ""

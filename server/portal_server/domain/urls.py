@@ -1,0 +1,25 @@
+"""Absolute http and https URLs."""
+
+import re
+
+from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
+
+# RFC 3986, section 4.3, an absolute-URI: no fragment. No user information either,
+# because it would be a secret in every response. No flags, because the patterns of
+# JSON Schema have none.
+URL = re.compile(
+    r"[hH][tT][tT][pP][sS]?://"
+    r"(?:\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)*\.?|\[[0-9a-fA-F:.]+\])"  # name or address
+    r"(?::0*[1-9][0-9]{0,4})?"
+    r"(?:[/?][^\s\x00-\x1f\x7f\\#]*)?"
+)
+"""The form of an absolute http or https URL without user information and fragment."""
+_HOST_CAN_EXIST = TypeAdapter(AnyHttpUrl)
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is an absolute http or https URL whose host can exist."""
+    try:
+        return bool(URL.fullmatch(text) and _HOST_CAN_EXIST.validate_python(text))
+    except ValidationError:
+        return False
