@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,16 +14,14 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.idempotency import ExpiryTask, Idempotency
 from portal_server.catalog.keyring import KeyRing
-from portal_server.catalog.provider_details import ProviderDetails
-from portal_server.catalog.providers import Providers
 from portal_server.domain.errors import OperatorError
 from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
+from portal_server.run.use_cases import use_cases
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
@@ -35,10 +33,11 @@ from portal_server.wire.interceptors.admission import Admission
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import reject
 from portal_server.wire.interceptors.reflection import Reflection
-from portal_server.wire.oauth_v1 import client_types, providers
+from portal_server.wire.oauth_v1 import client_types, clients, providers
 from portal_server.wire.pool import Pool
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
+from portal_server.wire.use_cases import UseCases
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -62,6 +61,8 @@ _DIRECT = [
 ]
 
 # Two background tasks have their own connections: the expiry of results, and the readiness check.
+# Threads of calls that wait for providers have none: such a call holds a connection only before and
+# after it waits, and then waits for a free one.
 _MORE_CONNECTIONS = 2
 # While draining, calls are served until none arrived for _QUIET_S, at most for _DRAIN_S.
 _QUIET_S = 0.1
@@ -85,7 +86,12 @@ class CannotListen(OperatorError):
 class Server:
     """A gRPC server on a database that has this version's schema."""
 
-    def __init__(self, settings: Settings, listen: Listen | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listen: Listen | None = None,
+        assemble: Callable[[Store, Idempotency], UseCases] = use_cases,
+    ) -> None:
         """Bind the socket and the direct port, if any; nothing is served before `start`.
 
         `direct_grpc_port` 0 selects a free port; `port` has it. On the direct port only
@@ -104,12 +110,12 @@ class Server:
         self._stop_seconds = settings.stop_seconds
         idempotency = Idempotency(self._store, timedelta(seconds=settings.request_id_seconds))
         self._expiry = ExpiryTask(idempotency)
-        self._providers = Providers(self._store, idempotency, ProviderDetails(self._store))
-        self._client_types = ClientTypes(self._store, idempotency)
+        self._use_cases = assemble(self._store, idempotency)
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
             client_types.SERVICE.full_name: client_types.SURFACE,
+            clients.SERVICE.full_name: clients.SURFACE,
             service.SERVICE.full_name: dialect.SURFACE,
         }
         self._callers = Callers(settings.threads, settings.max_waiting, reject)
@@ -142,10 +148,11 @@ class Server:
     def _listen(self, address: str, options: Sequence[tuple[str, int]]) -> int:
         """Also listen on this address; returns the port."""
         server = grpc.server(NoPool(), interceptors=[self._admission], options=options)
-        register(server, providers.SERVICE, providers.ProviderService(self._providers))
-        register(server, client_types.SERVICE, client_types.ClientTypeService(self._client_types))
-        rest = service.PortalRestService(self._providers, self._client_types)
-        register(server, service.SERVICE, rest)
+        cases = self._use_cases
+        register(server, providers.SERVICE, providers.ProviderService(cases))
+        register(server, client_types.SERVICE, client_types.ClientTypeService(cases))
+        register(server, clients.SERVICE, clients.ClientService(cases))
+        register(server, service.SERVICE, service.PortalRestService(cases))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (*self._surfaces, health.NAME, reflection.SERVICE_NAME), server, reflection_pool()
@@ -159,7 +166,7 @@ class Server:
 
     @property
     def _pools(self) -> tuple[Pool, ...]:
-        return self._callers.reads, self._callers.writes, *self._reflection.pools
+        return *self._callers.pools, *self._reflection.pools
 
     def start(self) -> None:
         """Start to serve."""
@@ -200,7 +207,7 @@ class Server:
         quiet_since, offered = time.monotonic(), -1
         while (now := time.monotonic()) < end and now - quiet_since < _QUIET_S:
             time.sleep(0.01)
-            calls = self._callers.reads, self._callers.writes
+            calls = self._callers.pools
             so_far = sum(pool.offered for pool in calls)
             if so_far != offered or any(pool.in_flight for pool in calls):
                 quiet_since, offered = time.monotonic(), so_far

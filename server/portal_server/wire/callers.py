@@ -24,6 +24,9 @@ calls with a valid key arrive."""
 SHARED_READS = 1
 """How many reads of one key run at the same time while another key calls: with two, the other
 key's calls take twice as long. A key alone has half of the threads."""
+PROVIDER_THREADS = 128
+"""How many calls that wait for identity providers run at the same time. They use neither the
+interpreter nor the database meanwhile."""
 _WAITING_SHARE = 4
 
 Reject = Callable[..., Any]
@@ -32,11 +35,12 @@ Reject = Callable[..., Any]
 class CallerQueues:
     """The queues of one key, and the handlers of its calls by method."""
 
-    __slots__ = ("handlers", "reads", "verified", "writes")
+    __slots__ = ("handlers", "providers", "reads", "verified", "writes")
 
-    def __init__(self, reads: Queued, writes: Queued, *, verified: bool) -> None:
+    def __init__(self, reads: Queued, writes: Queued, providers: Queued, *, verified: bool) -> None:
         self.reads = reads
         self.writes = writes
+        self.providers = providers
         self.verified = verified
         self.handlers: dict[str, Any] = {}
 
@@ -48,6 +52,8 @@ class Callers:
         sharing = Sharing()
         self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
         self.writes = Pool("write", write_threads, max_waiting, sharing)
+        # Calls of others do not slow these down, so only these count as calls of another key.
+        self.providers = Pool("provider", PROVIDER_THREADS, max_waiting)
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
         self._reject = reject
@@ -57,8 +63,14 @@ class Callers:
         self.unverified = CallerQueues(
             self._queued(self.reads, self, 1, few),
             self._queued(self.writes, self, 1, few),
+            self._queued(self.providers, self, 1, few),
             verified=False,
         )
+
+    @property
+    def pools(self) -> tuple[Pool, Pool, Pool]:
+        """All pools."""
+        return self.reads, self.writes, self.providers
 
     def of(self, metadata: Metadata) -> CallerQueues:
         """The queues of a call with these headers."""
@@ -98,6 +110,7 @@ class Callers:
         queues = CallerQueues(
             self._queued(self.reads, digest, min(SHARED_READS, half), half),
             self._queued(self.writes, digest, eighth, self._write_threads),
+            self._queued(self.providers, digest, PROVIDER_THREADS // 8, PROVIDER_THREADS // 2),
             verified=True,
         )
         with self._lock:

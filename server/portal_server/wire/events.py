@@ -132,9 +132,24 @@ class Queued(AfterMessage):
         self._reject = reject
 
     def _run(self, call: _Call, message: Callable[[], Any]) -> None:
+        self.run(call, message)
+
+    def run(self, call: _Call, message: Callable[[], Any]) -> None:
+        """Run a call when it is its turn."""
         job = Job(lambda: call.serve_by(call.behavior, message), call.event.call.cancel)
         if not self._pool.offer(self._queue, job):
             call.serve_by(self._reject, message)
+
+
+class Chosen(AfterMessage):
+    """Has the message of a call choose the pool and the queue."""
+
+    def __init__(self, choose: Callable[[bytes], Queued]) -> None:
+        self._choose = choose
+
+    def _run(self, call: _Call, message: Callable[[], Any]) -> None:
+        received = message()
+        self._choose(received or b"").run(call, lambda: received)
 
 
 class Sender:

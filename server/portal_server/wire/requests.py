@@ -11,6 +11,9 @@ from portal_server.domain.errors import Invalid, Rule, Violation
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
+TRUE = frozenset({"true", "1"})
+"""What a flag of REST may have for true, in lowercase."""
+
 AUTHORIZATION, IDEMPOTENCY_KEY, IF_MATCH = "authorization", "idempotency-key", "if-match"
 
 # Where a surface has the id of a request: None when there is none.

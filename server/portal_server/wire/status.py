@@ -1,5 +1,6 @@
 """Which status a domain error becomes (AIP-193)."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,7 @@ from portal_server.domain.errors import (
     NotFound,
     PortalError,
     Precondition,
+    ProviderError,
     Reason,
     Resource,
     Violation,
@@ -36,6 +38,7 @@ ERROR_DOMAIN = "oauth-portal"
 # of them than leaves the trailers under the 8 KiB that gRPC clients take.
 _IN_MESSAGE = 3
 _MAX_MESSAGE = 300
+_MAX_ERROR = 100
 
 _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Invalid: Code.INVALID_ARGUMENT,
@@ -49,6 +52,20 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Unavailable: Code.UNAVAILABLE,
     errors.Abandoned: Code.CANCELLED,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+    errors.Unimplemented: Code.UNIMPLEMENTED,
+    errors.ProviderError: Code.UNAVAILABLE,
+    errors.NotSent: Code.UNAVAILABLE,
+    errors.Rejected: Code.FAILED_PRECONDITION,
+    errors.OutcomeUnknown: Code.UNAVAILABLE,
+}
+# Where the reason decides, because the classes say only what happened at the provider.
+_CODES_BY_REASON: dict[Reason, "Code.ValueType"] = {
+    Reason.NO_REGISTRATION_ENDPOINT: Code.FAILED_PRECONDITION,
+    Reason.PROVIDER_TLS_NOT_TRUSTED: Code.FAILED_PRECONDITION,
+    Reason.PROVIDER_ADDRESS_NOT_ALLOWED: Code.FAILED_PRECONDITION,
+    Reason.PROVIDER_CREDENTIAL_REJECTED: Code.FAILED_PRECONDITION,
+    Reason.PROVIDER_BUSY: Code.RESOURCE_EXHAUSTED,
+    Reason.PROVIDER_TIMEOUT: Code.DEADLINE_EXCEEDED,
 }
 
 # What is over soon, so that the same call may succeed: the status says when to try again.
@@ -58,6 +75,7 @@ RETRY_SECONDS = 1
 _RESOURCE_TYPES = {
     Resource.PROVIDER: "portal.oauth.v1.Provider",
     Resource.CLIENT_TYPE: "portal.oauth.v1.ClientType",
+    Resource.CLIENT: "portal.oauth.v1.Client",
 }
 
 
@@ -86,16 +104,23 @@ class Surface:
 
 def to_status(error: PortalError, surface: Surface) -> Status:
     """The status of an error."""
-    details: list[Message] = [ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
+    info = ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
+    details: list[Message] = [info]
     message = error.message
+    retry_s = RETRY_SECONDS
+    if isinstance(error, ProviderError):
+        info.metadata.update(_of_provider(error))
+        retry_s = max(retry_s, math.ceil(error.retry_after_s))
+        if error.reason is Reason.PROVIDER_REJECTED:
+            message = error.description or error.error or message
+        message = _shortened(message)
     if isinstance(error, Invalid):
         violations = [surface.violation(v) for v in error.violations]
         details.append(BadRequest(field_violations=violations))
         message = "; ".join(f"{v.field}: {v.description}" for v in violations[:_IN_MESSAGE])
         if len(violations) > _IN_MESSAGE:
             message += f"; and {len(violations) - _IN_MESSAGE} more"
-        if len(message) > _MAX_MESSAGE:
-            message = message[:_MAX_MESSAGE] + "…"
+        message = _shortened(message)
     if isinstance(error, (NotFound, AlreadyExists)):
         details.append(
             ResourceInfo(
@@ -107,7 +132,8 @@ def to_status(error: PortalError, surface: Surface) -> Status:
     if isinstance(error, Precondition):
         broken = PreconditionFailure.Violation(type=error.reason, description=message)
         details.append(PreconditionFailure(violations=[broken]))
-    return _status(_CODES[type(error)], message, details)
+    code = _CODES_BY_REASON.get(error.reason, _CODES[type(error)])
+    return _status(code, message, details, retry_s)
 
 
 def internal(number: str) -> Status:
@@ -116,9 +142,28 @@ def internal(number: str) -> Status:
     return _status(Code.INTERNAL, f"internal error {number}", [info])
 
 
-def _status(code: "Code.ValueType", message: str, details: list[Message]) -> Status:
+def _of_provider(error: ProviderError) -> dict[str, str]:
+    """What the provider itself reported (RFC 7591, section 3.2.2)."""
+    found = {
+        "http_status": str(error.http_status or ""),
+        "error": _shortened(error.error, _MAX_ERROR),
+        "error_description": _shortened(error.description),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _shortened(text: str, length: int = _MAX_MESSAGE) -> str:
+    return text if len(text) <= length else text[:length] + "…"
+
+
+def _status(
+    code: "Code.ValueType",
+    message: str,
+    details: list[Message],
+    retry_s: int = RETRY_SECONDS,
+) -> Status:
     if code in _RETRIABLE:
-        details = [*details, RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS))]
+        details = [*details, RetryInfo(retry_delay=Duration(seconds=retry_s))]
     packed = []
     for detail in details:
         any_ = Any()

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 
 from portal_server.wire import health
-from portal_server.wire.access import is_write
-from portal_server.wire.callers import Callers
+from portal_server.wire.access import Waits, is_write, waits
+from portal_server.wire.callers import CallerQueues, Callers
+from portal_server.wire.events import Chosen, Front, Queued
 from portal_server.wire.interceptors.auth import Authenticator
-from portal_server.wire.interceptors.method import Method
+from portal_server.wire.interceptors.method import MAX_CALL_S, MAX_WAITING_CALL_S, Method
 from portal_server.wire.interceptors.reflection import Reflection
-from portal_server.wire.requests import Metadata
+from portal_server.wire.requests import TRUE, Metadata
 from portal_server.wire.status import Surface
 
 
@@ -67,6 +69,7 @@ class Admission(grpc.ServerInterceptor):
         method = Method(
             path=path,
             writes=is_write(path),
+            max_call_s=MAX_CALL_S if waits(path) is Waits.NEVER else MAX_WAITING_CALL_S,
             decode=handler.request_deserializer,
             serve=handler.unary_stream if streams else handler.unary_unary,
             encode=handler.response_serializer,
@@ -88,7 +91,7 @@ class Admission(grpc.ServerInterceptor):
 
                 # The attribute by which grpcio's health servicer, too, leaves the default pool.
                 served.experimental_thread_pool = (  # type: ignore[attr-defined]
-                    queues.writes if method.writes else queues.reads
+                    _front(method, queues)
                 )
                 # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
                 encode = None if streams else handler.response_serializer
@@ -96,3 +99,27 @@ class Admission(grpc.ServerInterceptor):
             return found
 
         return of_call
+
+
+def _front(method: Method, queues: CallerQueues) -> Front:
+    """What passes the calls of a method on to one of these queues."""
+    usual = queues.writes if method.writes else queues.reads
+    match waits(method.path):
+        case Waits.NEVER:
+            return usual
+        case Waits.ALWAYS:
+            return queues.providers
+        case Waits.IF_FORCED:
+
+            def choose(message: bytes) -> Queued:
+                return queues.providers if _is_forced(method, message) else usual
+
+            return Chosen(choose)
+
+
+def _is_forced(method: Method, message: bytes) -> bool:
+    try:
+        force = method.decode(message).force
+    except DecodeError:
+        return False
+    return force if isinstance(force, bool) else force.lower() in TRUE

@@ -21,6 +21,8 @@ from portal_server.wire.status import Surface, internal, to_status
 
 MAX_CALL_S = 10.0
 """How long a call without a deadline may take; calls from Envoy always have a deadline."""
+MAX_WAITING_CALL_S = 14.0
+"""The same of a call that waits for an identity provider, which gets 10 seconds."""
 BROKEN_MESSAGE = b"\x07"
 """Ends a list after an error: it is not a protobuf message.
 
@@ -39,6 +41,7 @@ class Method:
 
     path: str
     writes: bool
+    max_call_s: float
     decode: Callable[[bytes], Any]
     serve: Callable[[Any, CallContext], Any]
     encode: Callable[[Any], bytes]
@@ -84,7 +87,7 @@ class Method:
         key_id = "-"
         try:
             metadata = context.invocation_metadata()
-            call = Call(_still_wanted(context, start))
+            call = Call(_still_wanted(context, start, self.max_call_s))
             caller = self.authenticator.authenticate(call, metadata, queues)
             key_id = caller.key_id
             caller.require(write=self.writes)
@@ -113,7 +116,7 @@ class Method:
         return identify(self.path, request, metadata, key_id, self.surface.request_id)
 
 
-def _still_wanted(context: grpc.ServicerContext, start: float) -> Callable[[], bool]:
+def _still_wanted(context: grpc.ServicerContext, start: float, max_s: float) -> Callable[[], bool]:
     if context.time_remaining() < _NO_DEADLINE_S:
         return context.is_active
-    return lambda: context.is_active() and perf_counter() - start < MAX_CALL_S
+    return lambda: context.is_active() and perf_counter() - start < max_s

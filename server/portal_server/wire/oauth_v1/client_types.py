@@ -3,7 +3,6 @@
 from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_type_pb2 as pb
-from portal_server.catalog.client_types import ClientTypes
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.wire.calls import CallContext
 from portal_server.wire.oauth_v1 import filters
@@ -16,6 +15,7 @@ from portal_server.wire.oauth_v1.paging import (
     required_ids,
 )
 from portal_server.wire.status import Surface
+from portal_server.wire.use_cases import UseCases
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ClientTypeService"]
 SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE}, wire_name)
@@ -25,8 +25,9 @@ CODEC = Codec(pb.ClientType, ClientType, ClientTypeDraft, CLIENT_TYPE)
 class ClientTypeService:
     """Translates; the catalog does the work and raises the errors."""
 
-    def __init__(self, client_types: ClientTypes) -> None:
-        self._client_types = client_types
+    def __init__(self, use_cases: UseCases) -> None:
+        self._client_types = use_cases.client_types
+        self._deletes_client_types = use_cases.deletes_client_types
 
     def CreateClientType(
         self, request: pb.CreateClientTypeRequest, context: CallContext
@@ -76,5 +77,7 @@ class ClientTypeService:
         """Delete a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
         etags = etags_of(request)
-        self._client_types.delete(context.call, request.provider_id, request.id, etags)
+        self._deletes_client_types.delete(
+            context.call, request.provider_id, request.id, etags, force=request.force
+        )
         return Empty()

@@ -6,16 +6,14 @@ OUTPUT_ONLY, IDENTIFIER   in responses only; a request's value is ignored
 INPUT_ONLY                in requests only: a secret. `<name>_set` says whether there is one
 any other                 in both. The etag is computed, and not part of a draft
 
-A repeated message, such as the findings, is converted in the same way: its fields are the
-attributes of the same name.
-
 So no response can have a secret. A field of the proto that the resource, the draft or the
 table of fields does not have is an error at import.
+
+`Writer` converts other objects to messages: results, and the objects in them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -23,22 +21,22 @@ from google.api.field_behavior_pb2 import (  # type: ignore[import-untyped]
     FieldBehavior,
     field_behavior,
 )
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from portal.oauth.v1 import finding_pb2
 from portal_server.catalog.updates import Change
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.fields import MAX_NAMED, Field, Word, Words, quote
-from portal_server.wire.oauth_v1.enums import vocabulary_of
+from portal_server.domain.fields import MAX_NAMED, Field, Labels, RedirectUris, Word, Words, quote
+from portal_server.wire.oauth_v1.enums import number_of, vocabulary_of
 
 Resource = TypeVar("Resource")
 Draft = TypeVar("Draft")
 
 _ETAG = "etag"
-_PACKAGE = finding_pb2.DESCRIPTOR.package
 _SECRET_IS_SET = "_set"  # noqa: S105 - a suffix
 
 
@@ -48,7 +46,44 @@ class HasEtag(Protocol):
     etag: str
 
 
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 ResourceMessage = TypeVar("ResourceMessage", bound=Message)
+
+
+class Writer(Generic[AnyMessage]):
+    """Converts objects to messages of one kind, without their secrets."""
+
+    def __init__(self, message: type[AnyMessage]) -> None:
+        self._message = message
+        # The stubs of the C implementation have a descriptor type of their own.
+        fields = cast(list[FieldDescriptor], list(message.DESCRIPTOR.fields))
+        self.secrets = frozenset(f.name for f in fields if _has(f, FieldBehavior.INPUT_ONLY))
+        """The fields that no response has."""
+        readable = [f for f in fields if f.name not in self.secrets]
+        self.sources = {f.name: self._source(f) for f in readable}
+        """The attribute of the object that each field of the message shows."""
+        self._names = tuple(self.sources)
+        self._values = _values_of(self.sources.values())
+        self._convert = [(f.name, to) for f in readable if (to := self._to_field(f))]
+
+    def message(self, given: object) -> AnyMessage:
+        """The message of an object that has an attribute for each field."""
+        values = dict(zip(self._names, self._values(given), strict=True))
+        for name, convert in self._convert:
+            values[name] = convert(values[name])
+        return self._message(**values)
+
+    def _source(self, field: FieldDescriptor) -> str:
+        secret = field.name.removesuffix(_SECRET_IS_SET)
+        return secret if secret in self.secrets else field.name
+
+    def _to_field(self, field: FieldDescriptor) -> Callable[[Any], Any] | None:
+        if self._source(field) in self.secrets:
+            return bool
+        one = _to_value(field)
+        if one is None or not field.is_repeated:
+            return one
+        return lambda given: map(one, given)
 
 
 class Codec(Generic[Resource, Draft, ResourceMessage]):
@@ -65,34 +100,25 @@ class Codec(Generic[Resource, Draft, ResourceMessage]):
         draft: type[Draft],
         table: Mapping[str, Field],
     ) -> None:
-        self._message = message
         self._draft = draft
         self._table = table
-        # The stubs of the C implementation have a descriptor type of their own.
-        fields = cast(list[FieldDescriptor], list(message.DESCRIPTOR.fields))
-        self.secrets = frozenset(f.name for f in fields if _has(f, FieldBehavior.INPUT_ONLY))
+        self._writer = Writer(message)
+        self.secrets = self._writer.secrets
         """The fields that no response has."""
-        readable = [f for f in fields if f.name not in self.secrets]
-        sources = {f.name: self._source(f) for f in readable}
-        self._names = tuple(sources)
-        self._values = attrgetter(*sources.values())
-        self._to_message = [(f.name, to) for f in readable if (to := self._to_field(f))]
         self._draft_names = tuple(table)
         self._draft_values = attrgetter(*table)
         self._from_message = [(name, of) for name in table if (of := _from_field(table[name]))]
 
+        fields = cast(list[FieldDescriptor], list(message.DESCRIPTOR.fields))
         writable = {f.name for f in fields if not _is_output(f)} - {_ETAG}
-        absent = {name for name in sources.values() if not hasattr(resource, name)}
+        absent = {name for name in self._writer.sources.values() if not hasattr(resource, name)}
         absent |= {name for name in table if not hasattr(draft, name)}
         if differing := absent | writable ^ table.keys():
             raise TypeError(f"{message.DESCRIPTOR.full_name}: differing fields {sorted(differing)}")
 
     def message(self, resource: Resource) -> ResourceMessage:
         """The message of a resource, without its secrets."""
-        values = dict(zip(self._names, self._values(resource), strict=True))
-        for name, convert in self._to_message:
-            values[name] = convert(values[name])
-        return self._message(**values)
+        return self._writer.message(resource)
 
     def draft(self, message: ResourceMessage) -> Draft:
         """The draft of a message: what its caller can write."""
@@ -134,27 +160,6 @@ class Codec(Generic[Resource, Draft, ResourceMessage]):
             return writable - (self.secrets - given - paths)
         return paths & writable
 
-    def _source(self, field: FieldDescriptor) -> str:
-        """The attribute of the resource that a field of the message shows."""
-        secret = field.name.removesuffix(_SECRET_IS_SET)
-        return secret if secret in self.secrets else field.name
-
-    def _to_field(self, field: FieldDescriptor) -> Callable[[Any], Any] | None:
-        if self._source(field) in self.secrets:
-            return bool
-        if field.message_type is Timestamp.DESCRIPTOR:
-            return timestamp
-        if nested := _nested(field):
-            return _to_messages(nested)
-        match self._table.get(field.name):
-            case Word(vocabulary=words):
-                return vocabulary_of(words).numbers.__getitem__
-            case Words(vocabulary=words):
-                number = vocabulary_of(words).numbers.__getitem__
-                return lambda given: map(number, given)
-            case _:
-                return None
-
 
 def etags_of(message: HasEtag) -> set[str] | None:
     """The etag that the stored resource must have, if the request has one (AIP-154)."""
@@ -166,6 +171,35 @@ def timestamp(time: datetime) -> dict[str, int]:
     return {"seconds": int(time.timestamp()), "nanos": time.microsecond * 1000}
 
 
+def _optional_timestamp(time: datetime | None) -> dict[str, int] | None:
+    return timestamp(time) if time else None
+
+
+def struct(values: Mapping[str, Any]) -> Struct:
+    """JSON values as a Struct."""
+    made = Struct()
+    made.update(values)
+    return made
+
+
+def _values_of(names: Iterable[str]) -> Callable[[object], tuple[Any, ...]]:
+    read = attrgetter(*names)
+    several = len(tuple(names)) > 1
+    return read if several else lambda given: (read(given),)
+
+
+def _to_value(field: FieldDescriptor) -> Callable[[Any], Any] | None:
+    """What converts one value to a value of this field; None if it is the same."""
+    if field.enum_type:
+        return number_of
+    kind = field.message_type
+    if kind is None or kind.GetOptions().map_entry:
+        return None
+    if kind is Timestamp.DESCRIPTOR:
+        return _optional_timestamp
+    return struct if kind is Struct.DESCRIPTOR else Writer(GetMessageClass(kind)).message
+
+
 def _from_field(field: Field) -> Callable[[Any], Any] | None:
     match field:
         case Word(vocabulary=words):
@@ -173,34 +207,12 @@ def _from_field(field: Field) -> Callable[[Any], Any] | None:
         case Words(vocabulary=words):
             word = vocabulary_of(words).word
             return lambda numbers: tuple(map(word, numbers))
+        case RedirectUris():
+            return tuple
+        case Labels():
+            return dict
         case _:
             return None
-
-
-def _nested(field: FieldDescriptor) -> Descriptor | None:
-    """The type of a field that is a repeated message of this API, and not a map."""
-    message = field.message_type
-    if message is None or not field.is_repeated or message.GetOptions().map_entry:
-        return None
-    return message if message.file.package == _PACKAGE else None
-
-
-def _to_messages(message: Descriptor) -> Callable[[Iterable[Any]], list[dict[str, Any]]]:
-    """Converts values with the attributes of a message to the fields of messages."""
-    convert = {f.name: _number if f.enum_type else _unchanged for f in message.fields}
-
-    def fields_of(value: Any) -> dict[str, Any]:
-        return {name: to(getattr(value, name)) for name, to in convert.items()}
-
-    return lambda values: list(map(fields_of, values))
-
-
-def _number(word: StrEnum) -> int:
-    return vocabulary_of(type(word)).numbers[word]
-
-
-def _unchanged(value: Any) -> Any:
-    return value
 
 
 def _is_output(field: FieldDescriptor) -> bool:

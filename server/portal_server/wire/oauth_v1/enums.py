@@ -59,3 +59,8 @@ def vocabulary_of(words: type[Word]) -> Vocabulary[Word]:
 def wire_name(word: StrEnum) -> str:
     """The name of a word's enum value."""
     return vocabulary_of(type(word)).name(word)
+
+
+def number_of(word: StrEnum | None) -> int:
+    """The number of a word's enum value; 0 for None."""
+    return vocabulary_of(type(word)).numbers[word] if word else 0

@@ -1,7 +1,7 @@
 """The filter language of the List methods: comparisons joined by AND (AIP-160)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Field, Text, Unknown, Word, Words, quote
@@ -18,11 +18,14 @@ _TOKEN = re.compile(
 )
 MAX_FILTER = 2048
 
+_EQUALITY = (Comparison.EQUALS, Comparison.DIFFERS)
 _ESCAPE = re.compile(r"\\(.)")
 
 
-def parse(text: str, table: Mapping[str, Field]) -> list[Condition]:
+def parse(text: str, table: Mapping[str, Field], exact: Collection[str] = ()) -> list[Condition]:
     """The conditions of a filter on the filterable fields of this table; none for "".
+
+    A part of the text of an `exact` field is not a condition.
 
     Raises:
         Invalid: it is too long, has too many conditions or a syntax error, or refers to an
@@ -39,7 +42,7 @@ def parse(text: str, table: Mapping[str, Field]) -> list[Condition]:
     while kind != "end":
         if len(conditions) == MAX_CONDITIONS:
             raise _malformed(f"has more than {MAX_CONDITIONS} conditions", Rule.TOO_LONG)
-        conditions.append(_condition(kind, token, tokens, fields))
+        conditions.append(_condition(kind, token, tokens, fields, exact))
         kind, token = next(tokens)
         if kind == "end":
             break
@@ -56,12 +59,13 @@ def _condition(
     name: str,
     tokens: Iterator[tuple[str, str]],
     fields: Mapping[str, Field],
+    exact: Collection[str],
 ) -> Condition:
     if kind != "bare" or name not in fields:
         raise _malformed(f"has no field {quote(name)}; fields: {', '.join(fields)}")
     field = fields[name]
     kind, sign = next(tokens)
-    comparisons = _comparisons(field)
+    comparisons = _EQUALITY if name in exact else _comparisons(field)
     allowed = ", ".join(comparisons)
     if kind != "comparison" or sign not in comparisons:
         raise _malformed(f"expected one of {allowed} after {name}")
@@ -78,7 +82,7 @@ def _comparisons(field: Field) -> tuple[Comparison, ...]:
         case Text():
             return (Comparison.EQUALS, Comparison.DIFFERS, Comparison.HAS)
         case _:
-            return (Comparison.EQUALS, Comparison.DIFFERS)
+            return _EQUALITY
 
 
 def _value(field: Field, text: str) -> str | None:

@@ -3,11 +3,13 @@
 from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import provider_pb2 as pb
-from portal_server.catalog.providers import Providers
+from portal_server.domain.discovery import CheckOutcome
+from portal_server.domain.errors import Invalid
+from portal_server.domain.fields import missing
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.calls import CallContext
 from portal_server.wire.oauth_v1 import filters
-from portal_server.wire.oauth_v1.codec import Codec, etags_of
+from portal_server.wire.oauth_v1.codec import Codec, Writer, etags_of
 from portal_server.wire.oauth_v1.enums import wire_name
 from portal_server.wire.oauth_v1.paging import (
     collect_violations,
@@ -16,17 +18,23 @@ from portal_server.wire.oauth_v1.paging import (
     required_ids,
 )
 from portal_server.wire.status import Surface
+from portal_server.wire.use_cases import UseCases
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ProviderService"]
 SURFACE = Surface({field: f"provider.{field}" for field in PROVIDER}, wire_name)
 CODEC = Codec(pb.Provider, Provider, ProviderDraft, PROVIDER)
 
+_CHECK = Writer(pb.ProviderCheck)
+_FORGOTTEN = Writer(pb.ForgottenClient)
+
 
 class ProviderService:
     """Translates; the catalog does the work and raises the errors."""
 
-    def __init__(self, providers: Providers) -> None:
-        self._providers = providers
+    def __init__(self, use_cases: UseCases) -> None:
+        self._providers = use_cases.providers
+        self._deletes_providers = use_cases.deletes_providers
+        self._checks = use_cases.provider_checks
 
     def CreateProvider(
         self, request: pb.CreateProviderRequest, context: CallContext
@@ -67,5 +75,29 @@ class ProviderService:
     def DeleteProvider(self, request: pb.DeleteProviderRequest, context: CallContext) -> Empty:
         """Delete a provider with its client types."""
         required_ids(id=request.id)
-        self._providers.delete(context.call, request.id, etags_of(request))
+        etags = etags_of(request)
+        self._deletes_providers.delete(context.call, request.id, etags, force=request.force)
         return Empty()
+
+    def CheckProvider(
+        self, request: pb.CheckProviderRequest, context: CallContext
+    ) -> pb.CheckProviderResponse:
+        """Check whether clients can be registered at a provider."""
+        if request.HasField("provider"):
+            checks = self._checks.check_draft(context.call, CODEC.draft(request.provider))
+        elif request.id:
+            checks = self._checks.check(context.call, request.id)
+        else:
+            raise Invalid(missing("id"))
+        return pb.CheckProviderResponse(
+            ok=all(check.outcome is not CheckOutcome.FAILED for check in checks),
+            checks=map(_CHECK.message, checks),
+        )
+
+    def ForgetProvider(
+        self, request: pb.ForgetProviderRequest, context: CallContext
+    ) -> pb.ForgetProviderResponse:
+        """Delete a provider that no longer exists, with all that it has."""
+        required_ids(id=request.id)
+        forgotten = self._deletes_providers.forget(context.call, request.id, etags_of(request))
+        return pb.ForgetProviderResponse(clients=map(_FORGOTTEN.message, forgotten))

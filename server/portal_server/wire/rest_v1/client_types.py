@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from portal.rest.v1 import portal_rest_pb2 as pb
-from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import Resource
@@ -14,6 +13,7 @@ from portal_server.wire.rest_v1.dialect import read_flag
 from portal_server.wire.rest_v1.ids import ref_of
 from portal_server.wire.rest_v1.paging import page_range, read_rows
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
+from portal_server.wire.use_cases import UseCases
 
 _CODEC = Codec(CLIENT_TYPE, pb.ClientType)
 _OfOne = pb.GetClientTypeRequest | pb.UpdateClientTypeRequest | pb.DeleteClientTypeRequest
@@ -22,8 +22,9 @@ _OfOne = pb.GetClientTypeRequest | pb.UpdateClientTypeRequest | pb.DeleteClientT
 class ClientTypeOperations:
     """The operations of client types."""
 
-    def __init__(self, client_types: ClientTypes) -> None:
-        self._client_types = client_types
+    def __init__(self, use_cases: UseCases) -> None:
+        self._client_types = use_cases.client_types
+        self._deletes_client_types = use_cases.deletes_client_types
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: CallContext
@@ -68,9 +69,10 @@ class ClientTypeOperations:
         self, request: pb.DeleteClientTypeRequest, context: CallContext
     ) -> pb.Status:
         """Delete a client type."""
-        # Clients cannot be registered yet, so nothing is in use and nothing to force.
-        read_flag("force", request.force)
-        self._client_types.delete(context.call, *_refs(request), if_match(context))
+        force = read_flag("force", request.force)
+        self._deletes_client_types.delete(
+            context.call, *_refs(request), if_match(context), force=force
+        )
         return pb.Status(status="ok")
 
 

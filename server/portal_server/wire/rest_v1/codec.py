@@ -10,9 +10,10 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from portal_server.domain.fields import Field, Word, Words
+from portal_server.domain.fields import Field, Labels, RedirectUris, Word, Words
 from portal_server.wire.rest_v1.dialect import (
     field_name,
+    read_list,
     read_word,
     read_words,
     spell,
@@ -53,6 +54,10 @@ def _reader(field: Field) -> _Convert:
             return partial(read_word, field.vocabulary)
         case Words():
             return partial(read_words, field.vocabulary)
+        case RedirectUris():
+            return read_list
+        case Labels():
+            return dict
         case _:
             return _unchanged
 
@@ -63,6 +68,8 @@ def _writer(field: Field) -> _Convert:
             return lambda word: spell(word) if word else ""
         case Words():
             return lambda words: ",".join(map(spell, words))
+        case RedirectUris():
+            return ",".join
         case _:
             return _unchanged
 

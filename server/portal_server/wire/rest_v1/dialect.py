@@ -7,11 +7,12 @@ from functools import cache
 from typing import Any, TypeVar
 
 from portal.rest.v1 import portal_rest_pb2 as pb
+from portal_server.domain.client import CLIENT, ClientState
 from portal_server.domain.client_type import CLIENT_TYPE, ResponseType
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Unknown
 from portal_server.domain.provider import PROVIDER, ProviderType
-from portal_server.wire.requests import of_header
+from portal_server.wire.requests import TRUE, of_header
 from portal_server.wire.status import Surface
 
 AWord = TypeVar("AWord", bound=StrEnum)
@@ -20,7 +21,9 @@ AWord = TypeVar("AWord", bound=StrEnum)
 _FIELDS = {
     "well_known_uri": "well_known_url",
     "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
+    "registration_endpoint": "registration_url",
     "grant_types": "grant_type",
+    "redirect_uris": "redirect_urls",
     "create_time": "created_at",
     "update_time": "updated_at",
 }
@@ -28,11 +31,12 @@ _FIELDS = {
 _WORDS: Mapping[StrEnum, str] = {
     ResponseType.ID_TOKEN: "it_token",
     **{word: word.capitalize() for word in ProviderType},
+    **{word: word.capitalize() for word in ClientState},
 }
 # Words that requests may have, too.
 _ALSO_READ: Mapping[str, StrEnum] = {"id_token": ResponseType.ID_TOKEN}
 
-_FLAGS = {"": False, "false": False, "0": False, "true": True, "1": True}
+_FLAGS = dict.fromkeys(("", "false", "0"), False) | dict.fromkeys(TRUE, True)
 
 
 def field_name(name: str) -> str:
@@ -45,7 +49,11 @@ def spell(word: StrEnum) -> str:
     return _WORDS.get(word, str(word))
 
 
-_INPUTS = ((PROVIDER, pb.ProviderInput), (CLIENT_TYPE, pb.ClientTypeInput))
+_INPUTS = (
+    (PROVIDER, pb.ProviderInput),
+    (CLIENT_TYPE, pb.ClientTypeInput),
+    (CLIENT, pb.ClientInput),
+)
 
 SURFACE = Surface(
     {
@@ -73,16 +81,18 @@ def read_word(words: type[AWord], text: str) -> AWord | Unknown | None:
 
 def read_words(words: type[AWord], text: str) -> tuple[AWord | Unknown, ...]:
     """The words of a comma-separated list; blanks around commas are ignored."""
-    if not text.strip():
-        return ()
     vocabulary = spellings(words)
-    parts = (part.strip() for part in text.split(","))
-    return tuple(vocabulary.get(part) or Unknown(part) for part in parts)
+    return tuple(vocabulary.get(part) or Unknown(part) for part in read_list(text))
 
 
-def write_minute(time: datetime) -> str:
-    """A time in UTC, `YYYY-MM-DD HH:MM`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+def read_list(text: str) -> tuple[str, ...]:
+    """The texts of a comma-separated list; blanks around commas are ignored."""
+    return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+
+
+def write_minute(time: datetime | None) -> str:
+    """A time in UTC, `YYYY-MM-DD HH:MM`; "" for None."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if time else ""
 
 
 def read_flag(field: str, text: str) -> bool:

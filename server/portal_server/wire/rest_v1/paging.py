@@ -16,7 +16,10 @@ MAX_PAGE_NUMBER = 2**31 - 1
 _ROWS_PER_READ = 200
 
 
-def page_range(request: pb.ListProvidersRequest | pb.ListClientTypesRequest) -> PageRange:
+_List = pb.ListProvidersRequest | pb.ListClientTypesRequest | pb.ListClientsRequest
+
+
+def page_range(request: _List) -> PageRange:
     """The rows that a request asks for.
 
     Raises:

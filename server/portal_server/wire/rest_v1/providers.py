@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.provider_details import ProviderDetail
-from portal_server.catalog.providers import Providers
 from portal_server.catalog.updates import Change
+from portal_server.domain.discovery import CheckOutcome
 from portal_server.domain.errors import Resource
 from portal_server.domain.identity import Ref
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.client_types import client_type_message
 from portal_server.wire.rest_v1.codec import Codec
-from portal_server.wire.rest_v1.dialect import read_flag
+from portal_server.wire.rest_v1.dialect import read_flag, spell
 from portal_server.wire.rest_v1.ids import ref_of
 from portal_server.wire.rest_v1.paging import page_range, read_rows
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
+from portal_server.wire.use_cases import UseCases
 
 _CODEC = Codec(PROVIDER, pb.Provider)
 
@@ -23,8 +24,10 @@ _CODEC = Codec(PROVIDER, pb.Provider)
 class ProviderOperations:
     """The operations of providers."""
 
-    def __init__(self, providers: Providers) -> None:
-        self._providers = providers
+    def __init__(self, use_cases: UseCases) -> None:
+        self._providers = use_cases.providers
+        self._deletes_providers = use_cases.deletes_providers
+        self._checks = use_cases.provider_checks
 
     def ListProviders(
         self, request: pb.ListProvidersRequest, context: CallContext
@@ -68,10 +71,21 @@ class ProviderOperations:
 
     def DeleteProvider(self, request: pb.DeleteProviderRequest, context: CallContext) -> pb.Status:
         """Delete a provider with its client types."""
-        # Clients cannot be registered yet, so nothing is in use and nothing to force.
-        read_flag("force", request.force)
-        self._providers.delete(context.call, _ref(request.provider_id), if_match(context))
+        force = read_flag("force", request.force)
+        ref = _ref(request.provider_id)
+        self._deletes_providers.delete(context.call, ref, if_match(context), force=force)
         return pb.Status(status="ok")
+
+    def CheckProvider(self, request: pb.CheckProviderRequest, context: CallContext) -> pb.Check:
+        """Check whether clients can be registered at a provider."""
+        checks = self._checks.check(context.call, _ref(request.provider_id))
+        return pb.Check(
+            ok=all(check.outcome is not CheckOutcome.FAILED for check in checks),
+            checks=(
+                pb.ProviderCheck(name=check.name, outcome=spell(check.outcome), text=check.text)
+                for check in checks
+            ),
+        )
 
 
 def _ref(text: str) -> Ref:
