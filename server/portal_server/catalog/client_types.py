@@ -16,6 +16,7 @@ from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import missing, values_of
 from portal_server.domain.identity import Ref, check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
+from portal_server.domain.registration import findings_of
 from portal_server.storage.store import Store, Transaction
 
 
@@ -31,6 +32,8 @@ class ClientTypes:
     ) -> ClientType:
         """Create a client type, with this uid or a new one; the provider 0 is "not given".
 
+        The result has the findings about its clients.
+
         Raises: NotFound, Invalid, AlreadyExists (the uid), Precondition (there are no
         more ids).
         """
@@ -43,7 +46,8 @@ class ClientTypes:
             spec = check_client_type(draft, parent.type, violations)
             if uid:
                 tx.client_types.require_unused(uid.lower())
-            return tx.client_types.add(parent.id, spec, uid.lower() if uid else new_uid(), now())
+            added = tx.client_types.add(parent.id, spec, uid.lower() if uid else new_uid(), now())
+            return replace(added, findings=findings_of(spec, parent.type))
 
         return self._idempotency.write(call, work, ClientType, Resource.CLIENT_TYPE)
 
@@ -79,6 +83,8 @@ class ClientTypes:
     ) -> ClientType:
         """Write fields of a client type; a change without fields writes nothing.
 
+        The result has the findings about its clients.
+
         Raises: NotFound, Aborted (another etag), Invalid.
         """
 
@@ -87,11 +93,13 @@ class ClientTypes:
             stored = tx.client_types.get(parent.id, ref, "exclusive")
             require_etag(stored, change.etags)
             if not change.fields:
-                return stored
+                return replace(stored, findings=findings_of(stored, parent.type))
             spec = check_client_type(merged(stored, change), parent.type)
             time = now_after(stored.update_time)
             tx.client_types.update(parent.id, stored.id, spec, time)
-            return replace(stored, **values_of(spec, CLIENT_TYPE), update_time=time)
+            findings = findings_of(spec, parent.type)
+            written = values_of(spec, CLIENT_TYPE)
+            return replace(stored, **written, update_time=time, findings=findings)
 
         return self._idempotency.write(call, work, ClientType)
 
