@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from portal_server.catalog.idempotency import Idempotency
+from portal_server.catalog.in_use import ClientRemoval, require_no_clients
 from portal_server.catalog.updates import Change, Etags, merged, now, now_after, require_etag
 from portal_server.domain.calls import Call
 from portal_server.domain.client_type import (
@@ -23,8 +24,9 @@ from portal_server.storage.store import Store, Transaction
 class ClientTypes:
     """The client types of one portal."""
 
-    def __init__(self, store: Store, idempotency: Idempotency) -> None:
+    def __init__(self, store: Store, idempotency: Idempotency, clients: ClientRemoval) -> None:
         self._store = store
+        self._clients = clients
         self._idempotency = idempotency
 
     def create(
@@ -103,13 +105,23 @@ class ClientTypes:
 
         return self._idempotency.write(call, work, ClientType)
 
-    def delete(self, call: Call, provider: Ref, ref: Ref, etags: Etags = None) -> None:
-        """Delete a client type of this provider. Raises: NotFound, Aborted (another etag)."""
+    def delete(
+        self, call: Call, provider: Ref, ref: Ref, etags: Etags = None, *, force: bool = False
+    ) -> None:
+        """Delete a client type of this provider; with `force`, its clients before.
+
+        Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
+            the deletion of a client raises.
+        """
+        if force and not self._idempotency.done(call, type(None)):
+            require_etag(self.get(call, provider, ref), etags)
+            self._clients.remove_all(call, provider, ref)
 
         def work(tx: Transaction) -> None:
             parent = tx.providers.get(provider)
             stored = tx.client_types.get(parent.id, ref, "exclusive")
             require_etag(stored, etags)
+            require_no_clients(tx, f"client type {stored.id}", parent.id, stored.id)
             tx.client_types.remove(parent.id, stored.id)
 
         self._idempotency.write(call, work, type(None))

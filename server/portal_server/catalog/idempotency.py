@@ -12,13 +12,14 @@ to a message every time.
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import TypeAdapter
 
 from portal_server.catalog.quota import Quota
-from portal_server.domain.calls import Call
+from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.client_type import ClientType
 from portal_server.domain.errors import (
     Aborted,
@@ -32,6 +33,7 @@ from portal_server.domain.errors import (
     Violation,
 )
 from portal_server.domain.provider import Provider
+from portal_server.storage.rows.responses import StoredResponse
 from portal_server.storage.store import Store, Transaction
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,25 @@ class Stored(Protocol):
 
 
 Result = TypeVar("Result", bound=Stored | None)
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[Result]):
+    """The result of a request that was done before."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenClient:
+    """The result of a write of a client: its row has the rest, and its secret, as they are now."""
+
+    id: int
+
+    def redacted(self) -> Self:
+        """The same: an id is no secret."""
+        return self
+
 
 DAY = timedelta(days=1)
 
@@ -60,7 +81,7 @@ _MAX_PERIOD_S = 60.0
 _CLOCK_SKEW = timedelta(minutes=5)
 
 _JSON: dict[Any, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Provider, ClientType, type(None))
+    kind: TypeAdapter(kind) for kind in (Provider, ClientType, WrittenClient, type(None))
 }
 
 
@@ -101,29 +122,72 @@ class Idempotency:
             return self._store.write(call, work, adds)
 
         def once(tx: Transaction) -> tuple[Result, int]:
-            now = datetime.now(UTC)
             stored = tx.responses.find(key.digest)
-            if stored and stored.create_time > now - self._keep:
-                if stored.fingerprint != key.fingerprint:
-                    text = "was used for another request"
-                    raise Invalid(Violation("request_id", Rule.ALREADY_USED, text))
-                return _from_json(stored.response, kind, before=stored.key_id is None), 0
-            if self._quota.is_used_up(key.key_id, now):
-                text = "too many responses are kept for this key; send it without a request id"
-                raise Exhausted(Reason.KEPT_RESPONSES_QUOTA, text + " or try again later")
+            done = self._done(stored, key, kind)
+            if done:
+                return done.result, 0
+            self._require_quota(key)
             result = work(tx)
-            response = _to_json(result, kind)
-            if stored:
-                tx.responses.remove(key.digest)
-            if not tx.responses.add(key, response, now):
-                # Another process was first. Run again, this finds its response.
-                raise Aborted(Reason.CONCURRENT_RETRY, "the same request is in progress; retry")
-            return result, len(response)
+            return result, _add(tx, key, stored, result, kind)
 
         result, size = self._store.write(call, once, adds)
         if size:
             self._quota.add(key.key_id, size, datetime.now(UTC))
         return result
+
+    def done(self, call: Call, kind: type[Result]) -> "Done[Result] | None":
+        """The result of this request, if it was done before.
+
+        For work that takes several transactions: it asks here first, and calls
+        `remember` in the transaction that ends it.
+
+        Raises: as `write`.
+        """
+        key = call.idempotency
+        if key is None:
+            return None
+        stored = self._store.read_latest(call, lambda tx: tx.responses.find(key.digest))
+        done = self._done(stored, key, kind)
+        if not done:
+            self._require_quota(key)
+        return done
+
+    def remember(self, tx: Transaction, call: Call, result: Result, kind: type[Result]) -> None:
+        """Store the result of this request, in the transaction that ends its work.
+
+        The quota counts it each time that the transaction runs: it need not be exact.
+
+        Raises:
+            Aborted: another process has stored a result of the same request.
+        """
+        key = call.idempotency
+        if key is None:
+            return
+        stored = tx.responses.find(key.digest)
+        if self._done(stored, key, kind):
+            raise _concurrent_retry()
+        size = _add(tx, key, stored, result, kind)
+        self._quota.add(key.key_id, size, datetime.now(UTC))
+
+    def forget(self, tx: Transaction, call: Call) -> None:
+        """Delete the result of this request: what it did is undone, and it may be sent again."""
+        if call.idempotency is not None:
+            tx.responses.remove(call.idempotency.digest)
+
+    def _done(
+        self, stored: StoredResponse | None, key: IdempotencyKey, kind: type[Result]
+    ) -> "Done[Result] | None":
+        if not stored or stored.create_time <= datetime.now(UTC) - self._keep:
+            return None
+        if stored.fingerprint != key.fingerprint:
+            text = "was used for another request"
+            raise Invalid(Violation("request_id", Rule.ALREADY_USED, text))
+        return Done(_from_json(stored.response, kind, before=stored.key_id is None))
+
+    def _require_quota(self, key: IdempotencyKey) -> None:
+        if self._quota.is_used_up(key.key_id, datetime.now(UTC)):
+            text = "too many responses are kept for this key; send it without a request id"
+            raise Exhausted(Reason.KEPT_RESPONSES_QUOTA, text + " or try again later")
 
     def count_stored(self) -> None:
         """Add what was stored before this process began to the quota of each API key."""
@@ -187,6 +251,27 @@ class ExpiryTask:
             except PortalError as error:
                 more = False
                 log.warning("expired responses are not deleted for now: %s", error.message)
+
+
+def _add(
+    tx: Transaction,
+    key: IdempotencyKey,
+    expired: StoredResponse | None,
+    result: Stored | None,
+    kind: type[Any],
+) -> int:
+    """Store a result, in place of one that has expired; returns its size in bytes."""
+    response = _to_json(result, kind)
+    if expired:
+        tx.responses.remove(key.digest)
+    if not tx.responses.add(key, response, datetime.now(UTC)):
+        # Another process was first. Run again, this finds its response.
+        raise _concurrent_retry()
+    return len(response)
+
+
+def _concurrent_retry() -> Aborted:
+    return Aborted(Reason.CONCURRENT_RETRY, "the same request is in progress; retry")
 
 
 def _to_json(result: Stored | None, kind: type[Any]) -> bytes:

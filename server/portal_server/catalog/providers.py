@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from portal_server.catalog.idempotency import Idempotency
+from portal_server.catalog.in_use import ClientRemoval, require_no_clients
 from portal_server.catalog.provider_details import ProviderDetail, ProviderDetails
 from portal_server.catalog.updates import Change, Etags, merged, now, now_after, require_etag
 from portal_server.domain.calls import Call
+from portal_server.domain.client import Client
 from portal_server.domain.client_type import check_becomes_okta
-from portal_server.domain.errors import Resource
+from portal_server.domain.errors import Precondition, Reason, Resource
 from portal_server.domain.fields import values_of
 from portal_server.domain.identity import Ref, check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
@@ -29,15 +31,24 @@ from portal_server.storage.store import Store, Transaction
 
 # How many client types an error names.
 _NAMED = 5
+MAX_FORGOTTEN = 1000
+"""How many clients a provider that is forgotten may have: the response has them all."""
 
 
 class Providers:
     """The providers of one portal."""
 
-    def __init__(self, store: Store, idempotency: Idempotency, details: ProviderDetails) -> None:
+    def __init__(
+        self,
+        store: Store,
+        idempotency: Idempotency,
+        details: ProviderDetails,
+        clients: ClientRemoval,
+    ) -> None:
         self._store = store
         self._idempotency = idempotency
         self._details = details
+        self._clients = clients
 
     def create(self, call: Call, draft: ProviderDraft, uid: str | None = None) -> Provider:
         """Create a provider, with this uid or a new one.
@@ -86,15 +97,51 @@ class Providers:
 
         return self._idempotency.write(call, work, Provider)
 
-    def delete(self, call: Call, ref: Ref, etags: Etags = None) -> None:
-        """Delete a provider with its client types. Raises: NotFound, Aborted (another etag)."""
+    def delete(self, call: Call, ref: Ref, etags: Etags = None, *, force: bool = False) -> None:
+        """Delete a provider with its client types; with `force`, its clients before.
+
+        Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
+            the deletion of a client raises.
+        """
+        if force:
+            self._require(call, ref, etags)
+            self._clients.remove_all(call, ref)
 
         def work(tx: Transaction) -> None:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
+            require_no_clients(tx, f"provider {stored.id}", stored.id)
             tx.providers.remove(stored.id)
 
         self._idempotency.write(call, work, type(None))
+
+    def forget(self, call: Call, ref: Ref, etags: Etags = None) -> Sequence[Client]:
+        """Delete a provider that no longer exists, with all its rows and without a call to it.
+
+        Returns the clients that may still exist there, at most `MAX_FORGOTTEN`.
+
+        Raises: NotFound, Aborted (another etag), Precondition (more clients than that).
+        """
+
+        def work(tx: Transaction) -> Sequence[Client]:
+            stored = tx.providers.get(ref, "exclusive")
+            require_etag(stored, etags)
+            rows = PageRange(limit=MAX_FORGOTTEN + 1)
+            clients = tx.clients.list(stored.id, None, (), rows)
+            if len(clients) > MAX_FORGOTTEN:
+                text = f"provider {stored.id} has more than {MAX_FORGOTTEN} clients; delete some"
+                raise Precondition(Reason.CLIENTS_EXIST, text)
+            for client in clients:
+                tx.clients.remove(client.id)
+            tx.providers.remove(stored.id)
+            return clients
+
+        return self._store.write(call, work)
+
+    def _require(self, call: Call, ref: Ref, etags: Etags) -> None:
+        """Accept a provider that exists with this etag, unless this request was done before."""
+        if not self._idempotency.done(call, type(None)):
+            require_etag(self.get(call, ref), etags)
 
     def get_detail(self, call: Call, ref: Ref) -> ProviderDetail:
         """Get a provider and all its client types of the same moment.

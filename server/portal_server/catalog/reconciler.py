@@ -1,0 +1,152 @@
+"""Finishes what a process that ended has left: one server at a time, by a lease.
+
+The rows say what is to be done: a client whose `due_time` has passed. Each attempt that
+changes nothing is repeated after a pause that doubles, up to an hour.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from portal_server.catalog.registrations import (
+    SEARCH_AFTER,
+    Registrations,
+    later,
+    moved,
+    next_due,
+    remove,
+)
+from portal_server.catalog.updates import now
+from portal_server.domain.calls import Call
+from portal_server.domain.client import Client, ClientState
+from portal_server.domain.errors import NotFound, PortalError, ProviderError
+from portal_server.domain.identity import new_uid
+from portal_server.domain.provider import Provider
+from portal_server.storage.store import Store, Transaction
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 1.0
+"""How often to look for clients that are due."""
+LEASE = timedelta(seconds=60)
+"""How long a server that ended keeps the others from its work."""
+# The lease is renewed before each client, which takes less than half of it.
+_NAME = "reconciler"
+_BATCH = 20
+
+
+class Reconciler:
+    """The background work on clients of one server."""
+
+    def __init__(self, store: Store, registrations: Registrations) -> None:
+        self._store = store
+        self._registrations = registrations
+        self._holder = new_uid()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 0.0) -> None:
+        """End the thread after the client that it works on, at most after `timeout_s`."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def work(self) -> int:
+        """Do what is due; returns how many clients were looked at."""
+        due = self._store.read_latest(Call(), lambda tx: tx.clients.due(now(), _BATCH))
+        count = 0
+        for client in due:
+            if self._stopped.is_set() or not self._acquire():
+                break
+            self._look(client)
+            count += 1
+        return count
+
+    def _run(self) -> None:
+        while not self._stopped.wait(PERIOD_S):
+            try:
+                self.work()
+            except PortalError as error:
+                log.warning("clients are not reconciled for now: %s", error.message)
+            except Exception:
+                log.exception("clients are not reconciled for now")
+        try:
+            self._store.write(Call(), lambda tx: tx.leases.release(_NAME, self._holder))
+        except PortalError as error:
+            log.warning("the lease runs out by itself: %s", error.message)
+
+    def _acquire(self) -> bool:
+        present = now()
+        return self._store.write(
+            Call(),
+            lambda tx: tx.leases.acquire(_NAME, self._holder, present, present + LEASE),
+        )
+
+    def _look(self, client: Client) -> None:
+        try:
+            self._finish(client)
+        except NotFound:
+            log.info("client %s is gone", client.uid)
+        except PortalError as error:
+            log.warning("client %s is %s: %s", client.uid, client.state, error.message)
+            if not isinstance(error, ProviderError) or client.state is not ClientState.DELETING:
+                self._again(client, error.message)
+
+    def _finish(self, client: Client) -> None:
+        match client.state:
+            case ClientState.REGISTERING:
+                text = "the server ended before the response of the provider"
+                due = now() + SEARCH_AFTER
+                self._save(client, lambda now_: moved(now_, ClientState.UNKNOWN, text, due))
+            case ClientState.UNKNOWN:
+                self._search(client)
+            case ClientState.UPDATING:
+                provider = self._provider(client)
+                self._registrations.read_again(
+                    provider, self._registrations.access(provider), client
+                )
+            case ClientState.DELETING:
+                provider = self._provider(client)
+                self._registrations.remove_at_provider(self._registrations.access(provider), client)
+                self._registrations.settle(client, remove)
+            case ClientState.ACTIVE:
+                self._save(client, _aged)
+            case _:
+                self._save(client, lambda now_: replace(now_, due_time=None))
+
+    def _search(self, client: Client) -> None:
+        provider = self._provider(client)
+        self._registrations.search(provider, self._registrations.access(provider), client)
+
+    def _provider(self, client: Client) -> Provider:
+        return self._store.read_latest(Call(), lambda tx: tx.providers.get(client.provider_id))
+
+    def _again(self, client: Client, message: str) -> None:
+        self._save(client, lambda now_: later(now_, message))
+
+    def _save(self, client: Client, changed: Callable[[Client], Client]) -> None:
+        def work(tx: Transaction, current: Client) -> None:
+            # Another state: somebody else has continued with it.
+            if current.state is client.state:
+                tx.clients.save(changed(current))
+
+        self._registrations.change(client, work)
+
+
+def _aged(client: Client) -> Client:
+    """An ACTIVE client at its due time: without the stored secret, or EXPIRED."""
+    present = now()
+    kept = client.client_secret_available_time
+    if kept and kept <= present:
+        client = replace(client, client_secret="", client_secret_available_time=None)
+    expires = client.client_secret_expire_time
+    if expires and expires <= present:
+        text = "the provider no longer accepts the secret, and may have deleted the client"
+        return moved(client, ClientState.EXPIRED, text)
+    return replace(client, due_time=next_due(client))

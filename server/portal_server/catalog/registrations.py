@@ -1,0 +1,273 @@
+"""What is stored before and after a call to a provider, so that no client is lost.
+
+A call to a provider never happens inside a transaction. The intent is committed first,
+as a state with a `due_time`: if this process ends, the reconciler continues from there.
+The outcome is stored as soon as it is known, and storing it is repeated for as long as
+the process lives, because the response of a provider exists only once.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from portal_server.catalog.updates import now, now_after
+from portal_server.domain.calls import Call
+from portal_server.domain.client import Client, ClientState, Metadata, ProviderClient
+from portal_server.domain.errors import (
+    Aborted,
+    DeadlineExceeded,
+    Exhausted,
+    NotFound,
+    OutcomeUnknown,
+    ProviderError,
+    Rejected,
+    Resource,
+    Unavailable,
+)
+from portal_server.domain.provider import Provider
+from portal_server.domain.registration import differences
+from portal_server.idp.access import Access, Handle
+from portal_server.idp.registrar import Registrar
+from portal_server.storage.encryption import Place
+from portal_server.storage.store import Store, Transaction
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+IN_PROGRESS = timedelta(seconds=30)
+"""How long a call to a provider may be in progress; it takes 10 seconds at most."""
+SEARCH_AFTER = timedelta(seconds=60)
+"""When to search for a client: the provider may still be working on its registration."""
+MAX_MESSAGE = 500
+"""How many characters of an error are stored."""
+# How often a provider must not list a client before it counts as not registered.
+_SEARCHES = 3
+_LONGEST_PAUSE = timedelta(hours=1)
+_UNAUTHORIZED = (401, 403)
+# Between two tries to store an outcome.
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+
+
+class Registrations:
+    """Reads what a call to a provider needs, and stores its intent and its outcome."""
+
+    def __init__(self, store: Store, registrar: Registrar, keep: timedelta) -> None:
+        """Secrets are stored for `keep`, as long as a retry may ask for them."""
+        self._store = store
+        self._registrar = registrar
+        self._keep = keep
+
+    def access(self, provider: Provider) -> Access:
+        """A provider with its secrets in clear. Raises: Precondition (no encryption key)."""
+        open_ = self._store.vault.open
+        return Access(
+            provider=provider,
+            registration_access_token=open_(
+                Place.PROVIDER_TOKEN,
+                provider.uid,
+                provider.registration_access_token,
+            ),
+            credential_client_secret=open_(
+                Place.PROVIDER_CLIENT_SECRET,
+                provider.uid,
+                provider.credential_client_secret,
+            ),
+        )
+
+    def handle(self, client: Client) -> Handle:
+        """How a client is addressed at its provider."""
+        token = self._store.vault.open(
+            Place.CLIENT_TOKEN, client.uid, client.registration_access_token
+        )
+        return Handle(
+            client_id=client.client_id,
+            registration_client_uri=client.registration_client_uri,
+            registration_access_token=token,
+        )
+
+    def secret(self, client: Client) -> str:
+        """The secret of a client in clear; "" if it has none or it is no longer stored."""
+        return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
+
+    def change(
+        self,
+        client: Client,
+        work: Callable[[Transaction, Client], Result],
+        call: Call | None = None,
+    ) -> Result:
+        """Run work on the client as it is now, which nobody else changes meanwhile.
+
+        Raises: NotFound, and what the work raises.
+        """
+
+        def locked(tx: Transaction) -> Result:
+            return work(tx, tx.clients.get(client.provider_id, client.id, "exclusive"))
+
+        return self._store.write(call or Call(), locked)
+
+    def settle(self, client: Client, work: Callable[[Transaction, Client], Result]) -> Result:
+        """Store an outcome: as `change`, and repeated for as long as the process lives.
+
+        Raises: NotFound: the client was deleted here meanwhile.
+        """
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return self.change(client, work)
+            except (Unavailable, DeadlineExceeded, Exhausted, Aborted) as error:
+                log.warning("client %s: its state is not stored yet: %s", client.uid, error.message)
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def save(self, client: Client, changed: Callable[[Client], Client]) -> Client:
+        """Store an outcome that is a change of the client. Raises: NotFound, as `settle`."""
+        return self.settle(client, lambda tx, current: tx.clients.save(changed(current)))
+
+    def remove_at_provider(self, access: Access, client: Client) -> None:
+        """Delete a DELETING client at its provider, and store what came of it.
+
+        Returns when it is gone there; its row is still here.
+
+        Raises:
+            Rejected: the client is DETACHED now.
+            NotSent, OutcomeUnknown: it is still DELETING.
+        """
+        retried = client.attempts > 0
+        try:
+            with self._registrar.admitted(access):
+                self._registrar.delete(access, self.handle(client))
+        except Rejected as error:
+            if retried and error.http_status in _UNAUTHORIZED:
+                # The deletion before this one was done, but its response was lost.
+                return
+            detached = partial(moved, state=ClientState.DETACHED, message=error.message)
+            self.save(client, detached)
+            raise
+        except ProviderError as error:
+            # Only a request that may have reached the provider explains a rejection later.
+            counts = retried or isinstance(error, OutcomeUnknown)
+            self.save(client, partial(later, message=error.message, counts=counts))
+            raise
+
+    def read_again(self, provider: Provider, access: Access, client: Client) -> Client:
+        """Read a client at its provider, and store whether it is ACTIVE or DETACHED.
+
+        Raises: NotSent, OutcomeUnknown.
+        """
+        try:
+            with self._registrar.admitted(access):
+                found = self._registrar.read(access, self.handle(client))
+        except Rejected as error:
+            detached = partial(moved, state=ClientState.DETACHED, message=error.message)
+            return self.save(client, detached)
+        return self.save(client, lambda now_: self.confirmed(now_, found, provider))
+
+    def search(self, provider: Provider, access: Access, client: Client) -> Client:
+        """Look for a client whose registration has no known outcome, and adopt it if it exists.
+
+        Raises:
+            NotSent, OutcomeUnknown, Rejected: the provider could not be searched now.
+            NotFound: it does not exist there, and is deleted here.
+        """
+        with self._registrar.admitted(access):
+            handles = self._registrar.find(access, client.client_name)
+            if handles is None:
+                text = f'search the provider for a client named "{client.client_name}"'
+                return self.save(client, lambda now_: moved(now_, ClientState.ORPHANED, text))
+            if not handles and client.attempts + 1 < _SEARCHES:
+                # A provider may list a client some time after it has registered it.
+                text = "the provider does not list it yet"
+                return self.save(client, lambda now_: later(now_, text))
+            if not handles:
+                self.settle(client, remove)
+                raise NotFound(Resource.CLIENT, client.id)
+            found = self._renewed(access, handles[0], client.requested)
+        return self.save(
+            client,
+            lambda now_: self.registered(now_, found, provider, keep_secret=True),
+        )
+
+    def _renewed(self, access: Access, handle: Handle, metadata: Metadata) -> ProviderClient:
+        """A client that was found, with a secret that we know."""
+        found = self._registrar.read(access, handle)
+        if found.client_secret or not is_confidential(found.metadata):
+            return found
+        return self._registrar.rotate(access, handle, metadata)
+
+    def registered(
+        self, stored: Client, found: ProviderClient, provider: Provider, *, keep_secret: bool
+    ) -> Client:
+        """The client after a registration or rotation, ACTIVE.
+
+        `keep_secret`: a retry may ask for the secret, so it is stored for a time.
+        """
+        present = now()
+        keeps = keep_secret and bool(found.client_secret)
+        client = replace(
+            self.confirmed(stored, found, provider),
+            client_id_issue_time=found.client_id_issue_time,
+            client_secret=found.client_secret if keeps else "",
+            client_secret_available_time=present + self._keep if keeps else None,
+        )
+        return replace(client, due_time=next_due(client))
+
+    def confirmed(self, stored: Client, found: ProviderClient, provider: Provider) -> Client:
+        """The client after the provider returned it, ACTIVE; a secret that is stored stays."""
+        client = replace(
+            moved(stored, ClientState.ACTIVE),
+            client_id=found.client_id,
+            client_secret_expire_time=found.client_secret_expire_time,
+            registered=found.metadata,
+            differences=differences(stored.requested, found.metadata, provider.type),
+            registration_client_uri=found.registration_client_uri or stored.registration_client_uri,
+            registration_access_token=found.registration_access_token
+            or stored.registration_access_token,
+            verify_time=now(),
+        )
+        return replace(client, due_time=next_due(client))
+
+
+def moved(
+    client: Client, state: ClientState, message: str = "", due: datetime | None = None
+) -> Client:
+    """The client in another state, with the time of this change."""
+    present = now_after(client.update_time)
+    return replace(
+        client,
+        state=state,
+        state_time=present if client.state is not state else client.state_time,
+        message=message[:MAX_MESSAGE],
+        due_time=due,
+        attempts=0,
+        update_time=present,
+    )
+
+
+def later(client: Client, message: str, *, counts: bool = True) -> Client:
+    """The client in the same state, to be looked at again after a pause that doubles."""
+    attempts = client.attempts + counts
+    pause = min(timedelta(seconds=2 ** min(attempts, 16)), _LONGEST_PAUSE)
+    again = moved(client, client.state, message, now() + pause)
+    return replace(again, attempts=attempts)
+
+
+def next_due(client: Client) -> datetime | None:
+    """When something about an ACTIVE client changes by itself: a secret is deleted or expires."""
+    times = (client.client_secret_available_time, client.client_secret_expire_time)
+    return min((time for time in times if time), default=None)
+
+
+def remove(tx: Transaction, client: Client) -> None:
+    """Delete the row of a client."""
+    tx.clients.remove(client.id)
+
+
+def is_confidential(metadata: Metadata) -> bool:
+    """Whether a client with this metadata has a secret (RFC 7591, section 2)."""
+    return metadata.get("token_endpoint_auth_method") != "none"
