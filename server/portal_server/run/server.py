@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -14,14 +13,13 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from portal_server.catalog.idempotency import ExpiryTask, Idempotency
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
 from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
-from portal_server.run.use_cases import use_cases
+from portal_server.run.use_cases import Assembled, assemble
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
@@ -37,7 +35,6 @@ from portal_server.wire.oauth_v1 import client_types, clients, providers
 from portal_server.wire.pool import Pool
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
-from portal_server.wire.use_cases import UseCases
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -90,7 +87,7 @@ class Server:
         self,
         settings: Settings,
         listen: Listen | None = None,
-        assemble: Callable[[Store, Idempotency], UseCases] = use_cases,
+        assemble: Callable[[Store, Settings], Assembled] = assemble,
     ) -> None:
         """Bind the socket and the direct port, if any; nothing is served before `start`.
 
@@ -108,9 +105,10 @@ class Server:
         require_known(engine)
         self._store = Store(engine)
         self._stop_seconds = settings.stop_seconds
-        idempotency = Idempotency(self._store, timedelta(seconds=settings.request_id_seconds))
-        self._expiry = ExpiryTask(idempotency)
-        self._use_cases = assemble(self._store, idempotency)
+        assembled = assemble(self._store, settings)
+        self._use_cases = assembled.use_cases
+        self._expiry = assembled.expiry
+        self._reconciler = assembled.reconciler
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
@@ -173,11 +171,13 @@ class Server:
         for server in self._servers:
             server.start()
         self._expiry.start()
+        self._reconciler.start()
         self._readiness.start()
 
     def stop(self) -> None:
         """Drain: report that the server stops, finish all calls, close the database."""
         self._readiness.stop()
+        self._reconciler.stop()
         self._health.drain()
         self._serve_until_quiet()
         self._health.end_watches()
@@ -193,6 +193,7 @@ class Server:
         for pool in self._pools:
             pool.stop()
         self._expiry.stop()
+        self._reconciler.stop(_FLUSH_S)
         self._store.close()
 
     def _await_calls(self, stopped: Sequence[threading.Event]) -> float:

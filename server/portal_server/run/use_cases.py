@@ -1,83 +1,45 @@
-"""Assembles the use cases of a server."""
+"""Assembles the use cases of a server, and its background work on what they store."""
 
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from datetime import timedelta
 
 from portal_server.catalog.client_types import ClientTypes
-from portal_server.catalog.idempotency import Idempotency
+from portal_server.catalog.clients import Clients
+from portal_server.catalog.idempotency import ExpiryTask, Idempotency
+from portal_server.catalog.provider_checks import ProviderChecks
 from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
-from portal_server.catalog.updates import Etags
-from portal_server.domain.calls import Call
-from portal_server.domain.client import Client
-from portal_server.domain.errors import Precondition, Reason
-from portal_server.domain.identity import Ref
+from portal_server.catalog.reconciler import Reconciler
+from portal_server.catalog.registrations import Registrations
+from portal_server.idp.registrar import Registrar
+from portal_server.run.settings import Settings
 from portal_server.storage.store import Store
 from portal_server.wire.use_cases import UseCases
 
 
-def use_cases(store: Store, idempotency: Idempotency) -> UseCases:
-    """The use cases on a store."""
-    providers = Providers(store, idempotency, ProviderDetails(store))
-    client_types = ClientTypes(store, idempotency)
-    without: Any = _WithoutClients()
-    return UseCases(
-        providers=providers,
-        client_types=client_types,
-        clients=without,
-        provider_checks=without,
-        deletes_providers=_DeletesProviders(providers),
-        deletes_client_types=_DeletesClientTypes(client_types),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """The use cases, and the tasks that run beside them."""
+
+    use_cases: UseCases
+    expiry: ExpiryTask
+    reconciler: Reconciler
+
+
+def assemble(store: Store, settings: Settings) -> Assembled:
+    """Assemble the use cases on a store."""
+    keep = timedelta(seconds=settings.request_id_seconds)
+    idempotency = Idempotency(store, keep)
+    registrar = Registrar(allow_private=settings.private_providers_allowed)
+    registrations = Registrations(store, registrar, keep)
+    clients = Clients(store, idempotency, registrations, registrar)
+    return Assembled(
+        use_cases=UseCases(
+            providers=Providers(store, idempotency, ProviderDetails(store), clients),
+            client_types=ClientTypes(store, idempotency, clients),
+            clients=clients,
+            provider_checks=ProviderChecks(store, registrations, registrar),
+        ),
+        expiry=ExpiryTask(idempotency),
+        reconciler=Reconciler(store, registrations),
     )
-
-
-def _not_yet(*_: object, **__: object) -> NoReturn:
-    raise Precondition(Reason.NO_ENCRYPTION_KEY, "this server cannot register clients yet")
-
-
-class _WithoutClients:
-    """Stands in for the use cases of clients."""
-
-    def __getattr__(self, _name: str) -> Any:
-        return _not_yet
-
-
-class _DeletesProviders:
-    """Deletes providers, none of which has a client."""
-
-    def __init__(self, providers: Providers) -> None:
-        self._providers = providers
-
-    def delete(
-        self,
-        call: Call,
-        ref: Ref,
-        etags: Etags = None,
-        *,
-        force: bool = False,  # noqa: ARG002 - nothing to force
-    ) -> None:
-        """Delete a provider."""
-        self._providers.delete(call, ref, etags)
-
-    def forget(self, call: Call, ref: Ref, etags: Etags = None) -> list[Client]:
-        """Delete a provider."""
-        self._providers.delete(call, ref, etags)
-        return []
-
-
-class _DeletesClientTypes:
-    """Deletes client types, none of which has a client."""
-
-    def __init__(self, client_types: ClientTypes) -> None:
-        self._client_types = client_types
-
-    def delete(
-        self,
-        call: Call,
-        provider: Ref,
-        ref: Ref,
-        etags: Etags = None,
-        *,
-        force: bool = False,  # noqa: ARG002 - nothing to force
-    ) -> None:
-        """Delete a client type."""
-        self._client_types.delete(call, provider, ref, etags)

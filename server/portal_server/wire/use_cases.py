@@ -93,25 +93,6 @@ class ProviderChecks(Protocol):
         """Check a provider that is not stored."""
 
 
-class DeletesProviders(Protocol):
-    """Deletes providers that may have clients."""
-
-    def delete(self, call: Call, ref: Ref, etags: Etags = None, *, force: bool = False) -> None:
-        """Delete a provider; with `force`, its clients first."""
-
-    def forget(self, call: Call, ref: Ref, etags: Etags = None) -> list[Client]:
-        """Delete a provider without a call to it; the clients that may still exist there."""
-
-
-class DeletesClientTypes(Protocol):
-    """Deletes client types that may have clients."""
-
-    def delete(
-        self, call: Call, provider: Ref, ref: Ref, etags: Etags = None, *, force: bool = False
-    ) -> None:
-        """Delete a client type; with `force`, its clients first."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
     """All use cases."""
@@ -120,5 +101,3 @@ class UseCases:
     client_types: ClientTypes
     clients: Clients
     provider_checks: ProviderChecks
-    deletes_providers: DeletesProviders
-    deletes_client_types: DeletesClientTypes

@@ -27,7 +27,6 @@ class ClientTypeService:
 
     def __init__(self, use_cases: UseCases) -> None:
         self._client_types = use_cases.client_types
-        self._deletes_client_types = use_cases.deletes_client_types
 
     def CreateClientType(
         self, request: pb.CreateClientTypeRequest, context: CallContext
@@ -77,7 +76,7 @@ class ClientTypeService:
         """Delete a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
         etags = etags_of(request)
-        self._deletes_client_types.delete(
+        self._client_types.delete(
             context.call, request.provider_id, request.id, etags, force=request.force
         )
         return Empty()

@@ -33,7 +33,6 @@ class ProviderService:
 
     def __init__(self, use_cases: UseCases) -> None:
         self._providers = use_cases.providers
-        self._deletes_providers = use_cases.deletes_providers
         self._checks = use_cases.provider_checks
 
     def CreateProvider(
@@ -76,7 +75,7 @@ class ProviderService:
         """Delete a provider with its client types."""
         required_ids(id=request.id)
         etags = etags_of(request)
-        self._deletes_providers.delete(context.call, request.id, etags, force=request.force)
+        self._providers.delete(context.call, request.id, etags, force=request.force)
         return Empty()
 
     def CheckProvider(
@@ -99,5 +98,5 @@ class ProviderService:
     ) -> pb.ForgetProviderResponse:
         """Delete a provider that no longer exists, with all that it has."""
         required_ids(id=request.id)
-        forgotten = self._deletes_providers.forget(context.call, request.id, etags_of(request))
+        forgotten = self._providers.forget(context.call, request.id, etags_of(request))
         return pb.ForgetProviderResponse(clients=map(_FORGOTTEN.message, forgotten))

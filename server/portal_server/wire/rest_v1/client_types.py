@@ -24,7 +24,6 @@ class ClientTypeOperations:
 
     def __init__(self, use_cases: UseCases) -> None:
         self._client_types = use_cases.client_types
-        self._deletes_client_types = use_cases.deletes_client_types
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: CallContext
@@ -70,9 +69,7 @@ class ClientTypeOperations:
     ) -> pb.Status:
         """Delete a client type."""
         force = read_flag("force", request.force)
-        self._deletes_client_types.delete(
-            context.call, *_refs(request), if_match(context), force=force
-        )
+        self._client_types.delete(context.call, *_refs(request), if_match(context), force=force)
         return pb.Status(status="ok")
 
 

@@ -26,7 +26,6 @@ class ProviderOperations:
 
     def __init__(self, use_cases: UseCases) -> None:
         self._providers = use_cases.providers
-        self._deletes_providers = use_cases.deletes_providers
         self._checks = use_cases.provider_checks
 
     def ListProviders(
@@ -73,7 +72,7 @@ class ProviderOperations:
         """Delete a provider with its client types."""
         force = read_flag("force", request.force)
         ref = _ref(request.provider_id)
-        self._deletes_providers.delete(context.call, ref, if_match(context), force=force)
+        self._providers.delete(context.call, ref, if_match(context), force=force)
         return pb.Status(status="ok")
 
     def CheckProvider(self, request: pb.CheckProviderRequest, context: CallContext) -> pb.Check:
