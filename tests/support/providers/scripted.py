@@ -225,9 +225,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def running(port: int = 0) -> Iterator[Provider]:
-    """Run a provider on a loopback port."""
-    provider = Provider()
+def running(port: int = 0, provider: Provider | None = None) -> Iterator[Provider]:
+    """Run a provider on a loopback port, a new one or one that ran before."""
+    provider = provider or Provider()
+    provider.released.clear()
     server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"provider": provider}))
     provider.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
