@@ -121,11 +121,7 @@ class Clients:
             severity = FindingSeverity.WARNING if uri else FindingSeverity.ERROR
             failed = (Finding(severity, "well_known_uri", error.message, "RFC 8414, section 3"),)
         plan = _plan(parents, spec, new_uid(), discovery)
-        unmet = tuple(
-            Finding(FindingSeverity.ERROR, each.field, each.message, "RFC 7591, section 2")
-            for each in registration.redirect_uri_violations(plan.metadata, spec)
-        )
-        return Preview(uri=uri, metadata=plan.metadata, findings=(*failed, *unmet, *plan.findings))
+        return Preview(uri=uri, metadata=plan.metadata, findings=(*failed, *plan.findings))
 
     def register(
         self, call: Call, provider: Ref, client_type: Ref, draft: ClientDraft
@@ -142,13 +138,11 @@ class Clients:
         if done:
             return self._registered_before(call, provider, done.result.id)
         parents = self._parents(call, provider, client_type)
-        spec = check_client(draft)
+        spec = _checked(parents, draft)
         with self._registrar.admitted(parents.access):
             discovery = self._discover(parents)
             uid = new_uid()
             plan = _plan(parents, spec, uid, discovery)
-            if violations := registration.redirect_uri_violations(plan.metadata, spec):
-                raise Invalid(*violations)
             _require_registrable(plan.findings)
             self._registrar.endpoint(parents.access)
             client = self._intend(call, parents, spec, uid, plan.metadata)
@@ -234,12 +228,10 @@ class Clients:
         require_etag(stored, change.etags)
         if not change.fields:
             return stored
-        spec = check_client(merged(stored, change))
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
+        spec = _checked(parents, merged(stored, change))
         with self._registrar.admitted(parents.access):
             plan = _plan(parents, spec, stored.uid, self._discover(parents))
-            if violations := registration.redirect_uri_violations(plan.metadata, spec):
-                raise Invalid(*violations)
             wanted = replace(stored, **values_of(spec, CLIENT), requested=plan.metadata)
             if plan.metadata == stored.requested:
                 return self._save(call, stored, lambda current: _with_spec(current, spec))
@@ -623,6 +615,14 @@ def _require_registrable(findings: Sequence[Finding]) -> None:
     errors = [one.text for one in findings if one.severity is FindingSeverity.ERROR]
     if errors:
         raise Precondition(Reason.CLIENT_TYPE_NOT_REGISTRABLE, "; ".join(errors))
+
+
+def _checked(parents: _Parents, draft: ClientDraft) -> ClientSpec:
+    """Accept a client of this client type. Raises: Invalid."""
+    unmet = registration.redirect_uri_violations(
+        parents.client_type, parents.provider.type, draft.redirect_uris
+    )
+    return check_client(draft, unmet)
 
 
 def _with_spec(client: Client, spec: ClientSpec) -> Client:
