@@ -22,7 +22,7 @@ from portal_server.run.settings import Settings
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
-from tests.support.catalog import Catalog
+from tests.support.catalog import KEYS, VAULT, Catalog
 from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack
 
@@ -60,7 +60,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def store(engine: Engine) -> Store:
     """A store on a database of each kind."""
-    return Store(engine)
+    return Store(engine, VAULT)
 
 
 @pytest.fixture
@@ -141,13 +141,14 @@ class serve:  # noqa: N801
         settings = Settings.model_construct(
             database_url=SecretStr(self._url),
             admin_key=SecretStr(ADMIN_KEY),
+            encryption_keys=KEYS,
             direct_grpc_port=0,
             **self._settings,
         )
         self._server = Server(settings)
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
-        store = Store(self._engine)
+        store = Store(self._engine, VAULT)
         return Portal(
             with_key(self._channel, ADMIN_KEY), self._channel, KeyRing(store), Catalog(store)
         )

@@ -6,28 +6,34 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, text
 from sqlmodel import SQLModel
 
-from portal_server.domain.errors import DeadlineExceeded
-from portal_server.domain.provider import ProviderDraft, ProviderType
+from portal_server.domain.errors import DeadlineExceeded, Precondition
+from portal_server.domain.identity import new_uid
+from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
+from portal_server.storage.encryption import Place, Vault
 from portal_server.storage.rows.providers import ProviderRow
 from portal_server.storage.sql import schema
-from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.engine import for_migrating, open_engine, parse_url
 from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known
 from portal_server.storage.store import Store
-from tests.support.catalog import CALL, Catalog
+from tests.support.catalog import CALL, VAULT, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
-OURS = {"provider", "client_type", "answer", "api_key"}
+OURS = {"provider", "client_type", "client", "answer", "api_key", "lease"}
 
 
 @pytest.fixture
@@ -93,7 +99,14 @@ def test_the_models_never_use_an_id_again_either() -> None:
         for name, table in SQLModel.metadata.tables.items()
     }
 
-    assert options == {"provider": True, "client_type": True, "answer": True, "api_key": False}
+    assert options == {
+        "provider": True,
+        "client_type": True,
+        "client": True,
+        "answer": True,
+        "api_key": False,
+        "lease": False,
+    }
 
 
 def test_both_tables_of_resources_delete_by_the_database_itself(engine: Engine) -> None:
@@ -101,6 +114,155 @@ def test_both_tables_of_resources_delete_by_the_database_itself(engine: Engine) 
 
     assert key["referred_table"] == "provider"
     assert key["options"].get("ondelete") == "CASCADE"
+
+
+def test_a_parent_of_a_client_is_not_deleted_by_the_database(engine: Engine) -> None:
+    keys = inspect(engine).get_foreign_keys("client")
+
+    assert {key["referred_table"] for key in keys} == {"provider", "client_type"}
+    assert [key["options"].get("ondelete") for key in keys] == [None, None]
+
+
+TOKENS = {1: "clear-token", 2: "", 3: "token of the third"}
+
+
+def insert_as_the_version_before(engine: Engine, tokens: dict[int, str]) -> dict[int, str]:
+    """Insert providers with these tokens; returns their uids."""
+    uids = {id_: new_uid() for id_ in tokens}
+    with engine.begin() as connection:
+        for id_, token in tokens.items():
+            connection.execute(
+                text(
+                    "INSERT INTO provider (uid, name, type, well_known_uri,"
+                    " tls_insecure_skip_verify, registration_access_token, create_time,"
+                    " update_time) VALUES (:uid, :name, 'other', 'https://idp.test/x', :skip,"
+                    " :token, :now, :now)"
+                ),
+                {
+                    "uid": uids[id_],
+                    "name": str(id_),
+                    "skip": False,
+                    "token": token,
+                    "now": "2026-11-24 12:00:00.000001+00:00",
+                },
+            )
+    return uids
+
+
+def stored_tokens(engine: Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT uid, registration_access_token FROM provider"))
+        return {row[0]: row[1] for row in rows}
+
+
+def test_the_tokens_of_the_version_before_are_encrypted(empty: Engine) -> None:
+    migrate(empty, "0004")
+    uids = insert_as_the_version_before(empty, TOKENS)
+    migrate(empty, seal=VAULT.seal)
+    stored = stored_tokens(empty)
+    store = Store(empty, VAULT)
+    read = {id_: read_provider(store, uid) for id_, uid in uids.items()}
+
+    assert [stored[uid].startswith("enc:v1:") for uid in uids.values()] == [True, False, True]
+    assert stored[uids[2]] == ""
+    assert {id_: token_of(provider) for id_, provider in read.items()} == TOKENS
+    assert {provider.registration_endpoint for provider in read.values()} == {""}
+
+
+def test_more_tokens_than_a_piece_are_encrypted(empty: Engine) -> None:
+    migrate(empty, "0004")
+    insert_as_the_version_before(empty, {id_: f"token {id_}" for id_ in range(1, 2002)})
+    migrate(empty, seal=VAULT.seal)
+    stored = stored_tokens(empty)
+
+    assert len(stored) == 2001
+    assert all(token.startswith(VAULT.begins[0]) for token in stored.values())
+
+
+def test_the_clear_text_is_not_in_the_file_after_the_migration(tmp_path: Path) -> None:
+    engine = open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db"))
+    migrate(engine, "0004")
+    insert_as_the_version_before(engine, {1: "a-long-clear-token-of-before"})
+    migrate(engine, seal=VAULT.seal)
+    engine.dispose()
+
+    assert b"clear-token-of-before" not in b"".join(f.read_bytes() for f in tmp_path.iterdir())
+
+
+def test_a_migration_of_secrets_without_a_key_changes_nothing(empty: Engine) -> None:
+    migrate(empty, "0004")
+    insert_as_the_version_before(empty, TOKENS)
+    with pytest.raises(Precondition, match="no encryption key"):
+        migrate(empty, seal=Vault().seal)
+
+    assert sorted(stored_tokens(empty).values()) == sorted(TOKENS.values())
+    assert "client" not in tables(empty)
+
+
+def test_a_migration_without_secrets_needs_no_key(empty: Engine) -> None:
+    migrate(empty, "0004")
+    insert_as_the_version_before(empty, {1: ""})
+    migrate(empty, seal=Vault().seal)
+
+    require_known(empty)
+
+
+def test_a_second_upgrade_leaves_encrypted_tokens_as_they_are(empty: Engine) -> None:
+    migrate(empty, "0004")
+    insert_as_the_version_before(empty, TOKENS)
+    migrate(empty, seal=VAULT.seal)
+    before = stored_tokens(empty)
+    downgrade(empty, "0004")
+    tables_before = tables(empty)
+    migrate(empty, seal=VAULT.seal)
+
+    assert "client" not in tables_before
+    assert stored_tokens(empty) == before
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """The downgrade that an operator runs with Alembic's own command."""
+    with for_migrating(engine).connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(schema._MIGRATIONS))  # noqa: SLF001
+        config.attributes.update(connection=connection, timeout_s=60)
+        command.downgrade(config, revision)
+
+
+def test_a_server_of_the_version_before_runs_on_this_schema(engine: Engine) -> None:
+    store = Store(engine, VAULT)
+    ours = store.write(
+        CALL,
+        lambda tx: tx.providers.add(
+            check_provider(replace(PROVIDER, registration_access_token="ours")),  # noqa: S106
+            new_uid(),
+            datetime.now(UTC),
+        ),
+    )
+    uids = insert_as_the_version_before(engine, {1: "theirs"})
+    # It writes all of its columns, the token as it has read it.
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE provider SET name = 'new', registration_access_token = :token"
+                " WHERE uid = :uid"
+            ),
+            {"token": stored_tokens(engine)[ours.uid], "uid": ours.uid},
+        )
+    mine, theirs = read_provider(store, ours.uid), read_provider(store, uids[1])
+
+    assert (mine.name, token_of(mine)) == ("new", "ours")
+    assert token_of(theirs) == "theirs"
+    assert theirs.credential_type is None
+    assert (theirs.ca_certificate, theirs.credential_client_id) == ("", "")
+
+
+def read_provider(store: Store, uid: str) -> Provider:
+    return store.read_latest(CALL, lambda tx: tx.providers.get(uid))
+
+
+def token_of(provider: Provider) -> str:
+    return VAULT.open(Place.PROVIDER_TOKEN, provider.uid, provider.registration_access_token)
 
 
 def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:
@@ -211,7 +373,7 @@ def test_a_database_whose_schema_was_dropped_is_rejected(engine: Engine) -> None
 
 MIGRATION = """
 import sys
-from portal_server.storage.sql.engine import open_engine, parse_url
+from portal_server.storage.sql.engine import for_migrating, open_engine, parse_url
 from portal_server.storage.sql.schema import migrate, require_known
 
 engine = open_engine(parse_url(sys.argv[1]))

@@ -196,7 +196,7 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
         wait([rival], 0.3)
         rivals.append(rival)
         assert found
-        tx.providers.update(id_, check_provider(replace(PROVIDER, name="a")), found.update_time)
+        tx.providers.update(found, check_provider(replace(PROVIDER, name="a")), found.update_time)
         return rival.done()
 
     rivals: list[Future[Any]] = []

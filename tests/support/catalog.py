@@ -1,11 +1,22 @@
 """The use cases of a portal, for tests that call them without a server."""
 
+import base64
+
+from pydantic import SecretStr
+
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
 from portal_server.domain.calls import Call
+from portal_server.storage.encryption import KEY_BYTES, Vault
 from portal_server.storage.store import Store
+
+KEY = bytes(range(KEY_BYTES))
+VAULT = Vault([KEY])
+"""Encrypts the secrets of tests."""
+KEYS = SecretStr(base64.b64encode(KEY).decode())
+"""The setting with its key."""
 
 CALL = Call()
 """A call without a deadline and an idempotency key."""

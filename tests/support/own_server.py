@@ -10,6 +10,7 @@ from portal_server.run.server import Server
 from portal_server.run.settings import Settings
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
+from tests.support.catalog import KEYS
 
 
 @contextmanager
@@ -19,7 +20,9 @@ def started(url: str, **settings: Any) -> Iterator[Server]:
     migrate(engine)
     engine.dispose()
     server = Server(
-        Settings.model_construct(database_url=SecretStr(url), direct_grpc_port=0, **settings)
+        Settings.model_construct(
+            database_url=SecretStr(url), direct_grpc_port=0, encryption_keys=KEYS, **settings
+        )
     )
     server.start()
     try:

@@ -7,7 +7,6 @@ returns the result of that time.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.in_use import ClientRemoval, require_no_clients
@@ -17,11 +16,9 @@ from portal_server.domain.calls import Call
 from portal_server.domain.client import Client
 from portal_server.domain.client_type import check_becomes_okta
 from portal_server.domain.errors import Precondition, Reason, Resource
-from portal_server.domain.fields import values_of
 from portal_server.domain.identity import Ref, check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange, read_page
 from portal_server.domain.provider import (
-    PROVIDER,
     Provider,
     ProviderDraft,
     ProviderType,
@@ -91,9 +88,7 @@ class Providers:
             spec = check_provider(merged(stored, change))
             if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
                 check_becomes_okta(tx.client_types.without_app_type(stored.id, _NAMED))
-            time = now_after(stored.update_time)
-            tx.providers.update(stored.id, spec, time)
-            return replace(stored, **values_of(spec, PROVIDER), update_time=time)
+            return tx.providers.update(stored, spec, now_after(stored.update_time))
 
         return self._idempotency.write(call, work, Provider)
 

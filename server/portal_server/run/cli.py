@@ -87,10 +87,15 @@ def migrate(
     ] = 3600,
 ) -> None:
     """Migrate the database to the schema of this version."""
+    from portal_server.run.encryption_keys import vault_of
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.engine import open_engine
+    from portal_server.storage.stored_secrets import require_keys
 
-    schema.migrate(open_engine(_logged_settings().database), timeout_s=timeout)
+    settings = _logged_settings()
+    engine, vault = open_engine(settings.database), vault_of(settings)
+    require_keys(engine, vault)
+    schema.migrate(engine, timeout_s=timeout, seal=vault.seal)
 
 
 @keys.command()

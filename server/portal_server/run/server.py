@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
+from portal_server.run.encryption_keys import vault_of
 from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
@@ -23,6 +24,7 @@ from portal_server.run.use_cases import Assembled, assemble
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
+from portal_server.storage.stored_secrets import require_keys
 from portal_server.wire import health
 from portal_server.wire.callers import Callers, read_threads
 from portal_server.wire.calls import register
@@ -97,13 +99,16 @@ class Server:
         Raises:
             CannotListen: another process listens there, or no address is set.
             SchemaMismatch: the database must be migrated first.
+            OperatorError: the encryption keys cannot be read, or one is missing.
             PortalError: the database does not respond.
         """
         listen = listen or Listen()
         connections = settings.threads + read_threads(settings.threads) + _MORE_CONNECTIONS
         engine = open_engine(settings.database, connections)
         require_known(engine)
-        self._store = Store(engine)
+        vault = vault_of(settings)
+        require_keys(engine, vault)
+        self._store = Store(engine, vault)
         self._stop_seconds = settings.stop_seconds
         assembled = assemble(self._store, settings)
         self._use_cases = assembled.use_cases

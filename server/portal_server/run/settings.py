@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 
 from portal_server.catalog.idempotency import DAY
 from portal_server.domain.errors import OperatorError
+from portal_server.storage.encryption import parse_key
 from portal_server.storage.sql.engine import parse_url
 
 _PREFIX = "PORTAL_"
@@ -52,6 +53,21 @@ class SettingsError(OperatorError):
 def _database_url(value: SecretStr) -> SecretStr:
     parse_url(value.get_secret_value())
     return value
+
+
+def _encryption_keys(value: SecretStr) -> SecretStr:
+    _parse_keys(value)
+    return value
+
+
+def _parse_keys(value: SecretStr) -> list[bytes]:
+    keys = []
+    for number, text in enumerate(value.get_secret_value().split(","), 1):
+        try:
+            keys.append(parse_key(text.strip()))
+        except ValueError as error:
+            raise ValueError(f"key {number} {error}; `portal encryption new-key`") from None
+    return keys
 
 
 def _key(value: SecretStr) -> SecretStr:
@@ -121,9 +137,26 @@ class Settings(BaseSettings):
         default=Path("./data/admin.key"),
         description="File for the first admin API key, if standard output is not a terminal.",
     )
+    encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = Field(
+        default=None,
+        description="Keys for the secrets in the database, separated by commas; each is the base64"
+        " of 32 bytes, from `portal encryption new-key`. The first one encrypts, all decrypt. All"
+        " servers of a database need the same keys. Without a key, no secret can be stored.",
+    )
+    encryption_key_file: Path = Field(
+        default=Path("./data/encryption.key"),
+        description="File with these keys, one a line, for its owner only (mode 0600). It is read"
+        " if `PORTAL_ENCRYPTION_KEYS` is not set and the file exists.",
+    )
     development: bool = Field(
         default=False,
-        description="Whether an empty database gets an example provider. `make run` sets it.",
+        description="Whether an empty database gets an example provider, and a missing file of"
+        " encryption keys a new key. `make run` sets it.",
+    )
+    allow_private_providers: bool | None = Field(
+        default=None,
+        description="Whether the server connects to identity providers at private, loopback and"
+        " link-local addresses: by default only while `PORTAL_HOST` is a loopback address.",
     )
     open_reflection: bool = Field(
         default=True, description="Whether gRPC reflection works without an API key."
@@ -196,6 +229,17 @@ class Settings(BaseSettings):
         # A SQLite file has one writer at a time: a second process would only wait.
         default = 1 if self.database.get_backend_name() == "sqlite" else 2
         return self.workers or default
+
+    @property
+    def encryption_key_bytes(self) -> list[bytes]:
+        """The encryption keys of the variable, secrets; empty if it is not set."""
+        return _parse_keys(self.encryption_keys) if self.encryption_keys else []
+
+    @property
+    def private_providers_allowed(self) -> bool:
+        """Whether the server connects to identity providers at private addresses."""
+        allowed = self.allow_private_providers
+        return self.host.is_loopback if allowed is None else allowed
 
     @property
     def admin_key_text(self) -> str | None:

@@ -33,6 +33,7 @@ from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge
 from portal_server.run.banner import banner
+from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.first_key import FirstKey, create_first_key
 from portal_server.run.process import core_of, raise_open_files
@@ -43,6 +44,7 @@ from portal_server.run.supervisor import Edge, Supervisor
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
+from portal_server.storage.stored_secrets import require_keys
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +162,11 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
         The API key if it was created, and the ID of a provider if there is one.
     """
     engine = open_engine(settings.database)
-    migrate(engine)
-    store = Store(engine)
+    create_missing_key(settings, engine)
+    vault = vault_of(settings)
+    require_keys(engine, vault)
+    migrate(engine, seal=vault.seal)
+    store = Store(engine, vault)
     try:
         key = None
         if not settings.admin_key:

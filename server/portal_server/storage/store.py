@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import Resource
+from portal_server.storage.encryption import Vault
 from portal_server.storage.group_commit import GroupCommit
 from portal_server.storage.inserts import Adds
 from portal_server.storage.sql.clauses import Lock
@@ -26,11 +27,16 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """The portal's rows in a database, by an engine of `open_engine`."""
+    """The portal's rows in a database, by an engine of `open_engine`.
 
-    def __init__(self, engine: Engine) -> None:
+    Without a vault, no secret can be stored.
+    """
+
+    def __init__(self, engine: Engine, vault: Vault | None = None) -> None:
+        self.vault = vault or Vault()
+        """Opens the secrets of the rows."""
         self._engine = engine
-        self._statements = Statements(engine.dialect)
+        self._statements = Statements(engine.dialect, self.vault)
         self._watchdog = Watchdog(unconfirmed)
         self._transactions = Transactions(engine, self._watchdog)
         self._group = GroupCommit(self._writing, self._transactions)

@@ -5,40 +5,63 @@ from typing import Any
 import sqlalchemy
 
 from portal_server.domain.errors import Resource
+from portal_server.storage.encryption import Vault
 from portal_server.storage.inserts import Adds, Cursor, InsertStatements
-from portal_server.storage.rows import client_types, providers
+from portal_server.storage.rows import client_types, clients, providers
 from portal_server.storage.rows.api_keys import ApiKeyRows, ApiKeyStatements
 from portal_server.storage.rows.client_types import ClientTypeRows, ClientTypeStatements
+from portal_server.storage.rows.clients import ClientRows, ClientStatements
+from portal_server.storage.rows.leases import LeaseRows, LeaseStatements
 from portal_server.storage.rows.providers import ProviderRows, ProviderStatements
 from portal_server.storage.rows.responses import ResponseRows, ResponseStatements
+from portal_server.storage.rows.secrets import SecretRows, SecretStatements
 
 
 class Statements:
-    """All statements, compiled for one dialect."""
+    """All statements, compiled for one dialect, and the vault for their secrets."""
 
-    def __init__(self, dialect: sqlalchemy.Dialect) -> None:
+    def __init__(self, dialect: sqlalchemy.Dialect, vault: Vault) -> None:
         # In the order in which new rows refer to each other.
         self.inserts = {
             Resource.PROVIDER: InsertStatements(providers.TABLE, dialect),
             Resource.CLIENT_TYPE: InsertStatements(client_types.TABLE, dialect),
+            Resource.CLIENT: InsertStatements(clients.TABLE, dialect),
         }
-        self.providers = ProviderStatements(dialect)
+        self.providers = ProviderStatements(dialect, vault)
         self.client_types = ClientTypeStatements(dialect)
+        self.clients = ClientStatements(dialect, vault)
         self.responses = ResponseStatements(dialect)
         self.api_keys = ApiKeyStatements(dialect)
+        self.leases = LeaseStatements(dialect)
+        self.secrets = {
+            table.name: SecretStatements(table, dialect, vault)
+            for table in (providers.TABLE, clients.TABLE)
+        }
 
 
 class Transaction:
     """The rows, in one transaction. Nothing is stored before it ends."""
 
-    __slots__ = ("_cursor", "api_keys", "client_types", "providers", "responses")
+    __slots__ = (
+        "_cursor",
+        "api_keys",
+        "client_types",
+        "clients",
+        "leases",
+        "providers",
+        "responses",
+        "secrets",
+    )
 
     def __init__(self, cursor: Any, statements: Statements, adds: Adds = ()) -> None:
         self._cursor = Cursor(cursor, statements.inserts, adds)
         self.providers = ProviderRows(self._cursor, statements.providers)
         self.client_types = ClientTypeRows(self._cursor, statements.client_types)
+        self.clients = ClientRows(self._cursor, statements.clients)
         self.responses = ResponseRows(self._cursor, statements.responses)
         self.api_keys = ApiKeyRows(self._cursor, statements.api_keys)
+        self.leases = LeaseRows(self._cursor, statements.leases)
+        self.secrets = SecretRows(self._cursor, statements.secrets)
 
     @property
     def written(self) -> int:

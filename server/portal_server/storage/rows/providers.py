@@ -1,6 +1,7 @@
 """The rows of providers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -12,12 +13,22 @@ from portal_server.domain import fields
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
 from portal_server.domain.lists import Condition, PageRange
-from portal_server.domain.provider import PROVIDER, Provider, ProviderSpec, ProviderType
+from portal_server.domain.provider import (
+    PROVIDER,
+    CredentialType,
+    Provider,
+    ProviderSpec,
+    ProviderType,
+)
+from portal_server.storage.encryption import Place, Secrets, Vault
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
 from portal_server.storage.sql.filters import FilteredList, values_of
 from portal_server.storage.sql.statements import Statement
-from portal_server.storage.sql.types import NEVER_REUSE_IDS, UtcTime, Word
+from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
+
+# For servers of the version before, which do not know the column.
+_EMPTY = {"server_default": ""}
 
 
 class ProviderRow(SQLModel, table=True):
@@ -32,7 +43,14 @@ class ProviderRow(SQLModel, table=True):
     type: ProviderType = Field(sa_type=Word(ProviderType))
     well_known_uri: str
     tls_insecure_skip_verify: bool
-    registration_access_token: str = Field(repr=False)
+    registration_access_token: str = Field(sa_type=SecretText(Place.PROVIDER_TOKEN), repr=False)
+    registration_endpoint: str = Field(sa_column_kwargs=_EMPTY)
+    ca_certificate: str = Field(sa_column_kwargs=_EMPTY)
+    credential_type: CredentialType | None = Field(sa_type=Word(CredentialType))
+    credential_client_id: str = Field(sa_column_kwargs=_EMPTY)
+    credential_client_secret: str = Field(
+        sa_type=SecretText(Place.PROVIDER_CLIENT_SECRET), sa_column_kwargs=_EMPTY, repr=False
+    )
     create_time: datetime = Field(sa_type=UtcTime)
     update_time: datetime = Field(sa_type=UtcTime)
 
@@ -46,7 +64,8 @@ _has_uid = TABLE.c.uid == bindparam("uid", type_=String)
 class ProviderStatements:
     """The statements, compiled for one dialect."""
 
-    def __init__(self, dialect: sqlalchemy.Dialect) -> None:
+    def __init__(self, dialect: sqlalchemy.Dialect, vault: Vault) -> None:
+        self.secrets = Secrets(TABLE, vault)
         self.get = locked(select(TABLE).where(_this), dialect)
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
@@ -66,9 +85,9 @@ class ProviderRows:
         self._locked: dict[tuple[int, Lock], Provider] = {}
 
     def add(self, spec: ProviderSpec, uid: str, now: datetime) -> Provider:
-        """Insert a provider."""
+        """Insert a provider. Raises: Precondition (there is no encryption key)."""
         values = {
-            **fields.values_of(spec, PROVIDER),
+            **self._statements.secrets.sealed(uid, fields.values_of(spec, PROVIDER)),
             "uid": uid,
             "create_time": now,
             "update_time": now,
@@ -108,11 +127,13 @@ class ProviderRows:
         statement = self._statements.list.meeting(where)
         return [Provider(**row) for row in self._cursor.rows(statement, **values_of(where, rows))]
 
-    def update(self, id_: int, spec: ProviderSpec, now: datetime) -> None:
-        """Update a provider."""
+    def update(self, stored: Provider, spec: ProviderSpec, now: datetime) -> Provider:
+        """Update a provider. Raises: Precondition (there is no encryption key)."""
+        values = self._statements.secrets.sealed(stored.uid, fields.values_of(spec, PROVIDER))
         self._locked.clear()
-        values = {**fields.values_of(spec, PROVIDER), "update_time": now, "which": id_}
-        self._cursor.change(self._statements.update, values)
+        changes = {**values, "update_time": now}
+        self._cursor.change(self._statements.update, {**changes, "which": stored.id})
+        return replace(stored, **changes)
 
     def remove(self, id_: int) -> None:
         """Delete a provider and its client types."""

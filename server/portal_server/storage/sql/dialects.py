@@ -44,6 +44,8 @@ class Dialect:
     """The isolation level of a migration; None: that of the engine."""
     insert_rows: Callable[[Table, sqlalchemy.Dialect], InsertRows]
     """Inserts many rows with one statement."""
+    insert: Callable[[Table], Any]
+    """Inserts a row; its result has the methods for a row that exists already."""
     insert_or_ignore: Callable[[Table], Any]
     """Inserts a row unless it violates a unique constraint."""
     next_ids: Callable[[Table], Select[Any]]
@@ -107,6 +109,7 @@ SQLITE = Dialect(
     commit_timeout_s=math.inf,
     migration_isolation=None,
     insert_rows=InsertValues,
+    insert=sqlite.insert,
     insert_or_ignore=lambda table: sqlite.insert(table).on_conflict_do_nothing(),
     next_ids=_next_ids_sqlite,
     # octet_length came with SQLite 3.43.
@@ -121,6 +124,7 @@ POSTGRESQL = Dialect(
     commit_timeout_s=COMMIT_TIMEOUT_S,
     migration_isolation="READ COMMITTED",
     insert_rows=InsertJson,
+    insert=postgresql.insert,
     insert_or_ignore=lambda table: postgresql.insert(table).on_conflict_do_nothing(),
     next_ids=_next_ids_postgresql,
     byte_length=func.octet_length,

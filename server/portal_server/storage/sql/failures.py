@@ -53,6 +53,9 @@ _BY_SQLSTATE = {
     # unique_violation: a concurrent transaction inserted the same uid after it was found to
     # be unused. Run again, the work finds it in use.
     "23505": _LOST,
+    # foreign_key_violation: it deleted or inserted the other row meanwhile. Run again, the
+    # work finds that.
+    "23503": _LOST,
     "55P03": _SLOW,  # lock_not_available: lock_timeout has passed
     "57014": _SLOW,  # query_canceled: statement_timeout has passed
     "53100": _FULL,  # disk_full

@@ -1,7 +1,9 @@
 """Migrates a database to this version's schema, and checks which schema it has."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 # Building an index on a table that has grown for years takes long.
 TIMEOUT_S = 3600
 
+Seal = Callable[[Any, str, str], str]
+"""Encrypts a secret: its table and column, the uid of its row, and its text."""
+
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
@@ -25,18 +30,25 @@ class SchemaMismatch(OperatorError):
     """This version does not know the database's schema; the text says what to do."""
 
 
-def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) -> None:
+def migrate(
+    engine: Engine,
+    revision: str = "head",
+    timeout_s: int = TIMEOUT_S,
+    seal: Seal | None = None,
+) -> None:
     """Migrate the schema to this version's or, with "base", drop it.
 
     Several processes may do so at once: each revision runs once, while the others
     wait. Several threads of one process may not: Alembic keeps its state in a
     global. A schema that is one revision newer is left unchanged.
 
-    `timeout_s` is for the wait, and for each statement of a migration.
+    `timeout_s` is for the wait, and for each statement of a migration. `seal` encrypts the
+    secrets of earlier versions; without it they stay as they are.
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.
-        PortalError: the storage failed, or the timeout has passed.
+        PortalError: the storage failed, or the timeout has passed; there are secrets, but no
+            encryption key.
     """
     with translated(), for_migrating(engine).connect() as connection:
         before = MigrationContext.configure(connection).get_current_revision()
@@ -50,6 +62,7 @@ def migrate(engine: Engine, revision: str = "head", timeout_s: int = TIMEOUT_S) 
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         config.attributes["timeout_s"] = timeout_s
+        config.attributes["seal"] = seal
         if revision == "base":
             command.downgrade(config, revision)
         else:

@@ -1,4 +1,4 @@
-"""Column types: how words, lists of words and times are stored.
+"""Column types: how words, lists of words, times and secrets are stored.
 
 Words are stored as text and lists of words as JSON, so that a person can read
 the tables. Times are UTC.
@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
+
+from portal_server.domain.fields import Sealed
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -67,6 +69,24 @@ class Words(TypeDecorator[tuple[StrEnum, ...]]):
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[StrEnum, ...] | None:
         """Read the words back."""
         return value if value is None else tuple(map(self.vocabulary, value))
+
+
+class SecretText(TypeDecorator[str]):
+    """A secret, encrypted before it gets here: see `storage.encryption`.
+
+    `place` is its table and column.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:
+        """Read it back, still encrypted."""
+        return value if value is None else Sealed(value)
 
 
 # AUTOINCREMENT: without it SQLite would use the id of a deleted newest row again.

@@ -1,0 +1,104 @@
+"""The encryption keys: read from the settings or a file, created at a development start."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from portal_server.domain.errors import OperatorError
+from portal_server.run.settings import Settings
+from portal_server.storage.encryption import Vault, new_key, parse_key
+from portal_server.storage.stored_secrets import unknown_key
+
+# Group and others.
+_NOT_OURS = 0o077
+
+
+class EncryptionKeyError(OperatorError):
+    """The file of encryption keys cannot be used. The text has no key."""
+
+
+def vault_of(settings: Settings) -> Vault:
+    """The keys of the setting or, if it is not set, of the file, if there is one.
+
+    Raises:
+        EncryptionKeyError: the file cannot be read, others can read it, or it is malformed.
+    """
+    return Vault(settings.encryption_key_bytes or _read(settings.encryption_key_file) or ())
+
+
+def create_missing_key(settings: Settings, engine: Engine) -> Path | None:
+    """At a development start: create the file of encryption keys, if there is no key.
+
+    Not for a database with encrypted secrets: its key was lost, and must be restored.
+
+    Returns:
+        The new file, or None if none was created.
+
+    Raises:
+        EncryptionKeyError: the file cannot be written.
+        PortalError: the storage failed.
+    """
+    file = settings.encryption_key_file
+    if not settings.development or settings.encryption_keys or file.exists():
+        return None
+    if unknown_key(engine, Vault()):
+        return None
+    try:
+        _write(file, new_key())
+    except FileExistsError:  # another start was first
+        return None
+    except OSError as error:
+        text = f"cannot write an encryption key to {file}: {error.strerror}"
+        raise EncryptionKeyError(f"{text}; set PORTAL_ENCRYPTION_KEY_FILE") from None
+    return file.resolve()
+
+
+def _read(file: Path) -> list[bytes] | None:
+    name = f"PORTAL_ENCRYPTION_KEY_FILE: {file}"
+    try:
+        with file.open(encoding="ascii") as opened:
+            if os.fstat(opened.fileno()).st_mode & _NOT_OURS:
+                text = "can be read by others: set its mode to 0600"
+                raise EncryptionKeyError(f"{name} {text}")
+            lines = [line.strip() for line in opened]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EncryptionKeyError(f"{name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EncryptionKeyError(f"{name} is not a file of keys, one a line") from None
+    keys = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            keys.append(parse_key(line))
+        except ValueError as error:
+            raise EncryptionKeyError(f"{name}: line {number} {error}") from None
+    if not keys:
+        raise EncryptionKeyError(f"{name} has no key")
+    return keys
+
+
+def _write(file: Path, key: str) -> None:
+    """Create the file as a whole, durably. Raises: FileExistsError and other OSErrors."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(f"{key}\n")
+            opened.flush()
+            os.fsync(descriptor)
+        os.link(part, file)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,245 @@
+"""The rows of clients."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlmodel import Field, SQLModel
+
+from portal_server.domain.client import Client, ClientState, Difference
+from portal_server.domain.errors import AlreadyExists, NotFound, Resource
+from portal_server.domain.identity import Ref
+from portal_server.domain.lists import Condition, PageRange
+from portal_server.storage.encryption import Place, Secrets, Vault
+from portal_server.storage.inserts import Cursor
+from portal_server.storage.sql import dialects
+from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.statements import Row, Statement
+from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
+
+_IS_DUE = text("due_time IS NOT NULL")
+
+
+class ClientRow(SQLModel, table=True):
+    """A client. While it is stored, its provider and client type cannot be deleted."""
+
+    __tablename__: ClassVar[Any] = "client"
+    __table_args__ = (
+        Index("ix_client_provider_id_id", "provider_id", "id"),
+        # For lists, and for the deletion of client types, which looks for clients of each.
+        Index("ix_client_client_type_id_id", "client_type_id", "id"),
+        Index("ix_client_uid", "uid", unique=True),
+        Index("ix_client_due_time", "due_time", sqlite_where=_IS_DUE, postgresql_where=_IS_DUE),
+        NEVER_REUSE_IDS,
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(max_length=36)
+    provider_id: int = Field(foreign_key="provider.id")
+    client_type_id: int = Field(foreign_key="client_type.id")
+    name: str
+    redirect_uris: list[str] = Field(sa_type=JSON)
+    scope: str
+    labels: dict[str, str] = Field(sa_type=JSON)
+    state: ClientState = Field(sa_type=Word(ClientState))
+    state_time: datetime = Field(sa_type=UtcTime)
+    message: str
+    client_id: str
+    client_id_issue_time: datetime | None = Field(sa_type=UtcTime)
+    client_secret_expire_time: datetime | None = Field(sa_type=UtcTime)
+    client_secret: str = Field(sa_type=SecretText(Place.CLIENT_SECRET), repr=False)
+    client_secret_available_time: datetime | None = Field(sa_type=UtcTime)
+    requested: dict[str, Any] = Field(sa_type=JSON)
+    registered: dict[str, Any] = Field(sa_type=JSON)
+    differences: list[dict[str, Any]] = Field(sa_type=JSON)
+    registration_client_uri: str
+    registration_access_token: str = Field(sa_type=SecretText(Place.CLIENT_TOKEN), repr=False)
+    verify_time: datetime | None = Field(sa_type=UtcTime)
+    due_time: datetime | None = Field(sa_type=UtcTime)
+    attempts: int
+    create_time: datetime = Field(sa_type=UtcTime)
+    update_time: datetime = Field(sa_type=UtcTime)
+
+
+TABLE: Table = ClientRow.__table__  # type: ignore[attr-defined]
+
+_FIXED = {"id", "uid", "provider_id", "client_type_id", "create_time"}
+_FIELDS = [field.name for field in fields(Client) if field.name != "id"]
+_MUTABLE = [name for name in _FIELDS if name not in _FIXED]
+
+_of_provider = TABLE.c.provider_id == number("parent")
+_of_client_type = TABLE.c.client_type_id == number("template")
+_this = TABLE.c.id == number("which")
+_has_uid = TABLE.c.uid == bindparam("uid", type_=String)
+
+
+class ClientStatements:
+    """The statements, compiled for one dialect."""
+
+    def __init__(self, dialect: sqlalchemy.Dialect, vault: Vault) -> None:
+        special = dialects.of(dialect)
+        self.secrets = Secrets(TABLE, vault)
+
+        def listed(query: Select[Any]) -> FilteredList:
+            return FilteredList(TABLE, query.limit(LIMIT).offset(OFFSET), dialect)
+
+        self.get = locked(select(TABLE).where(_this, _of_provider), dialect)
+        self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_provider), dialect)
+        self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
+        self.save = Statement(update(TABLE).where(_this), dialect, *_MUTABLE)
+        self.remove = Statement(delete(TABLE).where(_this), dialect)
+        every = select(TABLE)
+        self.list_all = listed(special.rows_after(every, TABLE.c.provider_id, TABLE.c.id))
+        after = TABLE.c.id > number("after")
+        some = every.where(_of_client_type, _of_provider, after)
+        # Sorted by both, PostgreSQL uses the index on both.
+        self.list_some = listed(some.order_by(TABLE.c.client_type_id, TABLE.c.id))
+
+        def named(of: ColumnElement[bool]) -> tuple[Statement, Statement]:
+            first = select(TABLE.c.name).where(of).order_by(TABLE.c.id).limit(LIMIT)
+            count = select(func.count().label("rows")).select_from(TABLE).where(of)
+            return Statement(count, dialect), Statement(first, dialect)
+
+        self.in_use_all = named(_of_provider)
+        self.in_use_some = named(_of_provider & _of_client_type)
+        now = bindparam("now", type_=UtcTime)
+        due = select(TABLE).where(TABLE.c.due_time <= now).order_by(TABLE.c.due_time)
+        self.due = Statement(due.limit(LIMIT), dialect)
+
+
+class ClientRows:
+    """The clients, in one transaction."""
+
+    __slots__ = ("_cursor", "_statements")
+
+    def __init__(self, cursor: Cursor, statements: ClientStatements) -> None:
+        self._cursor = cursor
+        self._statements = statements
+
+    def add(self, client: Client) -> Client:
+        """Insert a client, whose id is ignored; returns it with its id and sealed secrets.
+
+        The transaction has locked its provider and has found its client type.
+
+        Raises: Precondition (there is no encryption key; there are no more ids).
+        """
+        values = self._values(client, _FIELDS)
+        client = _with_secrets(client, values)
+        return replace(client, id=self._cursor.insert(Resource.CLIENT, values))
+
+    def get(self, provider_id: int, ref: Ref, lock: Lock | None = None) -> Client:
+        """The client of this provider. Raises: NotFound."""
+        id_ = ref if isinstance(ref, int) else self._id_of(provider_id, ref)
+        statement = self._statements.get[lock]
+        for row in self._cursor.rows(statement, which=id_, parent=provider_id):
+            return _client(row)
+        raise NotFound(Resource.CLIENT, ref)
+
+    def _id_of(self, provider_id: int, uid: str) -> int:
+        rows = self._cursor.rows(self._statements.id_of, parent=provider_id, uid=uid.lower())
+        for row in rows:
+            return int(row["id"])
+        raise NotFound(Resource.CLIENT, uid)
+
+    def require_unused(self, uid: str) -> None:
+        """Accept a uid that no client has. Raises: AlreadyExists."""
+        if self._cursor.rows(self._statements.with_uid, uid=uid):
+            raise AlreadyExists(Resource.CLIENT, uid)
+
+    def list(
+        self,
+        provider_id: int,
+        client_type_id: int | None,
+        where: Sequence[Condition],
+        rows: PageRange,
+    ) -> list[Client]:
+        """The clients that meet all conditions, in ascending order of id.
+
+        They are of this provider and, if it is given, of this client type.
+        """
+        values = values_of(where, rows)
+        if client_type_id is None:
+            statement = self._statements.list_all.meeting(where)
+        else:
+            statement = self._statements.list_some.meeting(where)
+            values["template"] = client_type_id
+        return [_client(row) for row in self._cursor.rows(statement, parent=provider_id, **values)]
+
+    def in_use(
+        self, provider_id: int, client_type_id: int | None, limit: int
+    ) -> tuple[int, Sequence[str]]:
+        """How many clients a provider, or one of its client types, has; the first names."""
+        values = {"parent": provider_id}
+        count, names = self._statements.in_use_all
+        if client_type_id is not None:
+            values["template"] = client_type_id
+            count, names = self._statements.in_use_some
+        [counted] = self._cursor.rows(count, **values)
+        if not counted["rows"]:
+            return 0, ()
+        rows = self._cursor.rows(names, **values, limit=limit)
+        return counted["rows"], [row["name"] for row in rows]
+
+    def due(self, now: datetime, limit: int) -> Sequence[Client]:
+        """The clients whose `due_time` has come, in ascending order of it."""
+        rows = self._cursor.rows(self._statements.due, now=now, limit=limit)
+        return [_client(row) for row in rows]
+
+    def save(self, client: Client) -> Client:
+        """Write everything of a client that can change; returns it with sealed secrets.
+
+        The transaction has read the client with a lock.
+
+        Raises: NotFound, Precondition (there is no encryption key).
+        """
+        values = self._values(client, _MUTABLE)
+        if not self._cursor.change(self._statements.save, {**values, "which": client.id}):
+            raise NotFound(Resource.CLIENT, client.id)
+        return _with_secrets(client, values)
+
+    def remove(self, id_: int) -> None:
+        """Delete a client."""
+        self._cursor.change(self._statements.remove, {"which": id_})
+
+    def _values(self, client: Client, names: Sequence[str]) -> Row:
+        values = {name: getattr(client, name) for name in names}
+        values["redirect_uris"] = list(client.redirect_uris)
+        values["differences"] = [asdict(difference) for difference in client.differences]
+        for name in ("labels", "requested", "registered"):
+            values[name] = dict(values[name])
+        return self._statements.secrets.sealed(client.uid, values)
+
+
+def _client(row: Row) -> Client:
+    return Client(
+        **row
+        | {
+            "redirect_uris": tuple(row["redirect_uris"]),
+            "differences": tuple(Difference(**each) for each in row["differences"]),
+        }
+    )
+
+
+def _with_secrets(client: Client, values: Row) -> Client:
+    return replace(
+        client,
+        client_secret=values["client_secret"],
+        registration_access_token=values["registration_access_token"],
+    )
