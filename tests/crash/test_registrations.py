@@ -24,8 +24,8 @@ from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
 from tests.crash.test_crash import OwnServer
 from tests.support.postgres import free_port
-from tests.support.providers import scripted
-from tests.support.providers.scripted import Failure
+from tests.support.providers import failing
+from tests.support.providers.failing import Failure
 from tests.support.stack import ADMIN_KEY
 
 pytestmark = pytest.mark.timeout(900)
@@ -112,7 +112,7 @@ class Load:
 
 
 @contextmanager
-def set_up(target: str, provider: scripted.Provider) -> Iterator[ClientServiceStub]:
+def set_up(target: str, provider: failing.Provider) -> Iterator[ClientServiceStub]:
     with grpc.insecure_channel(target) as channel:
         keyed = with_key(channel, ADMIN_KEY)
         ProviderServiceStub(keyed).CreateProvider(
@@ -121,7 +121,7 @@ def set_up(target: str, provider: scripted.Provider) -> Iterator[ClientServiceSt
                     name="p",
                     type=provider_pb2.PROVIDER_TYPE_OTHER,
                     well_known_uri=provider.well_known_uri,
-                    registration_access_token=scripted.TOKEN,
+                    registration_access_token=failing.TOKEN,
                 )
             )
         )
@@ -151,7 +151,7 @@ def rows(target: str) -> list[pb.Client]:
             request.page_token = page.next_page_token
 
 
-def compare(found: list[pb.Client], provider: scripted.Provider, requests: Requests) -> None:
+def compare(found: list[pb.Client], provider: failing.Provider, requests: Requests) -> None:
     """Compare the rows with what the provider has and what callers were reported."""
     marks = {row.uid[-12:] for row in found}
     names = provider.names()
@@ -180,11 +180,11 @@ def compare(found: list[pb.Client], provider: scripted.Provider, requests: Reque
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.crash)])
 def test_no_client_is_lost(database_url: str, rounds: int) -> None:
     server, requests, port = OwnServer(database_url), Requests(), free_port()
-    provider = scripted.Provider()
+    provider = failing.Provider()
     chance = random.Random()  # noqa: S311
     with ExitStack() as at_end:
         running = at_end.enter_context(ExitStack())
-        running.enter_context(scripted.running(port, provider))
+        running.enter_context(failing.running(port, provider))
         server.start()
         at_end.callback(server.end, signal.SIGTERM)
         at_end.enter_context(set_up(server.target, provider))
@@ -197,7 +197,7 @@ def test_no_client_is_lost(database_url: str, rounds: int) -> None:
             if number % 4 == 1:
                 running.close()
                 time.sleep(0.2)
-                running.enter_context(scripted.running(port, provider))
+                running.enter_context(failing.running(port, provider))
             server.end(signal.SIGKILL)
             load.stop()
             server.start()

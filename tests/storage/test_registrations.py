@@ -42,8 +42,8 @@ from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
-from tests.support.providers import scripted
-from tests.support.providers.scripted import Failure
+from tests.support.providers import failing
+from tests.support.providers.failing import Failure
 
 URI = "https://app.example.com/callback"
 DRAFT = ClientDraft(name="app", redirect_uris=(URI,), labels={"application": "7"})
@@ -59,7 +59,7 @@ LOST = [Failure.ERROR_AFTER, Failure.DROP, Failure.GARBAGE]
 class Portal:
     """A portal with one provider and one client type."""
 
-    def __init__(self, store: Store, idp: scripted.Provider, keep: timedelta) -> None:
+    def __init__(self, store: Store, idp: failing.Provider, keep: timedelta) -> None:
         self.store = store
         self.catalog = Catalog(store, keep=keep)
         self.idp = idp
@@ -67,7 +67,7 @@ class Portal:
             name="idp",
             type=ProviderType.OTHER,
             well_known_uri=idp.well_known_uri,
-            registration_access_token=scripted.TOKEN,
+            registration_access_token=failing.TOKEN,
         )
         self.provider: Provider = self.catalog.providers.create(CALL, draft)
         self.client_type = self.catalog.client_types.create(CALL, self.provider.id, CODE)
@@ -105,13 +105,13 @@ class Portal:
 
 
 @pytest.fixture
-def idp() -> Iterator[scripted.Provider]:
-    with scripted.running() as provider:
+def idp() -> Iterator[failing.Provider]:
+    with failing.running() as provider:
         yield provider
 
 
 @pytest.fixture
-def portal(store: Store, idp: scripted.Provider) -> Portal:
+def portal(store: Store, idp: failing.Provider) -> Portal:
     return Portal(store, idp, timedelta(days=1))
 
 
@@ -172,7 +172,7 @@ def test_what_the_provider_rejects_leaves_nothing_and_may_be_sent_again(portal: 
 
 
 def test_a_provider_that_is_down_leaves_nothing(store: Store) -> None:
-    with scripted.running() as idp:
+    with failing.running() as idp:
         portal = Portal(store, idp, timedelta(days=1))
     with pytest.raises(NotSent) as error:
         portal.register()
@@ -463,7 +463,7 @@ def test_no_secret_is_stored_in_clear(portal: Portal) -> None:
     )
     responses = str(rows)
 
-    for secret in (done.client_secret, there.token, scripted.TOKEN):
+    for secret in (done.client_secret, there.token, failing.TOKEN):
         assert secret not in responses
         assert secret not in repr(done)
 
