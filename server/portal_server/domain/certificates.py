@@ -1,0 +1,17 @@
+"""Certificates in the PEM format (RFC 7468), as an operator pastes them."""
+
+import ssl
+
+
+def certificate_problem(pem: str) -> str:
+    """What is wrong with a text that must be CA certificates, after its name; "" if nothing."""
+    if "PRIVATE KEY-----" in pem:
+        return "has a private key; only certificates belong here"
+    if "-----BEGIN CERTIFICATE-----" not in pem:
+        return 'must be certificates in the PEM format: "-----BEGIN CERTIFICATE-----" and so on'
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        return "has a certificate that cannot be read; copy the complete PEM file"
+    return ""
