@@ -116,8 +116,8 @@ def portal(store: Store, idp: failing.Provider) -> Portal:
 
 
 def with_id(text: str = "a", content: str = "") -> Call:
-    digests = (sha256(part.encode()).digest() for part in (text, content))
-    return Call(idempotency=IdempotencyKey(*digests, "key"))
+    digest, fingerprint = (sha256(part.encode()).digest() for part in (text, content))
+    return Call(idempotency=IdempotencyKey(digest, fingerprint, "key"))
 
 
 def test_a_registration_returns_what_the_provider_granted(portal: Portal) -> None:

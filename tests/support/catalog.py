@@ -1,14 +1,19 @@
 """The use cases of a portal, for tests that call them without a server."""
 
 import base64
+from datetime import timedelta
 
 from pydantic import SecretStr
 
 from portal_server.catalog.client_types import ClientTypes
-from portal_server.catalog.idempotency import Idempotency
+from portal_server.catalog.clients import Clients
+from portal_server.catalog.idempotency import DAY, Idempotency
+from portal_server.catalog.provider_checks import ProviderChecks
 from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
+from portal_server.catalog.registrations import Registrations
 from portal_server.domain.calls import Call
+from portal_server.idp.registrar import Registrar
 from portal_server.storage.encryption import KEY_BYTES, Vault
 from portal_server.storage.store import Store
 
@@ -25,7 +30,13 @@ CALL = Call()
 class Catalog:
     """The use cases of all resources, on one store."""
 
-    def __init__(self, store: Store, idempotency: Idempotency | None = None) -> None:
-        idempotency = idempotency or Idempotency(store)
-        self.providers = Providers(store, idempotency, ProviderDetails(store))
-        self.client_types = ClientTypes(store, idempotency)
+    def __init__(
+        self, store: Store, idempotency: Idempotency | None = None, *, keep: timedelta = DAY
+    ) -> None:
+        idempotency = idempotency or Idempotency(store, keep)
+        self.registrar = Registrar(allow_private=True)
+        self.registrations = Registrations(store, self.registrar, keep)
+        self.clients = Clients(store, idempotency, self.registrations, self.registrar)
+        self.providers = Providers(store, idempotency, ProviderDetails(store), self.clients)
+        self.client_types = ClientTypes(store, idempotency, self.clients)
+        self.checks = ProviderChecks(store, self.registrations, self.registrar)

@@ -122,6 +122,10 @@ class PortalError(Exception):
         self.reason = reason
         self.message = message
 
+    def __str__(self) -> str:
+        """The message, also after it was extended."""
+        return self.message
+
 
 class Invalid(PortalError):
     """The request breaks rules: all of them are in `violations`."""

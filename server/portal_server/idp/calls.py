@@ -1,6 +1,7 @@
 """A call to a provider: some requests that share one deadline and one place in its limit."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -133,6 +134,7 @@ class Caller:
         self._limits = limits
         self._total_s = total_s
         self._trust = Trust()
+        self._held = threading.local()
 
     @contextmanager
     def call(self, access: Access) -> Iterator[Call]:
@@ -141,9 +143,23 @@ class Caller:
         Raises:
             NotSent: too many calls wait, or the provider is down.
         """
+        current: Call | None = getattr(self._held, "call", None)
+        if current is not None and current.access == access:
+            yield current
+            return
         deadline = Deadline(self._total_s)
         with self._limits.admit(access.provider.uid, self._total_s * _WAIT_PART) as ticket:
             yield Call(access, self._trust, ticket, deadline, allow_private=self._allow_private)
+
+    @contextmanager
+    def held(self, access: Access) -> Iterator[None]:
+        """Make all calls of this thread in the block one call."""
+        with self.call(access) as call:
+            self._held.call = call
+            try:
+                yield
+            finally:
+                self._held.call = None
 
 
 def _redirect(response: Response) -> Url | None:

@@ -1,6 +1,7 @@
 """Registers and manages clients at identity providers (RFC 7591, RFC 7592)."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -52,6 +53,14 @@ class Registrar:
         self._caller = Caller(allow_private=allow_private, limits=limits, total_s=total_s)
         self._discoveries = Discoveries()
         self._credentials = Credentials(self._discoveries)
+
+    def admitted(self, access: Access) -> AbstractContextManager[None]:
+        """Make the calls in the block one call, so that only the first waits for a place.
+
+        Raises:
+            NotSent: too many calls wait, or the provider is down.
+        """
+        return self._caller.held(access)
 
     def discover(self, access: Access) -> Discovery:
         """What a provider reports about itself; cached for five minutes, an error for ten seconds.

@@ -23,10 +23,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.keyring import KeyRing
-from portal_server.catalog.provider_details import ProviderDetails
-from portal_server.catalog.providers import Providers
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
@@ -41,6 +38,7 @@ from portal_server.run.servers import Servers
 from portal_server.run.settings import Settings
 from portal_server.run.signals import Signals
 from portal_server.run.supervisor import Edge, Supervisor
+from portal_server.run.use_cases import assemble
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
@@ -171,7 +169,7 @@ def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
         key = None
         if not settings.admin_key:
             key = create_first_key(KeyRing(store), settings.key_file)
-        providers = Providers(store, Idempotency(store), ProviderDetails(store))
+        providers = assemble(store, settings).use_cases.providers
         first = providers.list(Call(), (), PageRange(limit=1)).items
         if first:
             return key, first[0].id
