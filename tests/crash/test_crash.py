@@ -24,6 +24,7 @@ from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
+from tests.support.catalog import KEYS
 from tests.support.postgres import Postgres, free_port, running_postgres
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
@@ -96,6 +97,7 @@ class OwnServer:
             "PORTAL_DATABASE_URL": database_url,
             "PORTAL_DIRECT_GRPC_PORT": str(free_port()),
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
+            "PORTAL_ENCRYPTION_KEYS": KEYS.get_secret_value(),
             "PORTAL_LOG_LEVEL": "ERROR",
         }
         self.target = f"127.0.0.1:{self._settings['PORTAL_DIRECT_GRPC_PORT']}"
