@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Condition, Lock
+from threading import Lock
 
 from portal_server.domain.errors import NotSent, Reason
 
@@ -18,17 +18,36 @@ MAX_RUNNING = 8
 MAX_WAITING = 56
 """How many more wait for that."""
 MAX_FAILURES = 5
-"""After so many failures in sequence, calls fail at once."""
+"""After so many failures in sequence, calls fail without a request."""
 PAUSE_S = 10.0
 """For so long; then one call at a time tests the provider."""
+REJECT_AFTER_S = 1.0
+"""When such a call fails: a caller that repeats it at once would take the server's CPU from
+others. Its thread only waits."""
 _MAX_PROVIDERS = 1000
+
+
+class _Waiter:
+    """A call that waits for a place."""
+
+    __slots__ = ("_woken", "admitted", "probes")
+
+    def __init__(self) -> None:
+        self.admitted = self.probes = False
+        self._woken = Lock()
+        self._woken.acquire()
+
+    def wait(self, seconds: float) -> None:
+        self._woken.acquire(timeout=max(seconds, 0))
+
+    def wake(self) -> None:
+        self._woken.release()
 
 
 @dataclass(eq=False, slots=True)
 class _Provider:
-    changed: Condition
     running: int = 0
-    waiting: deque[object] = field(default_factory=deque)
+    waiting: deque[_Waiter] = field(default_factory=deque)
     failures: int = 0
     closed_until: float = 0.0
     probing: bool = False
@@ -36,6 +55,21 @@ class _Provider:
     @property
     def idle(self) -> bool:
         return not self.running and not self.waiting
+
+    def down_for(self, now: float) -> float | None:
+        """For how many seconds no call may run, because it is down; None: calls may run."""
+        if self.failures < MAX_FAILURES:
+            return None
+        left = self.closed_until - now
+        return left if left > 0 or self.probing else None
+
+    def admit(self, now: float) -> bool:
+        """Take a place, if there is one."""
+        if self.running >= MAX_RUNNING or self.down_for(now) is not None:
+            return False
+        self.running += 1
+        self.probing = self.failures >= MAX_FAILURES
+        return True
 
 
 class Ticket:
@@ -58,9 +92,14 @@ class Limits:
     """The limits of all providers, by uid. Safe for threads; its state is bounded."""
 
     def __init__(
-        self, *, pause_s: float = PAUSE_S, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        pause_s: float = PAUSE_S,
+        reject_after_s: float = REJECT_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pause_s = pause_s
+        self._reject_after_s = reject_after_s
         self._clock = clock
         self._lock = Lock()
         self._providers: OrderedDict[str, _Provider] = OrderedDict()
@@ -73,20 +112,14 @@ class Limits:
             NotSent: too many calls wait (PROVIDER_BUSY), or the provider is down
                 (PROVIDER_UNREACHABLE).
         """
-        with self._lock:
-            provider = self._enter(uid)
-            self._wait(provider, wait_s)
-            provider.running += 1
-            probe = provider.failures >= MAX_FAILURES
-            provider.probing = provider.probing or probe
+        provider, probes = self._take_place(uid, wait_s)
         try:
             yield Ticket(self, provider)
         finally:
             with self._lock:
                 provider.running -= 1
-                if probe:
-                    provider.probing = False
-                provider.changed.notify_all()
+                provider.probing = provider.probing and not probes
+                self._admit_waiting(provider)
                 if provider.idle and not provider.failures and uid in self._providers:
                     del self._providers[uid]
 
@@ -99,12 +132,58 @@ class Limits:
             provider.failures += 1
             if provider.failures >= MAX_FAILURES:
                 provider.closed_until = self._clock() + self._pause_s
-                provider.changed.notify_all()
+                while provider.waiting:
+                    provider.waiting.popleft().wake()
+
+    def _take_place(self, uid: str, wait_s: float) -> tuple[_Provider, bool]:
+        """Wait for a place; returns the provider, and whether the call tests it."""
+        with self._lock:
+            provider = self._enter(uid)
+            waiter = None
+            if provider.waiting or not provider.admit(self._clock()):
+                error = self._rejection(provider)
+                if error is None:
+                    waiter = _Waiter()
+                    provider.waiting.append(waiter)
+            else:
+                return provider, provider.probing
+        if waiter:
+            waiter.wait(wait_s)
+            with self._lock:
+                if waiter.admitted:
+                    return provider, waiter.probes
+                if waiter in provider.waiting:
+                    provider.waiting.remove(waiter)
+                    raise _busy()
+                error = self._down(provider)
+        time.sleep(self._reject_after_s)
+        raise error or _busy()
+
+    def _rejection(self, provider: _Provider) -> NotSent | None:
+        """Why a call that finds no place may not wait for one."""
+        if provider.down_for(self._clock()) is not None:
+            return self._down(provider)
+        return _busy() if len(provider.waiting) >= MAX_WAITING else None
+
+    def _down(self, provider: _Provider) -> NotSent:
+        text = (
+            f"the provider could not be reached {provider.failures} times in sequence;"
+            " it is called again in a few seconds"
+        )
+        left = provider.closed_until - self._clock()
+        return NotSent(Reason.PROVIDER_UNREACHABLE, text, retry_after_s=max(left, 1.0))
+
+    def _admit_waiting(self, provider: _Provider) -> None:
+        """Give free places to calls that wait, in the order of arrival."""
+        while provider.waiting and provider.admit(self._clock()):
+            waiter = provider.waiting.popleft()
+            waiter.admitted, waiter.probes = True, provider.probing
+            waiter.wake()
 
     def _enter(self, uid: str) -> _Provider:
         provider = self._providers.get(uid)
         if provider is None:
-            provider = self._providers[uid] = _Provider(Condition(self._lock))
+            provider = self._providers[uid] = _Provider()
         self._providers.move_to_end(uid)
         if len(self._providers) > _MAX_PROVIDERS:
             for other in [key for key, each in self._providers.items() if each.idle]:
@@ -113,37 +192,6 @@ class Limits:
                 if other != uid:
                     del self._providers[other]
         return provider
-
-    def _wait(self, provider: _Provider, wait_s: float) -> None:
-        """Wait for a free place, in the order of arrival."""
-        if provider.running >= MAX_RUNNING and len(provider.waiting) >= MAX_WAITING:
-            raise _busy()
-        end = self._clock() + wait_s
-        me = object()
-        provider.waiting.append(me)
-        try:
-            while True:
-                self._check_open(provider)
-                if provider.running < MAX_RUNNING and provider.waiting[0] is me:
-                    return
-                left = end - self._clock()
-                if left <= 0:
-                    raise _busy()
-                provider.changed.wait(left)
-        finally:
-            provider.waiting.remove(me)
-            provider.changed.notify_all()
-
-    def _check_open(self, provider: _Provider) -> None:
-        if provider.failures < MAX_FAILURES:
-            return
-        left = provider.closed_until - self._clock()
-        if left > 0 or provider.probing:
-            text = (
-                f"the provider could not be reached {provider.failures} times in sequence;"
-                " it is called again in a few seconds"
-            )
-            raise NotSent(Reason.PROVIDER_UNREACHABLE, text, retry_after_s=max(left, 1.0))
 
 
 def _busy() -> NotSent:
