@@ -69,8 +69,14 @@ def address_problem(text: str, *, allow_private: bool) -> str:
     if allow_private:
         return ""
     inside = tuple(_inside(address))
-    private = [each for each in inside or (address,) if not each.is_global]
+    private = any(not _is_global(each) for each in inside or (address,))
     return "a loopback or private address" if private else ""
+
+
+def _is_global(address: Address) -> bool:
+    # RFC 3879 deprecated site-local addresses; Python counts them as global.
+    is_site_local = isinstance(address, IPv6Address) and address.is_site_local
+    return address.is_global and not is_site_local
 
 
 def _inside(address: Address) -> Iterator[IPv4Address]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 from portal_server.domain.discovery import CheckOutcome, Discovery, ProviderCheck
@@ -124,8 +125,9 @@ def _places(url: Url) -> Iterator[Url]:
     else:
         parts = path.rstrip("/").split("/")
         bases = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    texts = [text for base in bases for text in _locations(f"{url.origin}{base}")]
-    for text in texts[:_MAX_PLACES]:
+    # The likely place below each folder, then the next one.
+    texts = zip(*(_locations(f"{url.origin}{base}") for base in bases), strict=True)
+    for text in list(dict.fromkeys(chain(*texts)))[:_MAX_PLACES]:
         place = urls.parse(text)
         if place and place.text != url.text:
             yield place
@@ -142,7 +144,7 @@ def _locations(issuer: str) -> tuple[str, ...]:
     path = url.path.rstrip("/")
     after = tuple(f"{url.origin}{path}{_WELL_KNOWN}{name}" for name in _NAMES)
     between = tuple(f"{url.origin}{_WELL_KNOWN}{name}{path}" for name in reversed(_NAMES))
-    return tuple(dict.fromkeys((after[0], between[0], after[1], between[1])))
+    return (after[0], between[0], after[1], between[1])
 
 
 def _tls(access: Access, found: _Found) -> ProviderCheck:  # noqa: PLR0911 - a case each

@@ -1,5 +1,6 @@
 """What a response means: a client, or an error with the provider's own words."""
 
+import json
 import re
 import time
 import unicodedata
@@ -26,6 +27,8 @@ MAX_WORDS = 500
 _MAX_ID = 255
 _MAX_SECRET = 4096
 _MAX_TOKEN = 16384
+# Fifty redirect URIs of 2048 characters, twice.
+_MAX_METADATA = 256 * 1024
 _MIN_HIDDEN = 4
 _TAG = re.compile(r"<[^<>]{0,200}>")
 # What RFC 7591, section 3.2.1, adds to the metadata. The rest of a client's data is its metadata.
@@ -147,12 +150,20 @@ def client_of(response: Response, origins: Iterable[str], hidden: Iterable[str])
 
 
 def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata in a client's document: without secrets, and storable on each database."""
-    return {
-        name: storable(value)
-        for name, value in document.items()
-        if name not in _ADDED and "secret" not in name and storable(name) == name
-    }
+    """The metadata in a client's document: without secrets, and storable on each database.
+
+    It is bounded: a value that would make it longer than 256 KiB of JSON is left out.
+    """
+    metadata: dict[str, Any] = {}
+    left = _MAX_METADATA
+    for name, value in document.items():
+        if name in _ADDED or "secret" in name or storable(name) != name:
+            continue
+        length = len(name) + len(json.dumps(value))
+        if length <= left:
+            left -= length
+            metadata[name] = storable(value)
+    return metadata
 
 
 def token_of(document: Mapping[str, Any], name: str) -> str:
