@@ -114,6 +114,9 @@ class Scripted:
         try:
             if self.context:
                 sock = self.context.wrap_socket(sock, server_side=True)
+            elif sock.recv(1, socket.MSG_PEEK) == b"\x16":  # a TLS handshake
+                sock.sendall(http(400, {}))
+                return
             with sock, sock.makefile("rb") as stream:
                 seen = _read(stream)
                 if seen is None:
