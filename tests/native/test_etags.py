@@ -63,9 +63,11 @@ class ClientTypes(Providers):
         client_type = ct.ClientType(
             provider_id=stored.provider_id, id=stored.id, name=name, etag=etag
         )
-        return self.client_types.UpdateClientType(
+        updated = self.client_types.UpdateClientType(
             ct.UpdateClientTypeRequest(client_type=client_type, update_mask=FieldMask(paths=mask))
         )
+        updated.ClearField("findings")  # they are not stored
+        return updated
 
     def delete(self, stored: Any, etag: str) -> Any:
         return self.client_types.DeleteClientType(

@@ -1,7 +1,7 @@
 """Client types: what kinds of clients can be registered at a provider."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -89,7 +89,7 @@ class ClientTypeSpec:
 class ClientType(ClientTypeSpec):
     """A stored client type. Times are UTC.
 
-    `findings` are there once it was created or updated, and are not stored with it.
+    `findings` are there after a create or an update only, and are not stored with it.
     """
 
     id: int
@@ -97,7 +97,7 @@ class ClientType(ClientTypeSpec):
     provider_id: int
     create_time: datetime
     update_time: datetime
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
 
     @property
     def etag(self) -> str:
