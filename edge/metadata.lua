@@ -6,7 +6,7 @@
 
 local ENCODINGS = {identity = true, deflate = true, gzip = true}
 local ACCEPTED = "identity,deflate,gzip"
-local LONGEST = 10  -- seconds that a server works on a call
+local LONGEST = 10  -- seconds that a server works on a call; a route may have more
 local SECONDS = {H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9}
 
 local INVALID_ARGUMENT, UNIMPLEMENTED = "3", "12"
@@ -100,7 +100,8 @@ function envoy_on_request(handle)
     return fail(handle, UNIMPLEMENTED, text, {["grpc-accept-encoding"] = ACCEPTED})
   end
   local timeout = headers:get("grpc-timeout")
-  if timeout and tonumber(timeout:sub(1, -2)) * SECONDS[timeout:sub(-1)] > LONGEST then
-    headers:replace("grpc-timeout", LONGEST .. "S")
+  local longest = handle:metadata():get("longest") or LONGEST
+  if timeout and tonumber(timeout:sub(1, -2)) * SECONDS[timeout:sub(-1)] > longest then
+    headers:replace("grpc-timeout", ("%dS"):format(longest))
   end
 end

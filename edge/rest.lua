@@ -12,6 +12,15 @@ local OURS = "portal.rest"  -- metadata of this file
 local MAX_QUOTED = 64  -- bytes of the request that an error quotes
 local MAX_CONTENT_TYPE = 256  -- bytes
 local PARAMETERS = {per_page = true, page = true, limit = true, force = true}
+-- Where the reason of an error decides, and not its status in gRPC. errors.proto has the status of
+-- each reason.
+local STATUS = {
+  ETAG_MISMATCH = 412, CLIENT_STATE = 409,
+  PROVIDER_REJECTED = 502, PROVIDER_CREDENTIAL_REJECTED = 502, NO_REGISTRATION_ENDPOINT = 502,
+  PROVIDER_TLS_NOT_TRUSTED = 502, PROVIDER_ADDRESS_NOT_ALLOWED = 502,
+}
+local NOT_LABELS = "Labels: must be an object of strings"
+local NOT_A_MESSAGE = '"request: is not a message of this method"'
 local NOT_JSON = "Content-Type must be application/json"
 
 local function fail(handle, status, text)
@@ -97,6 +106,11 @@ local function rejection(handle)
   return route:get("status"), route:get("text")
 end
 
+-- A rotation is a PUT without a body.
+local function is_rotation(plain)
+  return plain:match("^[^?]*"):sub(-7) == "/rotate"
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local method = headers:get(":method")
@@ -111,12 +125,12 @@ function envoy_on_request(handle)
   if plain ~= path then headers:replace(":path", plain) end
   if method == "HEAD" then headers:replace(":method", "GET") end
   local other_type = is_other_type(headers:get("content-type"))
-  local writes = method == "POST" or method == "PUT"
-  if writes and other_type then return fail(handle, 415, NOT_JSON) end
+  local has_body = method == "POST" or method == "PUT" and not is_rotation(plain)
+  if has_body and other_type then return fail(handle, 415, NOT_JSON) end
   local body = handle:body()
   if not body or body:length() == 0 then return end
   if other_type then return fail(handle, 415, NOT_JSON) end
-  if writes then
+  if has_body then
     wrong = body_error(handle, body)
     if wrong then return fail(handle, 400, wrong) end
   else
@@ -153,14 +167,16 @@ local function errors_of_status(text)
     if not field then break end
     description, at = string_field(text, "description", at)
     if not description then break end
-    errors[#errors + 1] = field:sub(1, -2) .. ": " .. description:sub(2)
+    local one = field:sub(1, -2) .. ": " .. description:sub(2)
+    -- For an object inside of Labels, the transcoder writes bytes that are not a message.
+    errors[#errors + 1] = one == NOT_A_MESSAGE and '"' .. NOT_LABELS .. '"' or one
   end
   if #errors == 0 then errors[1] = string_field(text, "message", 1) end
   return errors
 end
 
 -- The JSON name of a field that the transcoder names as the protos do.
-local ACRONYMS = {id = "ID", ssl = "SSL", url = "URL"}
+local ACRONYMS = {ca = "CA", id = "ID", ssl = "SSL", url = "URL", urls = "URLs"}
 
 local function json_name(name)
   if PARAMETERS[name] then return name end
@@ -174,9 +190,17 @@ local TYPES = {
   TYPE_INT64 = "must be an integer",
 }
 
+-- How errors of the transcoder about the one map begin.
+local IN_LABELS = '{"errors":["client.labels'
+local IS_LABELS = '{"errors":["client: invalid value Cannot bind a list to map'
+
 -- An error of the transcoder in plain words: which field, what is wrong. Nil for
 -- others.
 local function plain_error(text, array)
+  if text:sub(1, #IN_LABELS) == IN_LABELS or text:sub(1, #IS_LABELS) == IS_LABELS then
+    local twice = text:find("Repeated map key", 1, true)
+    return twice and "Labels: a key is given more than once" or NOT_LABELS
+  end
   local value = text:find(": invalid value ", 1, true)
   if value then
     local name = text:sub(math.max(1, value - MAX_QUOTED), value - 1):match("[%w_]+$")
@@ -230,8 +254,9 @@ function envoy_on_response(handle)
   local errors
   if text:sub(1, 8) == '{"code":' then
     errors = errors_of_status(text)
-    -- Quotes that a caller sends are escaped: this is from the server.
-    if text:find('"reason":"ETAG_MISMATCH"', 1, true) then status = 412 end
+    -- Quotes that a caller sends are escaped: this is from the server, whose first detail is the
+    -- ErrorInfo.
+    status = STATUS[text:match('"reason":"([%u_]+)"')] or status
   elseif text:sub(1, 10) == '{"errors":' then
     local found = handle:streamInfo():dynamicMetadata():get(PARSED) or {}
     local plain = status == 400 and plain_error(text, found.array)
@@ -242,5 +267,7 @@ function envoy_on_response(handle)
   local headers = send(handle, status, '{"errors":[' .. table.concat(errors, ",") .. "]}", head)
   if status == 401 then headers:replace("www-authenticate", "Bearer") end
   -- A limit is reached, or the service is not available: RetryInfo of native responses.
-  if status == 429 or status == 503 then headers:replace("retry-after", "1") end
+  if status == 429 or status == 503 then
+    headers:replace("retry-after", text:match('"retryDelay":"(%d+)s"') or "1")
+  end
 end

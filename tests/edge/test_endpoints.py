@@ -146,6 +146,45 @@ def test_a_server_never_sees_more_than_its_longest_time(own: Door, small: list[S
     assert 1 < shorter < 2.1
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/portal.oauth.v1.ClientService/RegisterClient",
+        "/portal.oauth.v1.ProviderService/CheckProvider",
+        "/portal.oauth.v1.ClientTypeService/DeleteClientType",
+    ],
+)
+def test_a_call_that_waits_for_a_provider_has_four_seconds_more(
+    own: Door, small: list[Small], path: str
+) -> None:
+    own.send_calls_to(small[:1])
+    small[0].remaining.clear()
+    with own.channel() as channel:
+        for timeout in (None, 500_000, 12):
+            channel.unary_unary(path)(b"", timeout=timeout)  # type: ignore[arg-type]
+    no_own, longer, shorter = small[0].remaining
+
+    assert 13 < no_own < 14.1
+    assert 13 < longer < 14.1
+    assert 11 < shorter < 12.1
+
+
+def test_a_rest_call_that_waits_for_a_provider_has_as_much(own: Door, small: list[Small]) -> None:
+    own.send_calls_to(small[:1])
+    small[0].remaining.clear()
+    base = f"http://127.0.0.1:{own.http_port}/portal-api/oauth-providers/1"
+    httpx.get(f"{base}/check")
+    httpx.post(f"{base}/client-types/2/clients", json={})
+    httpx.put(f"{base}/client-types/2/clients/3/rotate")
+    httpx.delete(f"{base}/client-types/2?force=1")
+    httpx.get(f"{base}/client-types/2/clients/3")
+    *waiting, other = small[0].remaining
+
+    assert len(waiting) == 4
+    assert all(13 < remaining < 14.1 for remaining in waiting)
+    assert 9 < other < 10.1
+
+
 def test_a_deadline_of_the_callers_own_is_message_as_such(own: Door, tmp_path: Path) -> None:
     slow = Small(tmp_path / "0-0.sock", work=lambda: time.sleep(1))
     own.send_calls_to([slow])

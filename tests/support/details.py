@@ -1,7 +1,7 @@
 """Reads what a native error says."""
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -17,13 +17,16 @@ class Rejection:
         self.message: str = status.message
         self.violations: list[BadRequest.FieldViolation] = []
         self.resource: ResourceInfo = ResourceInfo()
-        info = ErrorInfo()
+        self.retry_delay: int | None = None
+        info, retry = ErrorInfo(), RetryInfo()
         for detail in status.details:
             bad_request = BadRequest()
             if detail.Unpack(bad_request):
                 self.violations.extend(bad_request.field_violations)
             detail.Unpack(self.resource)
             detail.Unpack(info)
+            if detail.Unpack(retry):
+                self.retry_delay = retry.retry_delay.ToSeconds()
         assert info.domain == "oauth-portal"
         self.reason: str = info.reason
         self.metadata: dict[str, str] = dict(info.metadata)
