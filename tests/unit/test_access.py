@@ -1,12 +1,18 @@
 """Authorization reads the idempotency_level of a method, not its name."""
 
+import re
+from typing import Any
+
 import pytest
+import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
-from portal_server.wire.access import is_write
+from portal_server.wire import access
+from portal_server.wire.access import Waits, is_write, waits
+from tests.support.stack import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +49,58 @@ def test_only_a_method_without_side_effects_is_a_read(
     assert is_write(f"/fake.Fakes/{name}", pool) is writes
 
 
-def test_every_get_and_list_of_the_api_is_a_read_and_nothing_else() -> None:
-    services = [
-        service
-        for file in (client_type_pb2, provider_pb2, portal_rest_pb2)
+def methods() -> list[str]:
+    return [
+        f"/{service.full_name}/{method.name}"
+        for file in (client_pb2, client_type_pb2, provider_pb2, portal_rest_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
-    ]
-    reads = {
-        method.name
-        for service in services
         for method in service.methods
-        if not is_write(f"/{service.full_name}/{method.name}")
+    ]
+
+
+def test_every_get_list_and_preview_of_the_api_is_a_read_and_nothing_else() -> None:
+    reads = {path for path in methods() if not is_write(path)}
+    names = {
+        path for path in methods() if path.split("/")[2].startswith(("Get", "List", "Preview"))
     }
-    assert reads == {"GetProvider", "ListProviders", "GetClientType", "ListClientTypes"}
+
+    assert reads == names | {"/portal.rest.v1.PortalRestService/CheckProvider"}
+
+
+def test_the_methods_that_wait_for_a_provider_exist() -> None:
+    assert set(methods()) >= access._WAITING | access._WAITING_IF_FORCED  # noqa: SLF001
+
+
+def test_only_a_deletion_of_a_template_waits_if_it_is_forced() -> None:
+    names = {path.split("/")[2] for path in methods() if waits(path) is Waits.IF_FORCED}
+
+    assert names == {"DeleteProvider", "DeleteClientType"}
+
+
+def test_envoy_waits_longer_for_the_methods_that_wait_for_a_provider() -> None:
+    [virtual_host] = manager()["route_config"]["virtual_hosts"]
+    for path in methods():
+        route = next(route for route in virtual_host["routes"] if takes(route["match"], path))
+        timeout = route["route"]["timeout"]
+        deadline = route["request_headers_to_add"][0]["header"]["value"]
+        waiting = waits(path) is not Waits.NEVER
+
+        assert timeout == ("15s" if waiting else "11s"), path
+        if "/List" not in path or "rest" not in path:
+            assert deadline == ("14S" if waiting else "10S"), path
+
+
+def takes(match: Any, path: str) -> bool:
+    """Whether a route of Envoy takes calls of native gRPC to this path."""
+    if "grpc" not in match:
+        return False
+    if "safe_regex" in match:
+        return bool(re.fullmatch(match["safe_regex"]["regex"], path))
+    return path.startswith(match["prefix"]) if "prefix" in match else match["path"] == path
+
+
+def manager() -> Any:
+    config = yaml.safe_load((ROOT / "envoy.yaml").read_text())
+    return config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][1][
+        "typed_config"
+    ]

@@ -24,8 +24,15 @@ from google.protobuf.descriptor_pb2 import (
     MethodOptions,
 )
 
-from portal.oauth.v1 import client_type_pb2, errors_pb2, provider_pb2
+from portal.oauth.v1 import (
+    client_pb2,
+    client_type_pb2,
+    errors_pb2,
+    finding_pb2,
+    provider_pb2,
+)
 from portal.rest.v1 import portal_rest_pb2
+from portal_server.domain.client import CLIENT, ClientResolution, ClientState
 from portal_server.domain.client_type import (
     CLIENT_TYPE,
     ClientType,
@@ -34,18 +41,25 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
+from portal_server.domain.discovery import CheckOutcome, FindingSeverity
 from portal_server.domain.errors import Reason, Rule
 from portal_server.domain.fields import Unknown
-from portal_server.domain.provider import PROVIDER, Provider, ProviderType
+from portal_server.domain.provider import PROVIDER, CredentialType, Provider, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.rows.providers import ProviderRow
-from portal_server.wire.oauth_v1 import client_types, providers
+from portal_server.wire.oauth_v1 import client_types, clients, providers
 from portal_server.wire.oauth_v1.enums import Vocabulary, vocabulary_of, wire_name
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface
+from tests.support.stack import ROOT
 from tools.openapi.__main__ import DESCRIPTORS
 
-NATIVE: list[FileDescriptor] = [client_type_pb2.DESCRIPTOR, provider_pb2.DESCRIPTOR]
+NATIVE: list[FileDescriptor] = [
+    client_pb2.DESCRIPTOR,
+    client_type_pb2.DESCRIPTOR,
+    finding_pb2.DESCRIPTOR,
+    provider_pb2.DESCRIPTOR,
+]
 REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
 VOCABULARIES: list[Any] = [
     pytest.param(class_, vocabulary_of(class_), enum, id=class_.__name__)
@@ -58,11 +72,44 @@ VOCABULARIES: list[Any] = [
             client_type_pb2.TokenEndpointAuthMethod,
         ),
         (OktaAppType, client_type_pb2.OktaAppType),
+        (CredentialType, provider_pb2.CredentialType),
+        (CheckOutcome, provider_pb2.CheckOutcome),
+        (ClientState, client_pb2.ClientState),
+        (ClientResolution, client_pb2.ClientResolution),
+        (FindingSeverity, finding_pb2.FindingSeverity),
     )
 ]
 OUTPUT_ONLY = {
-    "Provider": {"id", "uid", "registration_access_token_set", "create_time", "update_time"},
-    "ClientType": {"id", "uid", "provider_id", "create_time", "update_time"},
+    "Provider": {
+        "id",
+        "uid",
+        "registration_access_token_set",
+        "credential_client_secret_set",
+        "create_time",
+        "update_time",
+    },
+    "ClientType": {"id", "uid", "provider_id", "create_time", "update_time", "findings"},
+    "Client": {
+        "id",
+        "uid",
+        "provider_id",
+        "client_type_id",
+        "state",
+        "state_time",
+        "message",
+        "client_id",
+        "client_id_issue_time",
+        "client_secret_expire_time",
+        "client_secret_available_time",
+        "requested",
+        "registered",
+        "differences",
+        "registration_client_uri",
+        "registration_access_token_set",
+        "verify_time",
+        "create_time",
+        "update_time",
+    },
 }
 
 
@@ -140,6 +187,7 @@ def test_the_zero_of_each_enum_is_unspecified(enum: EnumDescriptor) -> None:
 RESOURCES = [
     pytest.param("Provider", PROVIDER, id="Provider"),
     pytest.param("ClientType", CLIENT_TYPE, id="ClientType"),
+    pytest.param("Client", CLIENT, id="Client"),
 ]
 
 
@@ -164,6 +212,7 @@ def test_each_field_of_a_native_resource_is_in_the_draft_or_output_only_except_t
     [
         ("Provider", {"name", "type", "well_known_uri"}),
         ("ClientType", {"name", "response_types", "grant_types"}),
+        ("Client", {"name"}),
     ],
 )
 def test_the_protos_say_what_the_rules_require(name: str, required: set[str]) -> None:
@@ -187,7 +236,7 @@ def test_each_field_of_a_draft_is_a_key_of_the_rest_input_and_the_other_way_roun
 
 def test_the_rest_surface_spells_the_fields_of_drafts_and_headers_and_no_others() -> None:
     headers = {"request_id", "if_match"}
-    assert set(dialect.SURFACE.fields) == {*PROVIDER, *CLIENT_TYPE, *headers}
+    assert set(dialect.SURFACE.fields) == {*PROVIDER, *CLIENT_TYPE, *CLIENT, *headers}
 
 
 @pytest.mark.parametrize(
@@ -200,6 +249,7 @@ def test_the_rest_surface_spells_the_fields_of_drafts_and_headers_and_no_others(
             "client_type",
             CLIENT_TYPE,
         ),
+        pytest.param(clients.SURFACE, "RegisterClientRequest", "client", CLIENT),
     ],
 )
 def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
@@ -232,7 +282,8 @@ def test_a_row_has_the_fields_of_its_resource(
 
 @pytest.mark.parametrize("request_", parameters(REST, "Request") + parameters(REST, "Input"))
 def test_each_field_of_a_rest_request_is_optional(request_: Descriptor) -> None:
-    implicit = [field.name for field in request_.fields if not field.has_presence]
+    # A map cannot be optional; an absent one is an empty one.
+    implicit = [f.name for f in request_.fields if not f.has_presence and f.name != "labels"]
 
     assert implicit == []
 
@@ -240,7 +291,7 @@ def test_each_field_of_a_rest_request_is_optional(request_: Descriptor) -> None:
 @pytest.mark.parametrize("request_", parameters(REST, "Request"))
 def test_each_number_of_a_rest_request_has_64_bits(request_: Descriptor) -> None:
     scalars = {f.name: f.type for f in request_.fields if f.message_type is None}
-    texts = {"force", "provider_id", "client_type_id"}
+    texts = {"force", "provider_id", "client_type_id", "client_id"}
 
     assert {
         name for name, type_ in scalars.items() if type_ == FieldDescriptor.TYPE_STRING
@@ -250,7 +301,13 @@ def test_each_number_of_a_rest_request_has_64_bits(request_: Descriptor) -> None
     }
 
 
-REST_RESPONSES = ["Provider", "ProviderWithClientTypes", "ClientType"]
+REST_RESPONSES = [
+    "Provider",
+    "ProviderWithClientTypes",
+    "ClientType",
+    "Client",
+    "ClientWithSecret",
+]
 
 
 @pytest.mark.parametrize("name", REST_RESPONSES)
@@ -269,6 +326,11 @@ def test_an_id_in_a_rest_response_has_32_bits_so_that_json_writes_a_number(name:
 
 
 PROVIDER_KEYS = ["Name", "Type", "WellKnownURL", "SSLInsecureSkipVerify"]
+# Only those that are set are in a response: the callers of earlier versions do not know them.
+REGISTRATION_KEYS = ["RegistrationURL", "CACertificate", "CredentialType", "CredentialClientID"]
+CLIENT_KEYS = ["Name", "RedirectURLs", "Scope", "Labels"]
+STATE_KEYS = ["ID", "State", "Message", "OAuthClientID"]
+EXPIRY_KEYS = ["OAuthClientSecretExpiresAt", "Differences", "CreatedAt", "UpdatedAt"]
 CLIENT_TYPE_KEYS = [
     "Name",
     "Description",
@@ -283,11 +345,30 @@ RESPONSE_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("ProviderInput", [*PROVIDER_KEYS, "RegistrationAccessToken"]),
-        ("Provider", [*PROVIDER_KEYS, *RESPONSE_KEYS]),
-        ("ProviderWithClientTypes", [*PROVIDER_KEYS, *RESPONSE_KEYS, "ClientTypes"]),
+        (
+            "ProviderInput",
+            [
+                *PROVIDER_KEYS,
+                "RegistrationAccessToken",
+                *REGISTRATION_KEYS,
+                "CredentialClientSecret",
+            ],
+        ),
+        ("Provider", [*PROVIDER_KEYS, *RESPONSE_KEYS, *REGISTRATION_KEYS]),
+        (
+            "ProviderWithClientTypes",
+            [*PROVIDER_KEYS, *RESPONSE_KEYS, "ClientTypes", *REGISTRATION_KEYS],
+        ),
         ("ClientTypeInput", CLIENT_TYPE_KEYS),
         ("ClientType", [*CLIENT_TYPE_KEYS, *RESPONSE_KEYS]),
+        ("ClientInput", CLIENT_KEYS),
+        ("Client", [*CLIENT_KEYS, *STATE_KEYS, *EXPIRY_KEYS]),
+        ("ClientWithSecret", [*CLIENT_KEYS, *STATE_KEYS, "OAuthClientSecret", *EXPIRY_KEYS]),
+        ("Difference", ["Field", "Asked", "Granted", "Wider"]),
+        ("Preview", ["URL", "Body", "Findings"]),
+        ("Finding", ["Severity", "Field", "Text", "Reference"]),
+        ("Check", ["OK", "Checks"]),
+        ("ProviderCheck", ["Name", "Outcome", "Text"]),
         ("Status", ["status"]),
     ],
 )
@@ -304,10 +385,12 @@ def test_the_keys_of_rest_json_are_those_of_the_contract_in_its_order(
 def test_each_rest_message_is_tested_for_its_keys_or_is_a_request() -> None:
     others = {m.name for m in messages(REST) if not m.name.endswith("Request")}
 
-    assert others == {*REST_RESPONSES, "ProviderInput", "ClientTypeInput", "Status"}
+    results = {"Difference", "Preview", "Finding", "Check", "ProviderCheck", "Status"}
+    inputs = {"ProviderInput", "ClientTypeInput", "ClientInput"}
+    assert others == {*REST_RESPONSES, *inputs, *results}
 
 
-@pytest.mark.parametrize("name", ["ListProviders", "ListClientTypes"])
+@pytest.mark.parametrize("name", ["ListProviders", "ListClientTypes", "ListClients"])
 def test_a_rest_list_is_a_stream_of_resources_so_that_json_writes_a_bare_array(name: str) -> None:
     method = REST.services_by_name["PortalRestService"].methods_by_name[name]
 
@@ -316,6 +399,7 @@ def test_a_rest_list_is_a_stream_of_resources_so_that_json_writes_a_bare_array(n
 
 
 BASE = "/portal-api/oauth-providers"
+TYPE = BASE + "/{provider_id}/client-types/{client_type_id}"
 
 
 @pytest.mark.parametrize(
@@ -355,6 +439,20 @@ BASE = "/portal-api/oauth-providers"
             "",
             "Status",
         ),
+        ("CheckProvider", "get", BASE + "/{provider_id}/check", "", "Check"),
+        ("PreviewClient", "post", TYPE + "/preview", "client", "Preview"),
+        ("ListClients", "get", TYPE + "/clients", "", "Client"),
+        ("CreateClient", "post", TYPE + "/clients", "client", "ClientWithSecret"),
+        ("GetClient", "get", TYPE + "/clients/{client_id}", "", "Client"),
+        ("UpdateClient", "put", TYPE + "/clients/{client_id}", "client", "Client"),
+        ("DeleteClient", "delete", TYPE + "/clients/{client_id}", "", "Status"),
+        (
+            "RotateClientSecret",
+            "put",
+            TYPE + "/clients/{client_id}/rotate",
+            "",
+            "ClientWithSecret",
+        ),
     ],
 )
 def test_an_operation_has_the_path_and_the_response_of_the_contract(
@@ -366,23 +464,36 @@ def test_an_operation_has_the_path_and_the_response_of_the_contract(
 
     assert (rule.WhichOneof("pattern"), getattr(rule, verb), rule.body) == (verb, path, body)
     assert method.output_type is message(REST, response)
-    assert len(service.methods) == 10, "a new operation needs a row here"
+    assert len(service.methods) == 18, "a new operation needs a row here"
+
+
+SECRETS = {"registration_access_token", "credential_client_secret"}
 
 
 def secrets_of(file: FileDescriptor) -> list[FieldDescriptor]:
-    name = "registration_access_token"
-    return [f for m in messages(file) for f in m.fields if f.name == name]
+    return [f for m in messages(file) for f in m.fields if f.name in SECRETS]
 
 
-@pytest.mark.parametrize("file", [provider_pb2.DESCRIPTOR, REST], ids=["native", "REST"])
-def test_a_registration_access_token_is_input_only(file: FileDescriptor) -> None:
-    [field] = secrets_of(file)
-
-    assert "INPUT_ONLY" in behaviors(field)
+@pytest.mark.parametrize("file", [*NATIVE, REST], ids=lambda file: file.name)
+def test_a_secret_that_callers_send_is_input_only(file: FileDescriptor) -> None:
+    assert all("INPUT_ONLY" in behaviors(field) for field in secrets_of(file))
 
 
-def test_no_rest_response_has_a_place_for_a_registration_access_token() -> None:
-    assert [field.full_name.split(".")[-2] for field in secrets_of(REST)] == ["ProviderInput"]
+def test_no_rest_response_has_a_place_for_a_secret_that_callers_send() -> None:
+    assert {field.full_name.split(".")[-2] for field in secrets_of(REST)} == {"ProviderInput"}
+
+
+def test_only_a_registration_and_a_rotation_return_the_secret_of_a_client() -> None:
+    name = {"client_secret", "oauth_client_secret"}
+    places = [
+        m.name
+        for file in (*NATIVE, REST)
+        for m in messages(file)
+        for f in m.fields
+        if f.name in name
+    ]
+
+    assert places == ["RegisterClientResponse", "RotateClientSecretResponse", "ClientWithSecret"]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +508,7 @@ def test_every_reason_of_the_server_is_in_the_protos(reasons: type[StrEnum], enu
     assert list(reasons) == declared
 
 
-# How the transcoder of Envoy maps a status of gRPC; the edge makes 412 of a wrong etag.
+# How the transcoder of Envoy maps a status of gRPC.
 REST_STATUS = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -407,6 +518,7 @@ REST_STATUS = {
     "ABORTED": 409,
     "ALREADY_EXISTS": 409,
     "RESOURCE_EXHAUSTED": 429,
+    "UNIMPLEMENTED": 501,
     "CANCELLED": 499,
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
@@ -414,7 +526,15 @@ REST_STATUS = {
 }
 
 
+def status_by_reason() -> dict[str, int]:
+    """The statuses that edge/rest.lua has for reasons."""
+    table = re.search(r"local STATUS = \{(.*?)\}", (ROOT / "edge/rest.lua").read_text(), re.DOTALL)
+    assert table
+    return {name: int(status) for name, status in re.findall(r"(\w+) = (\d+)", table[1])}
+
+
 def test_the_comment_of_each_reason_has_its_status_on_both_surfaces() -> None:
+    of_edge = status_by_reason()
     descriptors = FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
     [file] = [f for f in descriptors.file if f.name == errors_pb2.DESCRIPTOR.name]
     [(at, enum)] = [(i, e) for i, e in enumerate(file.enum_type) if e.name == "ErrorReason"]
@@ -428,20 +548,24 @@ def test_the_comment_of_each_reason_has_its_status_on_both_surfaces() -> None:
     for number, value in list(enumerate(enum.value))[1:]:
         statuses = re.match(r" ([A-Z_]+), REST (\d+)\. ", comments[*prefix, number])
         assert statuses, value.name
-        conflict = value.name == "ERROR_REASON_ETAG_MISMATCH"
-        assert int(statuses[2]) == (412 if conflict else REST_STATUS[statuses[1]]), value.name
+        of_code = REST_STATUS[statuses[1]]
+        reason = value.name.removeprefix("ERROR_REASON_")
+        assert int(statuses[2]) == of_edge.pop(reason, of_code), value.name
+    assert of_edge == {}
 
 
-READS = {"GetProvider", "ListProviders", "GetClientType", "ListClientTypes"}
+READS = ("Get", "List", "Preview")
+WRITES = ("Create", "Update", "Delete", "Register", "Rotate", "Resolve", "Forget", "Check")
+# Its request names a stored provider only.
+CHECK = "portal.rest.v1.PortalRestService.CheckProvider"
 
 
 @pytest.mark.parametrize("file", [*NATIVE, REST], ids=lambda file: file.name)
 def test_each_read_and_no_write_is_declared_without_side_effects(file: FileDescriptor) -> None:
     methods = [m for s in file.services_by_name.values() for m in s.methods]
     level = MethodOptions.NO_SIDE_EFFECTS
-    reads = {m.name for m in methods if m.GetOptions().idempotency_level == level}
+    for method in methods:
+        reads = method.name.startswith(READS) or method.full_name == CHECK
 
-    assert reads == READS & {m.name for m in methods}
-    assert all(
-        m.name.startswith(("Create", "Update", "Delete")) for m in methods if m.name not in READS
-    )
+        assert (method.GetOptions().idempotency_level == level) is reads, method.full_name
+        assert method.name.startswith((*READS, *WRITES))

@@ -32,8 +32,11 @@ from portal_server.domain.errors import (
     AlreadyExists,
     Invalid,
     NotFound,
+    NotSent,
+    OutcomeUnknown,
     PortalError,
     Reason,
+    Rejected,
     Resource,
     Rule,
     Unauthenticated,
@@ -48,7 +51,7 @@ from portal_server.domain.provider import (
     check_provider,
 )
 from portal_server.storage.rows.providers import ProviderRow
-from portal_server.wire.oauth_v1 import client_types, filters, providers
+from portal_server.wire.oauth_v1 import client_types, clients, filters, providers
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface, internal, to_status
 
@@ -56,6 +59,7 @@ PLAIN = Surface({}, str)
 SURFACES = [
     pytest.param(client_types.SURFACE, id="native client types"),
     pytest.param(providers.SURFACE, id="native providers"),
+    pytest.param(clients.SURFACE, id="native clients"),
     pytest.param(dialect.SURFACE, id="REST"),
 ]
 SECRET = "s3cret-w0rd"  # noqa: S105
@@ -72,6 +76,11 @@ CODES = {
     "Unavailable": "UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Abandoned": "CANCELLED",
+    "Unimplemented": "UNIMPLEMENTED",
+    "ProviderError": "UNAVAILABLE",
+    "NotSent": "UNAVAILABLE",
+    "Rejected": "FAILED_PRECONDITION",
+    "OutcomeUnknown": "UNAVAILABLE",
 }
 
 
@@ -211,6 +220,7 @@ def test_all_violations_are_in_the_details_and_the_first_three_in_the_message(
     [
         (Resource.PROVIDER, "PROVIDER_NOT_FOUND", "Provider"),
         (Resource.CLIENT_TYPE, "CLIENT_TYPE_NOT_FOUND", "ClientType"),
+        (Resource.CLIENT, "CLIENT_NOT_FOUND", "Client"),
     ],
 )
 def test_a_missing_resource_is_in_the_details(
@@ -227,6 +237,52 @@ def test_a_missing_resource_is_in_the_details(
         "7",
     )
     assert status.message == f"{resource} 7 not found"
+
+
+@pytest.mark.parametrize("class_", [NotSent, Rejected, OutcomeUnknown])
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (Reason.PROVIDER_BUSY, "RESOURCE_EXHAUSTED"),
+        (Reason.PROVIDER_TIMEOUT, "DEADLINE_EXCEEDED"),
+        (Reason.NO_REGISTRATION_ENDPOINT, "FAILED_PRECONDITION"),
+        (Reason.PROVIDER_TLS_NOT_TRUSTED, "FAILED_PRECONDITION"),
+        (Reason.PROVIDER_ADDRESS_NOT_ALLOWED, "FAILED_PRECONDITION"),
+        (Reason.PROVIDER_CREDENTIAL_REJECTED, "FAILED_PRECONDITION"),
+    ],
+)
+def test_the_reason_decides_where_the_proto_has_one_status_for_it(
+    class_: type[PortalError], reason: Reason, code: str
+) -> None:
+    assert Code.Name(to_status(class_(reason, "t"), PLAIN).code) == code
+
+
+@pytest.mark.parametrize(("seconds", "delay"), [(0, 1), (0.2, 1), (1.5, 2), (30, 30)])
+def test_a_busy_provider_decides_how_long_to_wait(seconds: float, delay: int) -> None:
+    status = to_status(NotSent(Reason.PROVIDER_BUSY, "t", retry_after_s=seconds), PLAIN)
+    [retry] = [detail for detail in details(status) if isinstance(detail, RetryInfo)]
+
+    assert retry.retry_delay.ToSeconds() == delay
+
+
+def test_the_details_have_what_the_provider_reported_and_nothing_else() -> None:
+    status = to_status(Rejected(Reason.PROVIDER_REJECTED, "t", http_status=403), PLAIN)
+
+    info = details(status)[0]
+    assert isinstance(info, ErrorInfo)
+    assert info.metadata == {"http_status": "403"}
+    assert status.message == "t"
+
+
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}"], ids=ascii)
+def test_the_longest_words_of_a_provider_fit_into_the_trailers(character: str) -> None:
+    text = character * 5000
+    for error, description in ((text, text), (text, ""), ("", text), ("", "")):
+        status = to_status(
+            Rejected(Reason.PROVIDER_REJECTED, text, error=error, description=description), PLAIN
+        )
+
+        assert size_in_trailers(status) < TRAILERS
 
 
 def test_a_bug_becomes_an_error_id_and_nothing_else() -> None:
