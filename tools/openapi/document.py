@@ -1,8 +1,10 @@
 """The document: operations, their parameters, their responses, the key."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from portal_server.domain.identity import MAX_ID
+from portal_server.wire.access import Waits, waits
 from portal_server.wire.requests import MAX_REQUEST_ID
 from portal_server.wire.rest_v1.paging import DEFAULT_PER_PAGE, MAX_PAGE_NUMBER, MAX_PER_PAGE
 from portal_server.wire.rest_v1.preconditions import TAGS
@@ -26,7 +28,15 @@ _KEY = (
     "An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."
 )
 
-_TAGS = {"oauth-providers": "Providers", "client-types": "Client types"}
+# By the last part of a path that is not a parameter.
+_TAGS = {
+    "oauth-providers": "Providers",
+    "check": "Providers",
+    "client-types": "Client types",
+    "preview": "Clients",
+    "clients": "Clients",
+    "rotate": "Clients",
+}
 _HEALTH = "Health"
 
 
@@ -57,13 +67,14 @@ ERRORS = {
     ),
     404: _Error(
         "NotFound",
-        "There is no such path, provider or client type, the client type belongs to another"
-        " provider, or an id is neither a number nor a UUID.",
+        "There is no such path, provider, client type or client, it belongs to another provider or"
+        " client type, or an id is neither a number nor a UUID.",
         "provider 7 not found",
     ),
     409: _Error(
         "Conflict",
-        "A concurrent call changed the same data; try again.",
+        "A concurrent call changed the same data; try again. Or the state of the client does not"
+        " allow it.",
         "the same request is being served; try again",
     ),
     412: _Error(
@@ -84,8 +95,8 @@ ERRORS = {
     ),
     429: _Error(
         "TooManyRequests",
-        "A limit is reached: too many calls wait, or the storage has no free connection; retry"
-        " after `Retry-After`.",
+        "A limit is reached: too many calls wait, the storage has no free connection, or the"
+        " identity provider limits its callers; retry after `Retry-After`.",
         "too many calls wait; try again later",
     ),
     500: _Error(
@@ -93,20 +104,35 @@ ERRORS = {
         "An internal error; the log of the server has the number in the text, and the cause.",
         "internal error 0a1b2c3d",
     ),
+    501: _Error(
+        "NotImplemented",
+        "The identity provider has no way to replace a secret.",
+        "the provider cannot replace a secret",
+    ),
+    502: _Error(
+        "BadGateway",
+        "The identity provider rejected the request, and the text is its own; or clients cannot be"
+        " registered at it as it is configured.",
+        "redirect_uri is not allowed",
+    ),
     503: _Error(
         "ServiceUnavailable",
         "The service or its storage is not available, the storage is full, or the outcome of a"
-        " write is unknown; retry after `Retry-After` with the same `Idempotency-Key`.",
+        " write is unknown; retry after `Retry-After` with the same `Idempotency-Key`. Or the"
+        " identity provider cannot be reached; get the client, whose `State` is what is known.",
         "the service is not available; try again",
     ),
     504: _Error(
         "GatewayTimeout",
-        "There was no response within 10 seconds.",
+        "There was no response within 10 seconds, or the identity provider was too slow: get the"
+        " client, whose `State` is what is known.",
         "the service did not respond in time",
     ),
 }
 # With these headers.
 _ERROR_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+_WITH_SECRET = "ClientWithSecret"  # noqa: S105 - the name of a message
+_SERVICE = "/portal.rest.v1.PortalRestService"
 _ALWAYS = {400, 401, 415, 429, 500, 503, 504}
 
 _NUMBER: Schema = {"type": "integer", "format": "int32", "minimum": 1}
@@ -116,6 +142,7 @@ _ROWS: Schema = _NUMBER | {"maximum": MAX_PER_PAGE}
 _PARAMETERS: dict[str, Schema] = {
     "provider_id": _RESOURCE,
     "client_type_id": _RESOURCE,
+    "client_id": _RESOURCE,
     "per_page": _ROWS | {"default": DEFAULT_PER_PAGE},
     "page": _NUMBER | {"maximum": MAX_PAGE_NUMBER, "default": 1},
     "limit": _ROWS,
@@ -155,7 +182,9 @@ def document(service: Service, version: str) -> Schema:
     """The OpenAPI document of a service."""
     paths: dict[str, Schema] = {}
     for method in service.methods:
-        paths.setdefault(method.path.removeprefix(BASE), {})[method.verb] = _operation(method)
+        paths.setdefault(method.path.removeprefix(BASE), {})[method.verb] = _operation(
+            method, service.messages[method.response].fields
+        )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -167,7 +196,7 @@ def document(service: Service, version: str) -> Schema:
         },
         "servers": [{"url": BASE}],
         "security": [{"key": []}],
-        "tags": [{"name": name} for name in (*_TAGS.values(), _HEALTH)],
+        "tags": [{"name": name} for name in (*dict.fromkeys(_TAGS.values()), _HEALTH)],
         "paths": paths | {path: _probe(*words) for path, words in _PROBES.items()},
         "components": {
             "securitySchemes": {
@@ -185,6 +214,7 @@ def document(service: Service, version: str) -> Schema:
                     "required": True,
                     "schema": {"type": "string", "pattern": '^"[!#-~]+"$'},
                 },
+                "Cache-Control": {"required": True, "schema": {"const": "no-store"}},
                 "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}},
                 "Retry-After": {
                     "description": "Seconds to wait before a retry (RFC 9110, section 10.2.3).",
@@ -219,7 +249,7 @@ def _schemas(service: Service) -> dict[str, Schema]:
     }
 
 
-def _operation(method: Method) -> Schema:
+def _operation(method: Method, fields: Sequence[Field]) -> Schema:
     summary, _, rest = method.comment.partition(". ")
     collection = [part for part in method.path.split("/") if not part.startswith("{")][-1]
     operation: Schema = {
@@ -237,7 +267,7 @@ def _operation(method: Method) -> Schema:
             "content": _json(reference(method.body.message)),
         }
     statuses = sorted(_ALWAYS | _more_statuses(method))
-    operation["responses"] = {"200": _response(method)} | {
+    operation["responses"] = {"200": _response(method, fields)} | {
         str(status): {"$ref": f"#/components/responses/{ERRORS[status].name}"}
         for status in statuses
     }
@@ -248,8 +278,12 @@ def _more_statuses(method: Method) -> set[int]:
     statuses: set[int] = set()
     if method.path_parameters:
         statuses.add(404)
-    if method.verb != "get":
+    if not method.reads:
         statuses |= {403, 409}
+        if waits(f"{_SERVICE}/{method.name}") is not Waits.NEVER:
+            statuses.add(502)
+    if method.name == "RotateClientSecret":
+        statuses.add(501)
     if method.body:
         statuses.add(413)
     if _takes_if_match(method):
@@ -263,7 +297,7 @@ def _takes_if_match(method: Method) -> bool:
 
 def _parameters(method: Method) -> list[Schema]:
     headers = []
-    if method.verb != "get":
+    if not method.reads:
         headers.append("IdempotencyKey")
     if _takes_if_match(method):
         headers.append("IfMatch")
@@ -285,7 +319,7 @@ def _parameter(method: Method, field: Field) -> Schema:
     return {"name": field.name, "in": "query", "description": field.comment, "schema": schema}
 
 
-def _response(method: Method) -> Schema:
+def _response(method: Method, fields: Sequence[Field]) -> Schema:
     if method.returns_list:
         rows = {
             "type": "array",
@@ -294,8 +328,15 @@ def _response(method: Method) -> Schema:
         }
         return {"description": "The rows of the page.", "content": _json(rows)}
     response: Schema = {"description": "Done."}
-    if method.verb != "delete":
-        response["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+    headers = []
+    if any(field.key == "ID" for field in fields):
+        headers.append("ETag")
+    if method.response == _WITH_SECRET:
+        headers.append("Cache-Control")
+    if headers:
+        response["headers"] = {
+            header: {"$ref": f"#/components/headers/{header}"} for header in headers
+        }
     return response | {"content": _json(reference(method.response))}
 
 

@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
     FileDescriptorSet,
     MethodDescriptorProto,
+    MethodOptions,
 )
 
 VERBS = ("get", "post", "put", "delete")
@@ -24,7 +25,10 @@ VERBS = ("get", "post", "put", "delete")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field of a message; `message` is the name of its type when that is one."""
+    """A field of a message; `message` is the name of its type when that is one.
+
+    `optional` fields are in a response only if they are set.
+    """
 
     name: str
     key: str
@@ -33,6 +37,7 @@ class Field:
     repeated: bool
     required: bool
     input_only: bool
+    optional: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,7 @@ class Method:
     parameters: Sequence[Field]
     response: str
     returns_list: bool
+    reads: bool
 
     @property
     def path_parameters(self) -> list[str]:
@@ -133,6 +139,7 @@ def _field(field: FieldDescriptorProto, comment: str) -> Field:
         repeated=field.label == FieldDescriptorProto.LABEL_REPEATED,
         required=REQUIRED in behaviors,
         input_only=INPUT_ONLY in behaviors,
+        optional=field.proto3_optional,
     )
 
 
@@ -149,4 +156,5 @@ def _method(method: MethodDescriptorProto, comment: str, messages: Mapping[str, 
         parameters=[field for field in request.fields if field.name != rule.body],
         response=method.output_type.rpartition(".")[2],
         returns_list=method.server_streaming,
+        reads=method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS,
     )

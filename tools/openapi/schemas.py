@@ -10,11 +10,15 @@ from enum import StrEnum
 from typing import Any
 
 from portal_server.domain import fields
+from portal_server.domain.client import CLIENT, ClientState
 from portal_server.domain.client_type import CLIENT_TYPE
+from portal_server.domain.discovery import CheckOutcome, FindingSeverity
 from portal_server.domain.fields import (
+    SCOPE,
     Flag,
     Labels,
     RedirectUris,
+    Scope,
     Text,
     Uri,
     Word,
@@ -30,6 +34,8 @@ Schema = dict[str, Any]
 
 # No NUL, because PostgreSQL has none in text.
 _TEXT = r"^[^\x00]*$"
+# A redirect URI, without what no scheme allows.
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[!-)+\-.-\[\]-~]+"
 _NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 
@@ -58,10 +64,14 @@ def _words(words: type[StrEnum]) -> Form:
     )
 
 
-def _form(field: fields.Field) -> Form:  # noqa: PLR0911 - a kind of field each
+def _form(field: fields.Field) -> Form:  # noqa: C901, PLR0911 - a kind of field each
     match field:
-        case Uri():
+        case Uri(required=True):
             return _same(format="uri", maxLength=field.max_length, pattern=f"^{URL.pattern}$")
+        case Uri():
+            return _same(maxLength=field.max_length, pattern=f"^({URL.pattern})?$")
+        case Scope():
+            return _same(maxLength=field.max_length, pattern=f"^({SCOPE.pattern})?$")
         case Text(required=True):
             return _same(minLength=1, maxLength=field.max_length, pattern=_NOT_BLANK)
         case Text():
@@ -73,19 +83,46 @@ def _form(field: fields.Field) -> Form:  # noqa: PLR0911 - a kind of field each
         case Words():
             return _words(field.vocabulary)
         case RedirectUris():
-            return _same(type="string")
+            return Form(
+                {"type": "string", "pattern": rf"^\s*({_URI}\s*(,\s*{_URI}\s*)*)?$"},
+                {"type": "string", "pattern": f"^({_URI}(,{_URI})*)?$"},
+            )
         case Labels():
-            return _same(type="object", additionalProperties={"type": "string"})
+            value = {"type": "string", "maxLength": field.max_value_length, "pattern": _TEXT}
+            key = {"minLength": 1, "maxLength": field.max_key_length, "pattern": _NOT_BLANK}
+            return _same(
+                type="object",
+                maxProperties=field.max_count,
+                propertyNames=key,
+                additionalProperties=value,
+            )
 
 
-_FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE}.items()}
-_TIME = _same(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$")
+_FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE, **CLIENT}.items()}
+_MINUTE = "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}"
+_TIME = _same(pattern=f"^{_MINUTE}$")
 # What only responses have.
 _ADDED: dict[str, Form] = {
     "ID": _same(type="integer", format="int32", minimum=1, maximum=MAX_ID),
     "CreatedAt": _TIME,
     "UpdatedAt": _TIME,
     "status": _same(const="ok"),
+    "State": _word(ClientState, unset=()),
+    "Message": _same(),
+    "OAuthClientID": _same(),
+    "OAuthClientSecret": _same(),
+    "OAuthClientSecretExpiresAt": _same(pattern=f"^({_MINUTE})?$"),
+    "Asked": _same(),
+    "Granted": _same(),
+    "Wider": _same(type="boolean"),
+    "URL": _same(),
+    "Body": _same(type="object"),
+    "Severity": _word(FindingSeverity, unset=()),
+    "Field": _same(),
+    "Text": _same(),
+    "Reference": _same(),
+    "OK": _same(type="boolean"),
+    "Outcome": _word(CheckOutcome, unset=()),
 }
 _BY_KEY = {SURFACE.fields[name]: form for name, form in _FORMS.items()} | _ADDED
 
@@ -110,10 +147,47 @@ _CLIENT_TYPE = {
     "ID": 1,
     **_TIMES,
 }
+_DIFFERENCE = {
+    "Field": "grant_types",
+    "Asked": '["authorization_code","implicit"]',
+    "Granted": '["authorization_code"]',
+    "Wider": False,
+}
+_CLIENT = {
+    "Name": "Web shop",
+    "RedirectURLs": "https://shop.example.com/callback",
+    "Scope": "openid email",
+    "Labels": {"application": "7"},
+    "ID": 1,
+    "State": "Active",
+    "Message": "",
+    "OAuthClientID": "8f1b8e7c-5d0b-4b0a-9c39-7a1de3a5a0f1",
+    "OAuthClientSecret": "",
+    "OAuthClientSecretExpiresAt": "",
+    "Differences": [_DIFFERENCE],
+    **_TIMES,
+}
+_FINDING = {
+    "Severity": "warning",
+    "Field": "GrantType",
+    "Text": "the password grant must not be used",
+    "Reference": "RFC 9700, section 2.4",
+}
+_CHECK = {"Name": "discovery", "Outcome": "ok", "Text": "the document was read"}
 # By the word that a message's name begins with.
 _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "ProviderCheck": _CHECK,
     "Provider": _PROVIDER,
     "ClientType": _CLIENT_TYPE,
+    "Client": _CLIENT,
+    "Difference": _DIFFERENCE,
+    "Preview": {
+        "URL": "https://idp.example.com/realms/example/clients-registrations/openid-connect",
+        "Body": {"client_name": "Web shop [2b7a4e5f6a7b]", "grant_types": ["password"]},
+        "Findings": [_FINDING],
+    },
+    "Finding": _FINDING,
+    "Check": {"OK": True, "Checks": [_CHECK]},
     "Status": {"status": "ok"},
 }
 
@@ -135,9 +209,9 @@ def given(message: Message) -> Schema:
 
 
 def in_response(message: Message) -> Schema:
-    """The schema of a message in a response: every key is there, and no other."""
+    """The schema of a message in a response: every key that is not optional, and no other."""
     return _object(message, {field.key: _in_response(field) for field in message.fields}) | {
-        "required": [field.key for field in message.fields],
+        "required": [field.key for field in message.fields if not field.optional],
         "additionalProperties": False,
     }
 
@@ -167,6 +241,6 @@ def _given(field: Field) -> Schema:
 
 
 def _in_response(field: Field) -> Schema:
-    if field.message:
-        return {"type": "array", "items": reference(field.message)}
-    return _BY_KEY[field.key].in_response
+    if form := _BY_KEY.get(field.key):
+        return form.in_response
+    return {"type": "array", "items": reference(field.message or "")}

@@ -21,7 +21,7 @@ MAX_NAMED = 8
 _MAX_QUOTED = 40
 
 # RFC 6749, section 3.3.
-_SCOPE = re.compile(r"[!#-[\]-~]+(?: [!#-[\]-~]+)*")
+SCOPE = re.compile(r"[!#-[\]-~]+(?: [!#-[\]-~]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Scope(Text):
         """Add what is wrong with a value to the violations; returns the value."""
         before = len(violations)
         Text.check(self, name, given, violations)
-        if len(violations) == before and given and not _SCOPE.fullmatch(given):
+        if len(violations) == before and given and not SCOPE.fullmatch(given):
             message = "must be scope values separated by one space each"
             violations.append(Violation(name, Rule.MALFORMED, message))
         return given
