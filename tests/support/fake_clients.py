@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.updates import Change, Etags, merged, now_after, require_etag
 from portal_server.domain.calls import Call
 from portal_server.domain.client import (
@@ -39,10 +38,12 @@ from portal_server.domain.provider import ProviderDraft, check_provider
 from portal_server.run import use_cases
 from portal_server.run.server import Listen, Server
 from portal_server.run.settings import Settings
+from portal_server.run.use_cases import Assembled
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
 from portal_server.wire.use_cases import UseCases
+from tests.support.catalog import KEYS
 from tests.support.own_envoy import door
 from tests.support.stack import ADMIN_KEY, TLS
 
@@ -279,16 +280,22 @@ class _Checks:
         self.check_draft = fake.check_draft
 
 
-class _DeletesProviders:
-    def __init__(self, fake: FakeClients) -> None:
+class _Providers:
+    """The real providers, except where clients matter."""
+
+    def __init__(self, fake: FakeClients, providers: Any) -> None:
         self._fake = fake
+        self._providers = providers
         self.forget = fake.forget
 
     def delete(self, _call: Call, ref: Ref, _etags: Etags = None, *, force: bool = False) -> None:
         self._fake.delete_template("delete_provider", ref, force)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._providers, name)
 
-class _DeletesClientTypes:
+
+class _ClientTypes:
     def __init__(self, fake: FakeClients) -> None:
         self._fake = fake
 
@@ -332,14 +339,17 @@ def served(folder: Path, *, envoy: bool = False) -> Iterator[Served]:
 
     fake = FakeClients()
 
-    def assemble(store: Store, idempotency: Idempotency) -> UseCases:
-        return replace(
-            use_cases.use_cases(store, idempotency),
+    def assemble(store: Store, settings: Settings) -> Assembled:
+        assembled = use_cases.assemble(store, settings)
+        providers: Any = _Providers(fake, assembled.use_cases.providers)
+        client_types: Any = _ClientTypes(fake)
+        cases = UseCases(
+            providers=providers,
+            client_types=client_types,
             clients=fake,
             provider_checks=_Checks(fake),
-            deletes_providers=_DeletesProviders(fake),
-            deletes_client_types=_DeletesClientTypes(fake),
         )
+        return replace(assembled, use_cases=cases)
 
     url = f"sqlite:///{folder}/fake.db"
     engine = open_engine(parse_url(url))
@@ -347,7 +357,10 @@ def served(folder: Path, *, envoy: bool = False) -> Iterator[Served]:
     engine.dispose()
     socket = folder / "0-0.sock"
     settings = Settings.model_construct(
-        database_url=SecretStr(url), admin_key=SecretStr(ADMIN_KEY), direct_grpc_port=0
+        database_url=SecretStr(url),
+        admin_key=SecretStr(ADMIN_KEY),
+        direct_grpc_port=0,
+        encryption_keys=KEYS,
     )
     with ExitStack() as stack:
         server = Server(settings, Listen(socket), assemble)

@@ -20,7 +20,7 @@ from portal_server.domain.client_type import (
 )
 from portal_server.domain.errors import Invalid, Rule
 from portal_server.domain.fields import Unknown
-from portal_server.domain.provider import ProviderType
+from portal_server.domain.provider import CredentialType, ProviderType
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.rest_v1.codec import Codec
 
@@ -186,3 +186,11 @@ def test_a_flag_is_nothing_else(text: str) -> None:
 
     [violation] = rejection.value.violations
     assert (violation.field, violation.rule) == ("force", Rule.UNKNOWN_VALUE)
+
+
+def test_equal_words_of_different_types_have_their_own_spelling() -> None:
+    assert dialect.spell(GrantType.CLIENT_CREDENTIALS) == "client_credentials"
+    assert dialect.spell(CredentialType.CLIENT_CREDENTIALS) == "ClientCredentials"
+    assert dialect.spell(ResponseType.NONE) == "none"
+    assert dialect.spell(CredentialType.NONE) == "None"
+    assert dialect.spell(CredentialType.SSWS) == "SSWS"

@@ -35,7 +35,7 @@ Schema = dict[str, Any]
 # No NUL, because PostgreSQL has none in text.
 _TEXT = r"^[^\x00]*$"
 # A redirect URI, without what no scheme allows.
-_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[!-)+\-.-\[\]-~]+"
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[!$-)+\-.-\[\]-~]+"
 _NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 

@@ -11,7 +11,7 @@ from portal_server.domain.client import CLIENT, ClientState
 from portal_server.domain.client_type import CLIENT_TYPE, ResponseType
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Unknown
-from portal_server.domain.provider import PROVIDER, ProviderType
+from portal_server.domain.provider import PROVIDER, CredentialType, ProviderType
 from portal_server.wire.requests import TRUE, of_header
 from portal_server.wire.status import Surface
 
@@ -27,11 +27,16 @@ _FIELDS = {
     "create_time": "created_at",
     "update_time": "updated_at",
 }
-# Where the dialect has another word. `it_token` is the contract's spelling.
-_WORDS: Mapping[StrEnum, str] = {
-    ResponseType.ID_TOKEN: "it_token",
-    **{word: word.capitalize() for word in ProviderType},
-    **{word: word.capitalize() for word in ClientState},
+# Where the dialect has another word. `it_token` is the contract's spelling. By type, because words
+# of different types may be equal.
+_WORDS: Mapping[type[StrEnum], Mapping[str, str]] = {
+    ResponseType: {ResponseType.ID_TOKEN: "it_token"},
+    ProviderType: {word: word.capitalize() for word in ProviderType},
+    ClientState: {word: word.capitalize() for word in ClientState},
+    CredentialType: {
+        **{word: word.title().replace("_", "") for word in CredentialType},
+        CredentialType.SSWS: "SSWS",
+    },
 }
 # Words that requests may have, too.
 _ALSO_READ: Mapping[str, StrEnum] = {"id_token": ResponseType.ID_TOKEN}
@@ -46,7 +51,7 @@ def field_name(name: str) -> str:
 
 def spell(word: StrEnum) -> str:
     """The dialect's spelling of a word."""
-    return _WORDS.get(word, str(word))
+    return _WORDS.get(type(word), {}).get(word, str(word))
 
 
 _INPUTS = (
