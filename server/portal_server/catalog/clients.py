@@ -552,7 +552,11 @@ class Clients:
         """Send a change of an UPDATING client; what did not succeed is stored."""
         try:
             return send()
-        except (Rejected, NotSent, Unimplemented) as error:
+        except Unimplemented:
+            unchanged = partial(_back, state=ClientState.ACTIVE, message=stored.message)
+            self._registrations.save(stored, unchanged)
+            raise
+        except (Rejected, NotSent) as error:
             gone = isinstance(error, Rejected) and error.http_status in _GONE
             state = ClientState.DETACHED if gone else ClientState.ACTIVE
             back = partial(_back, state=state, message=error.message)

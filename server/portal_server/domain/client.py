@@ -40,7 +40,7 @@ class ClientResolution(StrEnum):
 
 CLIENT: Mapping[str, Field] = {
     "name": Text(max_length=255, required=True, filterable=True),
-    "redirect_uris": RedirectUris(max_count=50, max_length=2048),
+    "redirect_uris": RedirectUris(max_count=50, max_length=2048, max_total=8192),
     "scope": Scope(max_length=4096),
     "labels": Labels(max_count=16, max_key_length=63, max_value_length=255),
 }

@@ -18,7 +18,8 @@ _GRANTING: Mapping[str, Any] = {
 }
 _KEYCLOAK_FLOWS = {"code": "code", "none": "code", "token": "implicit", "id_token": "implicit"}
 _LISTS = ("grant_types", "response_types", "redirect_uris", "scope")
-_MAX_JSON = 4096
+# A client has some of them, and a list 200 clients.
+_MAX_JSON = 1024
 
 
 def differences(

@@ -146,6 +146,8 @@ class RedirectUris:
 
     max_count: int
     max_length: int
+    max_total: int
+    """Characters of all URIs: a list of clients has them all."""
     required = False
     filterable = False
 
@@ -157,6 +159,11 @@ class RedirectUris:
         if len(once) > self.max_count:
             message = f"has {len(once)} URIs; at most {self.max_count} are allowed"
             violations.append(Violation(name, Rule.OUT_OF_RANGE, message))
+            return once
+        total = sum(map(len, once))
+        if total > self.max_total:
+            message = f"has {total} characters; at most {self.max_total} are allowed"
+            violations.append(Violation(name, Rule.TOO_LONG, message))
             return once
         for uri in once:
             problem = redirect_uri_problem(uri, self.max_length)

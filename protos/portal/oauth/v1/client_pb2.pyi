@@ -210,10 +210,11 @@ class Client(_message.Message):
     @_builtins.property
     def redirect_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where the provider may send users back to (RFC 6749, section 3.1.2): at most
-        50 of at most 2048 characters. Absolute, without fragment, user information
-        or wildcard; https, http on a loopback host, or a scheme of a native app
-        with a period in it (RFC 8252, section 7.1). Required by the grants
-        authorization_code, pkce and implicit, not allowed without one of them.
+        50 of at most 2048 characters, and 8192 characters in all. Absolute, without
+        fragment, user information or wildcard; https, http on a loopback host, or a
+        scheme of a native app with a period in it (RFC 8252, section 7.1). Required
+        by the grants authorization_code, pkce and implicit, not allowed without one
+        of them.
         """
 
     @_builtins.property
@@ -566,7 +567,9 @@ class ListClientsResponse(_message.Message):
     """The page_token of the request for the next page; empty on the last page."""
     @_builtins.property
     def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Client]:
-        """One page, in ascending order of id."""
+        """One page, in ascending order of id, without `requested` and `registered`,
+        which can be large (AIP-157).
+        """
 
     def __init__(
         self,

@@ -130,10 +130,14 @@ class ClientServiceServicer:
         Not named Create: the response also has the secret, which is not part of the
         resource (AIP-133).
 
-        If the outcome is not known, the response has a client in the state UNKNOWN,
-        and the server finds out. FAILED_PRECONDITION: the provider rejected the
-        registration, or the client type cannot be registered. UNAVAILABLE: the
-        provider cannot be reached. In both cases nothing was registered.
+        FAILED_PRECONDITION: the provider rejected the registration, or the client
+        type cannot be registered. UNAVAILABLE with the reason PROVIDER_UNREACHABLE:
+        the provider cannot be reached. In both cases nothing was registered.
+
+        DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
+        nobody knows whether it was registered. The client is in the state UNKNOWN,
+        and the server finds out. The same request with the same request id returns
+        it; without a request id, another registration would be sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

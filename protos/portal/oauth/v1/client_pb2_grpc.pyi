@@ -61,10 +61,14 @@ class ClientServiceStub:
     Not named Create: the response also has the secret, which is not part of the
     resource (AIP-133).
 
-    If the outcome is not known, the response has a client in the state UNKNOWN,
-    and the server finds out. FAILED_PRECONDITION: the provider rejected the
-    registration, or the client type cannot be registered. UNAVAILABLE: the
-    provider cannot be reached. In both cases nothing was registered.
+    FAILED_PRECONDITION: the provider rejected the registration, or the client
+    type cannot be registered. UNAVAILABLE with the reason PROVIDER_UNREACHABLE:
+    the provider cannot be reached. In both cases nothing was registered.
+
+    DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
+    nobody knows whether it was registered. The client is in the state UNKNOWN,
+    and the server finds out. The same request with the same request id returns
+    it; without a request id, another registration would be sent.
     """
     GetClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetClientRequest, _client_pb2.Client]
     """Gets a client, without a call to the provider."""
@@ -132,10 +136,14 @@ class ClientServiceAsyncStub(ClientServiceStub):
     Not named Create: the response also has the secret, which is not part of the
     resource (AIP-133).
 
-    If the outcome is not known, the response has a client in the state UNKNOWN,
-    and the server finds out. FAILED_PRECONDITION: the provider rejected the
-    registration, or the client type cannot be registered. UNAVAILABLE: the
-    provider cannot be reached. In both cases nothing was registered.
+    FAILED_PRECONDITION: the provider rejected the registration, or the client
+    type cannot be registered. UNAVAILABLE with the reason PROVIDER_UNREACHABLE:
+    the provider cannot be reached. In both cases nothing was registered.
+
+    DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
+    nobody knows whether it was registered. The client is in the state UNKNOWN,
+    and the server finds out. The same request with the same request id returns
+    it; without a request id, another registration would be sent.
     """
     GetClient: _aio.UnaryUnaryMultiCallable[_client_pb2.GetClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Gets a client, without a call to the provider."""
@@ -212,10 +220,14 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         Not named Create: the response also has the secret, which is not part of the
         resource (AIP-133).
 
-        If the outcome is not known, the response has a client in the state UNKNOWN,
-        and the server finds out. FAILED_PRECONDITION: the provider rejected the
-        registration, or the client type cannot be registered. UNAVAILABLE: the
-        provider cannot be reached. In both cases nothing was registered.
+        FAILED_PRECONDITION: the provider rejected the registration, or the client
+        type cannot be registered. UNAVAILABLE with the reason PROVIDER_UNREACHABLE:
+        the provider cannot be reached. In both cases nothing was registered.
+
+        DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
+        nobody knows whether it was registered. The client is in the state UNKNOWN,
+        and the server finds out. The same request with the same request id returns
+        it; without a request id, another registration would be sent.
         """
 
     @_abc_1.abstractmethod

@@ -472,9 +472,9 @@ class ClientInput(_message.Message):
     1 to 255 characters, not blank.
     """
     redirect_urls: _builtins.str
-    """Comma-separated list of absolute URLs, at most 50, without fragment and
-    wildcard; http only on a loopback host. Required by `authorization_code`,
-    `pkce` and `implicit`.
+    """Comma-separated list of absolute URLs, at most 50 and 8192 characters in
+    all, without fragment and wildcard; http only on a loopback host. Required
+    by `authorization_code`, `pkce` and `implicit`.
     """
     scope: _builtins.str
     """Space-separated scope values; at most 4096 characters."""

@@ -1,5 +1,7 @@
 """ClientService: registered clients over native gRPC."""
 
+from dataclasses import replace
+
 from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_pb2 as pb
@@ -86,7 +88,7 @@ class ClientService:
         client_type = request.client_type_id or None
         page = self._clients.list(context.call, request.provider_id, client_type, where, rows)
         return pb.ListClientsResponse(
-            clients=map(CODEC.message, page.items),
+            clients=map(_listed, page.items),
             next_page_token=page_token(page.next_after, request, *scope),
         )
 
@@ -143,6 +145,14 @@ class ClientService:
             context.call, request.provider_id, request.id, found, etags_of(request)
         )
         return CODEC.message(resolved)
+
+
+def _listed(client: Client) -> pb.Client:
+    """A client as a list has it (AIP-157)."""
+    message = CODEC.message(replace(client, requested={}, registered={}))
+    message.ClearField("requested")
+    message.ClearField("registered")
+    return message
 
 
 def _registration(request: _Template) -> tuple[int, int, ClientDraft]:
