@@ -367,7 +367,7 @@ def test_another_etag_changes_nothing(portal: Portal) -> None:
     assert [one[0] for one in portal.idp.requests] == ["POST"]
 
 
-def test_a_provider_that_cannot_rotate_says_so(portal: Portal) -> None:
+def test_a_provider_that_cannot_rotate_reports_it(portal: Portal) -> None:
     client = portal.register().client
     with pytest.raises(Unimplemented):
         portal.clients.rotate(CALL, portal.provider.id, client.id)
@@ -447,7 +447,7 @@ def test_a_client_without_the_redirect_uri_it_needs_is_invalid(portal: Portal) -
     assert [one.field for one in error.value.violations] == ["redirect_uris"]
 
 
-def test_an_expired_client_says_so(portal: Portal) -> None:
+def test_an_expired_client_reports_it(portal: Portal) -> None:
     client = portal.register().client
     portal.set(client, client_secret_expire_time=now() - timedelta(seconds=1))
     portal.reconcile(client)
@@ -455,7 +455,7 @@ def test_an_expired_client_says_so(portal: Portal) -> None:
     assert portal.get(client).state is ClientState.EXPIRED
 
 
-def test_no_secret_is_stored_in_clear(portal: Portal) -> None:
+def test_no_secret_is_stored_in_plain_text(portal: Portal) -> None:
     done = portal.register(with_id())
     [there] = portal.idp.clients.values()
     rows = portal.store.read_latest(

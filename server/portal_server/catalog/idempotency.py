@@ -63,7 +63,7 @@ class WrittenClient:
     id: int
 
     def redacted(self) -> Self:
-        """The same: an id is no secret."""
+        """The same: an id is not a secret."""
         return self
 
 

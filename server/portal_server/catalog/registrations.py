@@ -64,7 +64,7 @@ class Registrations:
         self._keep = keep
 
     def access(self, provider: Provider) -> Access:
-        """A provider with its secrets in clear. Raises: Precondition (no encryption key)."""
+        """A provider with its secrets in plain text. Raises: Precondition (no encryption key)."""
         open_ = self._store.vault.open
         return Access(
             provider=provider,
@@ -92,7 +92,7 @@ class Registrations:
         )
 
     def secret(self, client: Client) -> str:
-        """The secret of a client in clear; "" if it has none or it is no longer stored."""
+        """The secret of a client in plain text; "" if it has none or it is no longer stored."""
         return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
 
     def change(

@@ -155,7 +155,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A client with its secret, in clear; "" if it has none."""
+    """A client with its secret, in plain text; "" if it has none."""
 
     client: Client
     client_secret: str = field(default="", repr=False)

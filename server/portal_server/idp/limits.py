@@ -64,7 +64,7 @@ class _Provider:
         return left if left > 0 or self.probing else None
 
     def admit(self, now: float) -> bool:
-        """Take a place, if there is one."""
+        """Give a call a place, if there is one; returns whether there was."""
         if self.running >= MAX_RUNNING or self.down_for(now) is not None:
             return False
         self.running += 1
