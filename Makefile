@@ -127,6 +127,7 @@ generate-docs: protos
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.cli_docs
 	@$(BIN)/python -m tools.settings_docs
+	@$(BIN)/python -m tools.findings_docs
 
 protos-export: .venv/run ## Copy the protos and their imports to build/protos, for other languages
 	@rm -rf build/protos && mkdir -p build/protos

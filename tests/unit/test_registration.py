@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from portal_server.domain.registration import (
     plan,
     redirect_uri_violations,
 )
+from tools.findings_docs.__main__ import PAGE, current
 
 UID = "0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b"
 WEB_URI = "https://app.example.com/callback"
@@ -903,3 +905,57 @@ def test_what_findings_take_in_a_stored_response_has_a_limit() -> None:
     )
 
     assert most < 4096
+
+
+def test_each_row_of_the_table_is_reported_for_some_registration() -> None:
+    responses = [*combinations(ResponseType, 1), *combinations(ResponseType, 2)]
+    grants = [*combinations(GrantType, 1), *combinations(GrantType, 2)]
+    clients = [
+        replace(CLIENT_SPEC, name="n" * 255, scope="openid unknown"),
+        replace(CLIENT_SPEC, redirect_uris=()),
+    ]
+    found = {
+        each
+        for response_types, grant_types, method, app_type, provider_type in product(
+            responses,
+            grants,
+            (None, TokenEndpointAuthMethod.CLIENT_SECRET_BASIC),
+            (None, OktaAppType.WEB, OktaAppType.SERVICE),
+            ProviderType,
+        )
+        for client, discovery in zip(clients, (None, DISCOVERED), strict=True)
+        for each in plan(
+            spec(
+                "none",
+                "pkce",
+                response_types=response_types,
+                grant_types=grant_types,
+                token_endpoint_auth_method=method,
+                okta_app_type=app_type,
+            ),
+            provider_type,
+            client,
+            UID,
+            discovery,
+        ).findings
+    }
+    nothing = Discovery(
+        grant_types_supported=(),
+        response_types_supported=(),
+        token_endpoint_auth_methods_supported=(),
+        scopes_supported=(),
+    )
+    for client_type, discovery, scope in (
+        (spec("none", "device_code"), nothing, "profile"),
+        (spec("code", "pkce refresh_token", BASIC), nothing, ""),
+        (REFRESHING, DISCOVERED, "openid"),
+    ):
+        found |= set(planned(client_type, OTHER, discovery, scope=scope).findings)
+
+    assert names(found) == set(FINDINGS)
+
+
+def test_docs_findings_md_is_current() -> None:
+    page = PAGE.read_text()
+
+    assert page == current(page)

@@ -282,7 +282,7 @@ def _response_types(
 ) -> tuple[str, ...]:
     """The response types that follow from the grants (RFC 7591, section 2.1)."""
     available = _words(grants) & {*response_types, _CODE}
-    if okta and grants:
+    if okta and {GRANTS[grant].sent for grant in grants}.issuperset(okta.required_grants):
         available |= set(okta.required_response_types)
     return tuple(
         sent

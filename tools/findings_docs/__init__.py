@@ -1,0 +1,1 @@
+"""The generator of the tables in docs/findings.md."""
