@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ import trustme
 
 from portal_server.domain.certificates import certificate_problem
 from portal_server.domain.discovery import CheckOutcome
-from portal_server.domain.errors import NotSent, Reason
+from portal_server.domain.errors import Invalid, NotSent, Reason, Rule
+from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.idp.registrar import Registrar
 from tests.idp.conftest import access_to
 from tests.support.providers.scripted import Scripted, http
@@ -76,7 +78,7 @@ def test_a_certificate_that_is_not_trusted_means_that_nothing_was_sent(
         assert check.outcome is CheckOutcome.FAILED
 
 
-def test_certificates_are_not_checked_if_the_provider_says_so(
+def test_certificates_are_not_checked_if_the_provider_has_that_setting(
     registrar: Registrar, ca: trustme.CA
 ) -> None:
     with secure(ca.issue_cert("other.example")) as provider:
@@ -129,3 +131,14 @@ def test_a_pem_that_cannot_be_read_is_an_error_that_explains_it(
         assert caught.value.reason is Reason.PROVIDER_TLS_NOT_TRUSTED
         assert words in caught.value.message
     assert certificate_problem(pem(ca) + pem(ca)) == ""
+
+
+def test_a_provider_is_only_stored_with_certificates_that_can_be_read(ca: trustme.CA) -> None:
+    draft = ProviderDraft(
+        name="p", type=ProviderType.OTHER, well_known_uri="https://idp.example.com/x"
+    )
+    assert check_provider(replace(draft, ca_certificate=pem(ca))).ca_certificate == pem(ca)
+    with pytest.raises(Invalid) as caught:
+        check_provider(replace(draft, ca_certificate="garbage"))
+    (violation,) = caught.value.violations
+    assert (violation.field, violation.rule) == ("ca_certificate", Rule.MALFORMED)

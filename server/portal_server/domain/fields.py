@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from portal_server.domain.certificates import certificate_problem
 from portal_server.domain.errors import Rule, Violation
 from portal_server.domain.redirect_uris import redirect_uri_problem
 from portal_server.domain.urls import is_http_url
@@ -69,6 +70,20 @@ class Uri(Text):
         if len(violations) == before and given and not is_http_url(given):
             message = "must be an absolute http or https URL without user information or fragment"
             violations.append(Violation(name, Rule.MALFORMED, message))
+        return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pem(Text):
+    """Certificates in the PEM format (RFC 7468)."""
+
+    def check(self, name: str, given: str, violations: list[Violation]) -> str:
+        """Add what is wrong with a value to the violations; returns the value."""
+        before = len(violations)
+        Text.check(self, name, given, violations)
+        problem = certificate_problem(given) if given and len(violations) == before else ""
+        if problem:
+            violations.append(Violation(name, Rule.MALFORMED, problem))
         return given
 
 
@@ -216,7 +231,7 @@ class Labels:
         return dict(sorted(given.items()))
 
 
-Field: TypeAlias = Text | Uri | Secret | Scope | Flag | Word | Words | RedirectUris | Labels
+Field: TypeAlias = Text | Uri | Pem | Secret | Scope | Flag | Word | Words | RedirectUris | Labels
 """A kind of field with its limits."""
 
 

@@ -18,6 +18,7 @@ from portal_server.domain.errors import Invalid, Violation
 from portal_server.domain.fields import (
     Field,
     Flag,
+    Pem,
     Secret,
     Text,
     Unknown,
@@ -53,7 +54,7 @@ PROVIDER: Mapping[str, Field] = {
     "tls_insecure_skip_verify": Flag(),
     "registration_access_token": Secret(max_length=4096),
     "registration_endpoint": Uri(max_length=2048),
-    "ca_certificate": Text(max_length=65536),
+    "ca_certificate": Pem(max_length=65536),
     "credential_type": Word(vocabulary=CredentialType),
     "credential_client_id": Text(max_length=255),
     "credential_client_secret": Secret(max_length=4096),
