@@ -25,7 +25,7 @@ GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/sr
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
+.PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
 	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
@@ -36,6 +36,10 @@ help: ## List the targets
 
 run: .venv/run build/portal.binpb ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
 	@PORTAL_DEVELOPMENT=true exec $(BIN)/portal up
+
+demo: .venv/run ## Run an identity provider to register clients at, beside `make run`; needs Node and npm
+	@command -v npm >/dev/null || { echo 'make demo needs Node 20 and npm'; exit 1; }
+	@$(BIN)/python -m tools.demo
 
 clean: ## Delete .venv and build; the data stays
 	rm -rf .venv build

@@ -30,10 +30,12 @@ def _install() -> None:
 
 
 @contextmanager
-def oidc_provider(initial_access_token: str = "") -> Iterator[str]:
+def oidc_provider(initial_access_token: str = "", port: int = 0) -> Iterator[str]:
     """Run a provider; yields its URL. Without a token, anyone may register clients."""
     _install()
-    command = ["node", "server.js", *([initial_access_token] if initial_access_token else [])]
+    command = ["node", "server.js"]
+    if initial_access_token:
+        command += [initial_access_token, str(port)]
     with subprocess.Popen(
         command, cwd=_FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -1,5 +1,5 @@
 // An OpenID provider for tests: the strictest implementation of RFC 7591 and 7592.
-// It prints its URL when it listens. `node server.js [initial access token]`
+// It prints its URL when it listens. `node server.js [initial access token] [port]`
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
@@ -7,7 +7,7 @@ const initialAccessToken = process.argv[2] ?? false; // false: anyone may regist
 const server = createServer((request, response) => handle(request, response));
 let handle;
 
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(process.argv[3] ?? 0), '127.0.0.1', () => {
   const url = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(url, {
     cookies: { keys: ['test'] },
