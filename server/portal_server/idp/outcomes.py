@@ -28,7 +28,7 @@ _MAX_ID = 255
 _MAX_SECRET = 4096
 _MAX_TOKEN = 16384
 # Fifty redirect URIs of 2048 characters, twice.
-_MAX_METADATA = 256 * 1024
+_MAX_METADATA = 32 * 1024
 _MIN_HIDDEN = 4
 _TAG = re.compile(r"<[^<>]{0,200}>")
 # What RFC 7591, section 3.2.1, adds to the metadata. The rest of a client's data is its metadata.

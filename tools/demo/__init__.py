@@ -1,0 +1,1 @@
+"""`make demo`: an identity provider on this machine."""
