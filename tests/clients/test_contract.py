@@ -27,7 +27,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import portal_client
-from portal.oauth.v1 import client_type_pb2, errors_pb2, provider_pb2
+from portal.oauth.v1 import client_pb2, client_type_pb2, errors_pb2, finding_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
 from portal_cli import client_types, documents, field_options, fields, output, providers, source
 from portal_client import ClientType, Provider
@@ -35,8 +35,10 @@ from tests.support.stack import ROOT
 from tools.cli_docs import __main__ as cli_docs
 
 FILES: list[FileDescriptor] = [
+    client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,
+    finding_pb2.DESCRIPTOR,
     provider_pb2.DESCRIPTOR,
 ]
 # Type checkers do not see it.

@@ -79,6 +79,8 @@ class FakeClients:
         """The name of each use case, and what was passed that is not an id."""
         self.state = ClientState.ACTIVE
         """The state of a new client."""
+        self.finding = FINDING
+        """That of a preview and of a registration."""
         self.checks: Sequence[ProviderCheck] = CHECKS
         self._clients: dict[int, Client] = {}
         self._done: dict[bytes, Registration] = {}
@@ -100,7 +102,7 @@ class FakeClients:
                 "require_pushed": False,
                 "jwks": {"keys": []},
             },
-            findings=(FINDING,),
+            findings=(self.finding,),
         )
 
     def register(
@@ -144,7 +146,7 @@ class FakeClients:
             )
             self._clients[client.id] = client
         registered = Registration(
-            client=client, client_secret=SECRET if known else "", findings=(FINDING,)
+            client=client, client_secret=SECRET if known else "", findings=(self.finding,)
         )
         if call.idempotency:
             self._done[call.idempotency.digest] = registered

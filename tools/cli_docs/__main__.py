@@ -51,7 +51,7 @@ def _sections() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
     yield "Before the command:\n"
     yield from _table({"portal": root})
-    for group in ("providers", "client-types"):
+    for group in ("providers", "client-types", "clients"):
         yield f"\n`portal {group}`:\n"
         yield from _table(root.commands[group].commands)
     yield "\nFiles and other portals:\n"

@@ -5,12 +5,20 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import field_options, options
-from portal_cli.options import Etag, Uid, Yes, confirm
-from portal_cli.output import write_many, write_one
-from portal_client import ClientType
+from portal_cli.client_options import Labels, Name, RedirectUris, Scope, client_message
+from portal_cli.errors import CommandError
+from portal_cli.options import Etag, Force, Output, Uid, Yes, confirm
+from portal_cli.output import (
+    as_dict,
+    report_findings,
+    write_many,
+    write_one,
+    write_values,
+)
+from portal_client import FINDING_SEVERITY_ERROR, ClientType
 
 app = typer.Typer(
-    help="Create, get, list, update and delete the client types of a provider.",
+    help="Create, get, list, update, delete and preview the client types of a provider.",
     no_args_is_help=True,
 )
 
@@ -75,6 +83,7 @@ def delete(
     context: typer.Context,
     provider_id: ProviderId,
     client_type_id: Id,
+    force: Force = False,
     etag: Etag = "",
     yes: Yes = False,
 ) -> None:
@@ -82,5 +91,29 @@ def delete(
     common = options.of(context)
     with common.portal() as portal:
         found = portal.get_client_type(provider_id, client_type_id)
-        confirm(f"Delete client type {found.name!r}?", yes=yes)
-        portal.delete_client_type(provider_id, client_type_id, etag=etag)
+        confirm(f"Delete client type {found.name!r}{' and its clients' if force else ''}?", yes=yes)
+        portal.delete_client_type(provider_id, client_type_id, force=force, etag=etag)
+
+
+@app.command()
+def preview(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_type_id: Id,
+    name: Name,
+    redirect_uris: RedirectUris = "",
+    scope: Scope = "",
+    label: Labels = None,
+) -> None:
+    """Show what a registration would send to the provider, and what is wrong about it."""
+    message, _ = client_message(name, redirect_uris, scope, label)
+    common = options.of(context)
+    with common.portal() as portal:
+        found = portal.preview_registration(provider_id, client_type_id, message)
+    values = as_dict(found)
+    if common.output is Output.TABLE:
+        values = {"uri": values["uri"], **values["metadata"]}
+        report_findings(found.findings)
+    write_values(values, common.output)
+    if any(finding.severity == FINDING_SEVERITY_ERROR for finding in found.findings):
+        raise CommandError("clients of this type cannot be registered")

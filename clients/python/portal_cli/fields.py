@@ -16,7 +16,9 @@ from google.api.field_behavior_pb2 import (  # type: ignore[import-untyped]
     field_behavior,
 )
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _HELP: Final[Mapping[str, str]] = {
@@ -79,13 +81,21 @@ class Field:
     def value(self, message: Message) -> Any:
         """The value in a message as plain data: enums as words, timestamps as in RFC 3339."""
         value = getattr(message, self.name)
+        if isinstance(value, Mapping):
+            return dict(sorted(value.items()))
         if self.repeated:
             return [self._plain(one) for one in value]
+        if isinstance(value, Message) and not message.HasField(self.name):
+            return None
         return self._plain(value)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, Timestamp):
             return value.ToJsonString()
+        if isinstance(value, Struct):
+            return MessageToDict(value)
+        if isinstance(value, Message):
+            return {field.name: field.value(value) for field in of(value.DESCRIPTOR)}
         if not self.numbers:
             return value
         words = {number: word for word, number in self.numbers.items()}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portal_cli import applying, client_types, importing, providers
+from portal_cli import applying, client_types, clients, importing, providers
 from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Options, Output
 from portal_cli.output import printable
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
+app.add_typer(clients.app, name="clients")
 app.command()(applying.apply)
 app.command()(applying.export)
 app.command("import")(importing.import_)

@@ -19,6 +19,7 @@ Etag = Annotated[str, typer.Option(help="Only if this is the current etag of the
 Uid = Annotated[
     str, typer.Option(help="UUID of the resource in another system; default: a new one.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Delete its clients first.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -12,9 +12,9 @@ from rich.table import Table
 
 from portal_cli import documents, fields
 from portal_cli.options import Output
-from portal_client import ClientType, Provider
+from portal_client import Client, ClientType, Finding, Provider
 
-Resource = Provider | ClientType
+Resource = Provider | ClientType | Client
 
 _UNLIMITED: Final = 1 << 16
 _MINUTE: Final = "%Y-%m-%d %H:%M"
@@ -22,6 +22,7 @@ _MINUTE: Final = "%Y-%m-%d %H:%M"
 _COLUMNS: Final = {
     Provider: ("id", "name", "type", "well_known_uri", "updated"),
     ClientType: ("id", "name", "response_types", "grant_types", "okta_app_type", "updated"),
+    Client: ("id", "name", "client_type_id", "state", "client_id", "updated"),
 }
 
 
@@ -39,9 +40,13 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
-def write_one(resource: Resource, output: Output) -> None:
-    """Write a resource."""
-    whole = as_dict(resource)
+def write_one(resource: Resource, output: Output, **more: Any) -> None:
+    """Write a resource, with more values."""
+    write_values(as_dict(resource) | more, output)
+
+
+def write_values(whole: Mapping[str, Any], output: Output) -> None:
+    """Write values by name."""
     if output is Output.TABLE:
         table = Table(box=None, show_header=False)
         table.add_column(style="bold")
@@ -49,7 +54,7 @@ def write_one(resource: Resource, output: Output) -> None:
             table.add_row(name, _text(value))
         _console().print(table)
     else:
-        print(_encoded(whole, output))
+        print(_encoded(dict(whole), output))
 
 
 def write_many(kind: type[Resource], resources: Iterable[Resource], output: Output) -> None:
@@ -64,6 +69,28 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
         row = as_dict(resource) | {"updated": _minute(resource.update_time)}
         table.add_row(*(_text(row[name]) for name in _COLUMNS[kind]))
     _console().print(table)
+
+
+def write_rows(messages: Iterable[Message], columns: Sequence[str], output: Output) -> None:
+    """Write messages that are not resources, by these fields."""
+    rows = [as_dict(message) for message in messages]
+    if output is not Output.TABLE:
+        print(_encoded(rows, output))
+        return
+    table = Table(box=None)
+    for name in columns:
+        table.add_column(name.upper().replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row[name]) for name in columns))
+    _console().print(table)
+
+
+def report_findings(findings: Iterable[Finding]) -> None:
+    """Write findings to standard error."""
+    for finding in findings:
+        one = as_dict(finding)
+        line = f"{one['severity']}: {one['field']}: {one['text']} ({one['reference']})"
+        print(printable(line), file=sys.stderr)
 
 
 def _console() -> Console:
@@ -85,7 +112,9 @@ def _text(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return ", ".join(map(printable, value))
+            return ", ".join(map(_text, value))
+        case dict():
+            return "; ".join(f"{printable(name)}: {_text(one)}" for name, one in value.items())
     return printable(str(value))
 
 

@@ -5,11 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from portal_cli import field_options, options
-from portal_cli.options import Etag, Uid, Yes, confirm
-from portal_cli.output import write_many, write_one
+from portal_cli.errors import CommandError
+from portal_cli.options import Etag, Force, Uid, Yes, confirm
+from portal_cli.output import write_many, write_one, write_rows
 from portal_client import Provider
 
-app = typer.Typer(help="Create, get, list, update and delete providers.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, get, list, update, delete, check and forget providers.", no_args_is_help=True
+)
 
 Id = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=options.MAX_ID)]
 
@@ -61,10 +64,40 @@ def update(context: typer.Context, provider_id: Id, etag: Etag = "", **given: An
 
 
 @app.command()
-def delete(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:
+def delete(
+    context: typer.Context,
+    provider_id: Id,
+    force: Force = False,
+    etag: Etag = "",
+    yes: Yes = False,
+) -> None:
     """Delete a provider and all its client types."""
     common = options.of(context)
     with common.portal() as portal:
         found = portal.get_provider(provider_id)
-        confirm(f"Delete provider {found.name!r} and its client types?", yes=yes)
-        portal.delete_provider(provider_id, etag=etag)
+        what = "client types and clients" if force else "client types"
+        confirm(f"Delete provider {found.name!r} and its {what}?", yes=yes)
+        portal.delete_provider(provider_id, force=force, etag=etag)
+
+
+@app.command()
+def check(context: typer.Context, provider_id: Id) -> None:
+    """Check whether clients can be registered at a provider."""
+    common = options.of(context)
+    with common.portal() as portal:
+        result = portal.check_provider(provider_id)
+    write_rows(result.checks, ("name", "outcome", "text"), common.output)
+    if not result.ok:
+        raise CommandError("a check has failed")
+
+
+@app.command()
+def forget(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:
+    """Delete a provider that no longer exists; list the clients that may still exist there."""
+    common = options.of(context)
+    with common.portal() as portal:
+        found = portal.get_provider(provider_id)
+        confirm(f"Delete provider {found.name!r} and its clients, only here?", yes=yes)
+        forgotten = portal.forget_provider(provider_id, etag=etag)
+    columns = ("client_name", "client_id", "registration_client_uri")
+    write_rows(forgotten, columns, common.output)

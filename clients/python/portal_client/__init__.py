@@ -1,7 +1,7 @@
 """A client of OAuth Portal: `Portal`, and `AsyncPortal` for event loops.
 
-Resources are the messages of the API, `Provider` and `ClientType`. Everything that the public
-protos define can be imported from here: messages, enums and their values.
+Resources are the messages of the API, `Provider`, `ClientType` and `Client`. Everything that the
+public protos define can be imported from here: messages, enums and their values.
 """
 
 from typing import TYPE_CHECKING

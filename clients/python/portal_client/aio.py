@@ -5,15 +5,32 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
+from portal.oauth.v1.client_pb2 import (
+    CheckClientRequest,
+    Client,
+    ClientResolution,
+    GetClientRequest,
+    PreviewRegistrationResponse,
+    RegisterClientResponse,
+    RotateClientSecretResponse,
+)
+from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
-from portal.oauth.v1.provider_pb2 import GetProviderRequest, Provider
+from portal.oauth.v1.provider_pb2 import (
+    CheckProviderResponse,
+    ForgetProviderRequest,
+    ForgottenClient,
+    GetProviderRequest,
+    Provider,
+)
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import requests
-from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
+from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
 
 if TYPE_CHECKING:  # these stubs exist only as types
+    from portal.oauth.v1.client_pb2_grpc import ClientServiceAsyncStub
     from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
     from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
 
@@ -52,6 +69,7 @@ class AsyncPortal:
         self._timeout = timeout
         self._providers: ProviderServiceAsyncStub = ProviderServiceStub(channel)
         self._client_types: ClientTypeServiceAsyncStub = ClientTypeServiceStub(channel)
+        self._clients: ClientServiceAsyncStub = ClientServiceStub(channel)
 
     async def __aenter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -96,11 +114,22 @@ class AsyncPortal:
         return await self._call(self._providers.UpdateProvider, request)
 
     async def delete_provider(
-        self, provider_id: int, *, etag: str = "", request_id: str = ""
+        self, provider_id: int, *, force: bool = False, etag: str = "", request_id: str = ""
     ) -> None:
         """Delete a provider and its client types; with an etag, only if it is the current one."""
-        request = requests.delete_provider(provider_id, etag, request_id)
-        await self._call(self._providers.DeleteProvider, request)
+        request = requests.delete_provider(provider_id, etag, request_id, force=force)
+        await self._call(self._providers.DeleteProvider, request, waits=force)
+
+    async def check_provider(self, provider: int | Provider) -> CheckProviderResponse:
+        """Check whether clients can be registered at a provider."""
+        request = requests.check_provider(provider)
+        return await self._call(self._providers.CheckProvider, request, waits=True)
+
+    async def forget_provider(self, provider_id: int, *, etag: str = "") -> list[ForgottenClient]:
+        """Delete a provider that no longer exists, without a call to it."""
+        request = ForgetProviderRequest(id=provider_id, etag=etag)
+        response = await self._call(self._providers.ForgetProvider, request)
+        return list(response.clients)
 
     # Client types
 
@@ -137,17 +166,120 @@ class AsyncPortal:
         return await self._call(self._client_types.UpdateClientType, request)
 
     async def delete_client_type(
-        self, provider_id: int, client_type_id: int, *, etag: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        client_type_id: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
     ) -> None:
-        """Delete a client type; with an etag, only if it is the current one."""
-        request = requests.delete_client_type(provider_id, client_type_id, etag, request_id)
-        await self._call(self._client_types.DeleteClientType, request)
+        """Delete a client type; arguments as in `delete_provider`."""
+        request = requests.delete_client_type(
+            provider_id, client_type_id, etag, request_id, force=force
+        )
+        await self._call(self._client_types.DeleteClientType, request, waits=force)
+
+    # Clients
+
+    async def preview_registration(
+        self, provider_id: int, client_type_id: int, client: Client
+    ) -> PreviewRegistrationResponse:
+        """What `register_client` would send to the provider, and what is wrong about it."""
+        request = requests.preview_registration(provider_id, client_type_id, client)
+        return await self._call(self._clients.PreviewRegistration, request, waits=True)
+
+    async def register_client(
+        self, provider_id: int, client_type_id: int, client: Client, *, request_id: str = ""
+    ) -> RegisterClientResponse:
+        """Register a client at a provider. Only this response and its retries have the secret."""
+        request = requests.register_client(provider_id, client_type_id, client, request_id)
+        return await self._call(self._clients.RegisterClient, request, waits=True)
+
+    async def get_client(self, provider_id: int, client: int) -> Client:
+        """Get the client of a provider with this id. Raises: NotFound."""
+        request = GetClientRequest(provider_id=provider_id, id=client)
+        return await self._call(self._clients.GetClient, request)
+
+    def list_clients(
+        self,
+        provider_id: int,
+        *,
+        client_type_id: int = 0,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+    ) -> AsyncIterator[Client]:
+        """All clients of a provider, or of one client type, that match a filter."""
+        request = requests.list_clients(provider_id, client_type_id, filter, page_size)
+        return self._pages(self._clients.ListClients, request, lambda page: page.clients)
+
+    async def update_client(
+        self, client: Client, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> Client:
+        """Update fields of the client with this provider_id and id, at the provider and here."""
+        request = requests.update_client(client, fields, request_id)
+        return await self._call(self._clients.UpdateClient, request, waits=True)
+
+    async def delete_client(
+        self,
+        provider_id: int,
+        client: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
+    ) -> None:
+        """Delete the client with this id at the provider, then here."""
+        request = requests.delete_client(provider_id, client, etag, request_id, force=force)
+        await self._call(self._clients.DeleteClient, request, waits=True)
+
+    async def rotate_client_secret(
+        self, provider_id: int, client: int, *, etag: str = "", request_id: str = ""
+    ) -> RotateClientSecretResponse:
+        """Replace the secret of a client. Only this response and its retries have the new one."""
+        request = requests.rotate_client_secret(provider_id, client, etag, request_id)
+        return await self._call(self._clients.RotateClientSecret, request, waits=True)
+
+    async def check_client(self, provider_id: int, client: int) -> Client:
+        """Read a client at the provider, and store what is different there."""
+        request = CheckClientRequest(provider_id=provider_id, id=client)
+        return await self._call(self._clients.CheckClient, request, waits=True)
+
+    async def resolve_client(
+        self,
+        provider_id: int,
+        client: int,
+        resolution: ClientResolution.ValueType,
+        *,
+        client_id: str = "",
+        registration_client_uri: str = "",
+        registration_access_token: str = "",
+        etag: str = "",
+        request_id: str = "",
+    ) -> Client:
+        """End a state in which only a person knows what is true at the provider."""
+        request = requests.resolve_client(
+            provider_id,
+            client,
+            resolution,
+            client_id=client_id,
+            registration_client_uri=registration_client_uri,
+            registration_access_token=registration_access_token,
+            etag=etag,
+            request_id=request_id,
+        )
+        return await self._call(self._clients.ResolveClient, request, waits=True)
 
     async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Response], request: Any
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Any, Response],
+        request: Any,
+        *,
+        waits: bool = False,
     ) -> Response:
+        timeout = self._timeout + PROVIDER_WAIT_S if waits else self._timeout
         try:
-            return await method(request, timeout=self._timeout, metadata=self._metadata)
+            return await method(request, timeout=timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from None
 

@@ -11,31 +11,44 @@ import grpc
 
 TARGET: Final = "localhost:50051"
 TIMEOUT_S: Final = 10.0
+PROVIDER_WAIT_S: Final = 5.0
+"""How much longer a call may take that waits for an identity provider."""
 
 Metadata = tuple[tuple[str, str], ...]
 
 _AUTHORIZATION: Final = "authorization"
 
-# Every method can be retried: reads change nothing, and each write has a request id, which makes it
-# idempotent (AIP-155). Other statuses would recur. The timeout of a call includes its retries
-# (gRFC A6).
-_SERVICE_CONFIG: Final = {
-    "methodConfig": [
-        {
-            "name": [
-                {"service": "portal.oauth.v1.ProviderService"},
-                {"service": "portal.oauth.v1.ClientTypeService"},
-            ],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            },
-        }
-    ]
+_PACKAGE: Final = "portal.oauth.v1"
+_RETRIES: Final = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
 }
+# Reads change nothing, and each write has a request id, which makes it idempotent (AIP-155). Other
+# statuses would recur. The timeout of a call includes its retries (gRFC A6).
+_RETRIED: Final = {
+    "name": [
+        {"service": f"{_PACKAGE}.{service}"}
+        for service in ("ProviderService", "ClientTypeService", "ClientService")
+    ],
+    "retryPolicy": _RETRIES | {"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]},
+}
+# Where the response to a second attempt would hide what is known after the first one: the clients
+# of a provider that is forgotten by then, or that the outcome at the provider is unknown.
+_RETRIED_IF_NOT_BEGUN: Final = {
+    "name": [
+        {"service": f"{_PACKAGE}.{service}", "method": method}
+        for service, method in (
+            ("ProviderService", "ForgetProvider"),
+            ("ClientService", "UpdateClient"),
+            ("ClientService", "RotateClientSecret"),
+            ("ClientService", "ResolveClient"),
+        )
+    ],
+    "retryPolicy": _RETRIES | {"retryableStatusCodes": ["RESOURCE_EXHAUSTED"]},
+}
+_SERVICE_CONFIG: Final = {"methodConfig": [_RETRIED, _RETRIED_IF_NOT_BEGUN]}
 OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # The longest page is a little over the default limit of gRPC, 4 MiB.

@@ -1,6 +1,6 @@
 """The exceptions of the client: one for each gRPC status that callers distinguish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ __all__ = [
     "ResourceExhausted",
     "Unauthenticated",
     "Unavailable",
+    "Unimplemented",
     "Violation",
 ]
 
@@ -69,6 +70,8 @@ class PortalError(Exception):
             `ETAG_MISMATCH`; "" if it sent none.
         message: the error message of the server.
         violations: the invalid fields; empty unless the status is INVALID_ARGUMENT.
+        metadata: more about the reason (`ErrorInfo.metadata`). For an error of an identity
+            provider: its `http_status`, `error` and `error_description`, if it sent them.
     """
 
     def __init__(
@@ -77,12 +80,14 @@ class PortalError(Exception):
         message: str,
         reason_name: str = "",
         violations: Sequence[Violation] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__("; ".join(map(str, violations)) or message)
         self.code = code
         self.message = message
         self.reason_name = reason_name
         self.violations = tuple(violations)
+        self.metadata = dict(metadata or {})
 
     @property
     def reason(self) -> ErrorReason.ValueType:
@@ -98,7 +103,7 @@ class InvalidArgument(PortalError):
 
 
 class NotFound(PortalError):
-    """The provider does not exist, or it has no such client type."""
+    """The provider does not exist, or it has no such client type or client."""
 
 
 class AlreadyExists(PortalError):
@@ -114,7 +119,10 @@ class PermissionDenied(PortalError):
 
 
 class FailedPrecondition(PortalError):
-    """The state of another resource does not allow the call; the message names it."""
+    """The state of a resource does not allow the call, or its provider rejected the request.
+
+    A rejection has the reason ERROR_REASON_PROVIDER_REJECTED, and the message is the provider's.
+    """
 
 
 class Aborted(PortalError):
@@ -122,15 +130,19 @@ class Aborted(PortalError):
 
 
 class ResourceExhausted(PortalError):
-    """The server is overloaded, and retries did not succeed in time."""
+    """The server or the provider is overloaded, and retries did not succeed in time."""
 
 
 class DeadlineExceeded(PortalError):
-    """No response in time. The server may still have completed the request."""
+    """No response in time. The request may have been completed: get the resource."""
 
 
 class Unavailable(PortalError):
-    """The server cannot be reached, and retries did not succeed in time."""
+    """The server or the provider cannot be reached, and retries did not succeed in time."""
+
+
+class Unimplemented(PortalError):
+    """The provider has no way to do this, or the server does not have the method."""
 
 
 _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
@@ -144,13 +156,14 @@ _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
 }
 
 
 def from_rpc(error: Any) -> PortalError:
     """The exception for an error of grpc or grpc.aio."""
     violations: list[Violation] = []
-    reason_name = ""
+    reason_name, more = "", dict[str, str]()
     for detail in _status(error).details:
         bad, info = BadRequest(), ErrorInfo()
         if detail.Unpack(bad):
@@ -158,9 +171,10 @@ def from_rpc(error: Any) -> PortalError:
                 Violation(v.field, v.description, v.reason) for v in bad.field_violations
             )
         elif detail.Unpack(info):
-            reason_name = info.reason
+            reason_name, more = info.reason, dict(info.metadata)
     kind = _ERRORS.get(error.code(), PortalError)
-    return kind(error.code(), error.details() or error.code().name, reason_name, violations)
+    message = error.details() or error.code().name
+    return kind(error.code(), message, reason_name, violations, more)
 
 
 def _status(error: Any) -> Status:

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
+from portal.oauth.v1.client_pb2 import Client, ClientResolution
 from portal.oauth.v1.client_type_pb2 import ClientType
 from portal.oauth.v1.provider_pb2 import Provider
 
@@ -34,10 +35,19 @@ def update_provider(
 
 
 def delete_provider(
-    provider_id: int, etag: str, request_id: str
+    provider_id: int, etag: str, request_id: str, *, force: bool
 ) -> provider_pb2.DeleteProviderRequest:
     """The request of DeleteProvider."""
-    return provider_pb2.DeleteProviderRequest(id=provider_id, etag=etag, request_id=_id(request_id))
+    return provider_pb2.DeleteProviderRequest(
+        id=provider_id, force=force, etag=etag, request_id=_id(request_id)
+    )
+
+
+def check_provider(provider: int | Provider) -> provider_pb2.CheckProviderRequest:
+    """The request of CheckProvider for a provider with this id, or for one that is not stored."""
+    if isinstance(provider, Provider):
+        return provider_pb2.CheckProviderRequest(provider=provider)
+    return provider_pb2.CheckProviderRequest(id=provider)
 
 
 def create_client_type(
@@ -70,11 +80,99 @@ def update_client_type(
 
 
 def delete_client_type(
-    provider_id: int, client_type_id: int, etag: str, request_id: str
+    provider_id: int, client_type_id: int, etag: str, request_id: str, *, force: bool
 ) -> client_type_pb2.DeleteClientTypeRequest:
     """The request of DeleteClientType."""
     return client_type_pb2.DeleteClientTypeRequest(
-        provider_id=provider_id, id=client_type_id, etag=etag, request_id=_id(request_id)
+        provider_id=provider_id,
+        id=client_type_id,
+        force=force,
+        etag=etag,
+        request_id=_id(request_id),
+    )
+
+
+def preview_registration(
+    provider_id: int, client_type_id: int, client: Client
+) -> client_pb2.PreviewRegistrationRequest:
+    """The request of PreviewRegistration."""
+    return client_pb2.PreviewRegistrationRequest(
+        provider_id=provider_id, client_type_id=client_type_id, client=client
+    )
+
+
+def register_client(
+    provider_id: int, client_type_id: int, client: Client, request_id: str
+) -> client_pb2.RegisterClientRequest:
+    """The request of RegisterClient."""
+    return client_pb2.RegisterClientRequest(
+        provider_id=provider_id,
+        client_type_id=client_type_id,
+        client=client,
+        request_id=_id(request_id),
+    )
+
+
+def list_clients(
+    provider_id: int,
+    client_type_id: int,
+    filter: str,  # noqa: A002 - AIP-132
+    page_size: int,
+) -> client_pb2.ListClientsRequest:
+    """The request of ListClients for the first page."""
+    return client_pb2.ListClientsRequest(
+        provider_id=provider_id, client_type_id=client_type_id, filter=filter, page_size=page_size
+    )
+
+
+def update_client(
+    client: Client, fields: Iterable[str], request_id: str
+) -> client_pb2.UpdateClientRequest:
+    """The request of UpdateClient; see `update_provider`."""
+    return client_pb2.UpdateClientRequest(
+        client=client, update_mask=_mask(fields), request_id=_id(request_id)
+    )
+
+
+def delete_client(
+    provider_id: int, client: int, etag: str, request_id: str, *, force: bool
+) -> client_pb2.DeleteClientRequest:
+    """The request of DeleteClient."""
+    return client_pb2.DeleteClientRequest(
+        provider_id=provider_id, id=client, force=force, etag=etag, request_id=_id(request_id)
+    )
+
+
+def rotate_client_secret(
+    provider_id: int, client: int, etag: str, request_id: str
+) -> client_pb2.RotateClientSecretRequest:
+    """The request of RotateClientSecret."""
+    return client_pb2.RotateClientSecretRequest(
+        provider_id=provider_id, id=client, etag=etag, request_id=_id(request_id)
+    )
+
+
+def resolve_client(
+    provider_id: int,
+    client: int,
+    resolution: ClientResolution.ValueType,
+    *,
+    client_id: str,
+    registration_client_uri: str,
+    registration_access_token: str,
+    etag: str,
+    request_id: str,
+) -> client_pb2.ResolveClientRequest:
+    """The request of ResolveClient."""
+    return client_pb2.ResolveClientRequest(
+        provider_id=provider_id,
+        id=client,
+        resolution=resolution,
+        client_id=client_id,
+        registration_client_uri=registration_client_uri,
+        registration_access_token=registration_access_token,
+        etag=etag,
+        request_id=_id(request_id),
     )
 
 

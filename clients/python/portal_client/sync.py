@@ -5,12 +5,28 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from portal.oauth.v1.client_pb2 import (
+    CheckClientRequest,
+    Client,
+    ClientResolution,
+    GetClientRequest,
+    PreviewRegistrationResponse,
+    RegisterClientResponse,
+    RotateClientSecretResponse,
+)
+from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
-from portal.oauth.v1.provider_pb2 import GetProviderRequest, Provider
+from portal.oauth.v1.provider_pb2 import (
+    CheckProviderResponse,
+    ForgetProviderRequest,
+    ForgottenClient,
+    GetProviderRequest,
+    Provider,
+)
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import requests
-from portal_client.connection import OPTIONS, TIMEOUT_S, Connection, Tls
+from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
 
 Request = TypeVar("Request")
@@ -43,7 +59,8 @@ class Portal:
             connects.
         key: an API key; default: PORTAL_KEY.
         tls: True for TLS; a `Tls` for your own CA or a client certificate.
-        timeout: the maximum duration of a call with its retries, in seconds.
+        timeout: the maximum duration of a call with its retries, in seconds. Calls that wait for
+            an identity provider have five seconds more.
 
     Raises:
         ValueError: the API key is missing or invalid.
@@ -69,6 +86,7 @@ class Portal:
         self._timeout = timeout
         self._providers = ProviderServiceStub(self._channel)
         self._client_types = ClientTypeServiceStub(self._channel)
+        self._clients = ClientServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -148,10 +166,37 @@ class Portal:
         request = requests.update_provider(provider, fields, request_id)
         return self._call(self._providers.UpdateProvider, request)
 
-    def delete_provider(self, provider_id: int, *, etag: str = "", request_id: str = "") -> None:
-        """Delete a provider and its client types; with an etag, only if it is the current one."""
-        request = requests.delete_provider(provider_id, etag, request_id)
-        self._call(self._providers.DeleteProvider, request)
+    def delete_provider(
+        self, provider_id: int, *, force: bool = False, etag: str = "", request_id: str = ""
+    ) -> None:
+        """Delete a provider and its client types; with an etag, only if it is the current one.
+
+        Args:
+            provider_id: the provider's id.
+            force: delete its clients first, at the provider and here; without it, a provider that
+                has clients raises `FailedPrecondition`.
+            etag: the etag that the provider must have.
+            request_id: as in `create_provider`.
+        """
+        request = requests.delete_provider(provider_id, etag, request_id, force=force)
+        self._call(self._providers.DeleteProvider, request, waits=force)
+
+    def check_provider(self, provider: int | Provider) -> CheckProviderResponse:
+        """Check whether clients can be registered at a provider.
+
+        Args:
+            provider: the id of a provider, or a provider that is not stored.
+        """
+        request = requests.check_provider(provider)
+        return self._call(self._providers.CheckProvider, request, waits=True)
+
+    def forget_provider(self, provider_id: int, *, etag: str = "") -> list[ForgottenClient]:
+        """Delete a provider that no longer exists, without a call to it.
+
+        Returns the clients that may still exist there.
+        """
+        request = ForgetProviderRequest(id=provider_id, etag=etag)
+        return list(self._call(self._providers.ForgetProvider, request).clients)
 
     # Client types
 
@@ -224,17 +269,146 @@ class Portal:
         return self._call(self._client_types.UpdateClientType, request)
 
     def delete_client_type(
-        self, provider_id: int, client_type_id: int, *, etag: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        client_type_id: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
     ) -> None:
-        """Delete a client type; with an etag, only if it is the current one."""
-        request = requests.delete_client_type(provider_id, client_type_id, etag, request_id)
-        self._call(self._client_types.DeleteClientType, request)
+        """Delete a client type; arguments as in `delete_provider`."""
+        request = requests.delete_client_type(
+            provider_id, client_type_id, etag, request_id, force=force
+        )
+        self._call(self._client_types.DeleteClientType, request, waits=force)
+
+    # Clients
+
+    def preview_registration(
+        self, provider_id: int, client_type_id: int, client: Client
+    ) -> PreviewRegistrationResponse:
+        """What `register_client` would send to the provider, and what is wrong about it."""
+        request = requests.preview_registration(provider_id, client_type_id, client)
+        return self._call(self._clients.PreviewRegistration, request, waits=True)
+
+    def register_client(
+        self, provider_id: int, client_type_id: int, client: Client, *, request_id: str = ""
+    ) -> RegisterClientResponse:
+        """Register a client at a provider. Only this response and its retries have the secret.
+
+        If the outcome is unknown, the client has the state CLIENT_STATE_UNKNOWN.
+
+        Args:
+            provider_id: the provider's id.
+            client_type_id: the client type's id.
+            client: name is required, and redirect_uris by most grants.
+            request_id: as in `create_provider`.
+        """
+        request = requests.register_client(provider_id, client_type_id, client, request_id)
+        return self._call(self._clients.RegisterClient, request, waits=True)
+
+    def get_client(self, provider_id: int, client: int) -> Client:
+        """Get the client of a provider with this id. Raises: NotFound."""
+        request = GetClientRequest(provider_id=provider_id, id=client)
+        return self._call(self._clients.GetClient, request)
+
+    def list_clients(
+        self,
+        provider_id: int,
+        *,
+        client_type_id: int = 0,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+    ) -> Iterator[Client]:
+        """All clients of a provider, or of one client type, that match a filter."""
+        request = requests.list_clients(provider_id, client_type_id, filter, page_size)
+        return self._pages(self._clients.ListClients, request, lambda page: page.clients)
+
+    def update_client(
+        self, client: Client, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> Client:
+        """Update fields of the client with this provider_id and id, at the provider and here.
+
+        Arguments as in `update_provider`.
+        """
+        request = requests.update_client(client, fields, request_id)
+        return self._call(self._clients.UpdateClient, request, waits=True)
+
+    def delete_client(
+        self,
+        provider_id: int,
+        client: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
+    ) -> None:
+        """Delete the client with this id at the provider, then here.
+
+        With `force`, it is deleted here even if the provider rejects the deletion.
+        """
+        request = requests.delete_client(provider_id, client, etag, request_id, force=force)
+        self._call(self._clients.DeleteClient, request, waits=True)
+
+    def rotate_client_secret(
+        self, provider_id: int, client: int, *, etag: str = "", request_id: str = ""
+    ) -> RotateClientSecretResponse:
+        """Replace the secret of a client. Only this response and its retries have the new one."""
+        request = requests.rotate_client_secret(provider_id, client, etag, request_id)
+        return self._call(self._clients.RotateClientSecret, request, waits=True)
+
+    def check_client(self, provider_id: int, client: int) -> Client:
+        """Read a client at the provider, and store what is different there."""
+        request = CheckClientRequest(provider_id=provider_id, id=client)
+        return self._call(self._clients.CheckClient, request, waits=True)
+
+    def resolve_client(
+        self,
+        provider_id: int,
+        client: int,
+        resolution: ClientResolution.ValueType,
+        *,
+        client_id: str = "",
+        registration_client_uri: str = "",
+        registration_access_token: str = "",
+        etag: str = "",
+        request_id: str = "",
+    ) -> Client:
+        """End a state in which only a person knows what is true at the provider.
+
+        Args:
+            provider_id: the provider's id.
+            client: the client's id.
+            resolution: what a person found there, such as CLIENT_RESOLUTION_GONE.
+            client_id: of ADOPT: the client_id at the provider, if it is not known here.
+            registration_client_uri: of ADOPT: where the provider manages the client.
+            registration_access_token: of ADOPT: a token that the provider accepts.
+            etag: the etag that the client must have.
+            request_id: as in `create_provider`.
+        """
+        request = requests.resolve_client(
+            provider_id,
+            client,
+            resolution,
+            client_id=client_id,
+            registration_client_uri=registration_client_uri,
+            registration_access_token=registration_access_token,
+            etag=etag,
+            request_id=request_id,
+        )
+        return self._call(self._clients.ResolveClient, request, waits=True)
 
     def _call(
-        self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[Request, Response]",
+        request: Request,
+        *,
+        waits: bool = False,
     ) -> Response:
+        timeout = self._timeout + PROVIDER_WAIT_S if waits else self._timeout
         try:
-            return method(request, timeout=self._timeout, metadata=self._metadata)
+            return method(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 

@@ -1,0 +1,247 @@
+"""`portal clients …`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from portal_cli import documents, options
+from portal_cli.client_options import (
+    Labels,
+    Name,
+    NewName,
+    NewRedirectUris,
+    NewScope,
+    RedirectUris,
+    Scope,
+    client_message,
+)
+from portal_cli.errors import CommandError
+from portal_cli.options import Etag, Yes, confirm
+from portal_cli.output import report_findings, write_many, write_one
+from portal_client import Client, ClientResolution
+
+app = typer.Typer(
+    help="Register clients at identity providers, and manage them there.", no_args_is_help=True
+)
+
+ProviderId = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=options.MAX_ID)]
+ClientTypeId = Annotated[
+    int, typer.Argument(help="ID of the client type.", min=1, max=options.MAX_ID)
+]
+Id = Annotated[int, typer.Argument(help="ID of the client.", min=1, max=options.MAX_ID)]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(help="New file, readable only by you, for the secret; default: standard output."),
+]
+
+_PREFIX: Final = "CLIENT_RESOLUTION_"
+
+
+class Resolution(StrEnum):
+    """What a person found at the provider."""
+
+    GONE = "gone"
+    ADOPT = "adopt"
+    FORGET = "forget"
+
+
+@app.command()
+def register(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_type_id: ClientTypeId,
+    name: Name,
+    redirect_uris: RedirectUris = "",
+    scope: Scope = "",
+    label: Labels = None,
+    secret_file: SecretFile = None,
+) -> None:
+    """Register a client at the provider. The secret is shown once."""
+    message, _ = client_message(name, redirect_uris, scope, label)
+    common = options.of(context)
+    with common.portal() as portal, _secret(secret_file) as secret:
+        registered = portal.register_client(provider_id, client_type_id, message)
+        report_findings(registered.findings)
+        more = secret.taken(registered.client_secret)
+        write_one(registered.client, common.output, **more)
+
+
+@app.command()
+def get(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
+    """Show a client, without its secret."""
+    common = options.of(context)
+    with common.portal() as portal:
+        write_one(portal.get_client(provider_id, client_id), common.output)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_type: Annotated[
+        int, typer.Option(help="Only clients of the client type with this ID.", min=0)
+    ] = 0,
+    filter_: Annotated[
+        str,
+        typer.Option("--filter", help="AIP-160 filter, such as state = CLIENT_STATE_ACTIVE."),
+    ] = "",
+) -> None:
+    """List the clients of a provider."""
+    common = options.of(context)
+    with common.portal() as portal:
+        found = portal.list_clients(provider_id, client_type_id=client_type, filter=filter_)
+        write_many(Client, found, common.output)
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_id: Id,
+    name: NewName = None,
+    redirect_uris: NewRedirectUris = None,
+    scope: NewScope = None,
+    label: Labels = None,
+    etag: Etag = "",
+) -> None:
+    """Change the given fields of a client. Labels are replaced as a whole; '' clears them."""
+    message, names = client_message(name, redirect_uris, scope, label)
+    options.require_change(names)
+    message.provider_id, message.id, message.etag = provider_id, client_id, etag
+    common = options.of(context)
+    with common.portal() as portal:
+        write_one(portal.update_client(message, fields=names), common.output)
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_id: Id,
+    etag: Etag = "",
+    secret_file: SecretFile = None,
+) -> None:
+    """Replace the secret of a client. The new secret is shown once."""
+    common = options.of(context)
+    with common.portal() as portal, _secret(secret_file) as secret:
+        rotated = portal.rotate_client_secret(provider_id, client_id, etag=etag)
+        write_one(rotated.client, common.output, **secret.taken(rotated.client_secret))
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_id: Id,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete it here even if the provider rejects it.")
+    ] = False,
+    etag: Etag = "",
+    yes: Yes = False,
+) -> None:
+    """Delete a client at the provider, then here."""
+    common = options.of(context)
+    with common.portal() as portal:
+        found = portal.get_client(provider_id, client_id)
+        confirm(f"Delete client {found.name!r}?", yes=yes)
+        portal.delete_client(provider_id, client_id, force=force, etag=etag)
+
+
+@app.command()
+def check(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
+    """Read a client at the provider, store what is different there, and show it."""
+    common = options.of(context)
+    with common.portal() as portal:
+        write_one(portal.check_client(provider_id, client_id), common.output)
+
+
+@app.command()
+def resolve(
+    context: typer.Context,
+    provider_id: ProviderId,
+    client_id: Id,
+    resolution: Annotated[Resolution, typer.Argument(help="What you found at the provider.")],
+    oauth_client_id: Annotated[
+        str, typer.Option("--client-id", help="For adopt: the client_id at the provider.")
+    ] = "",
+    registration_client_uri: Annotated[
+        str, typer.Option(help="For adopt: where the provider manages the client.")
+    ] = "",
+    registration_access_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="For adopt: file with a token that the provider accepts; - is standard input."
+        ),
+    ] = None,
+    etag: Etag = "",
+) -> None:
+    """End the state detached or orphaned: report what is true at the provider."""
+    file = registration_access_token_file
+    token = documents.read(file).strip() if file else ""
+    common = options.of(context)
+    with common.portal() as portal:
+        resolved = portal.resolve_client(
+            provider_id,
+            client_id,
+            ClientResolution.Value(f"{_PREFIX}{resolution.name}"),
+            client_id=oauth_client_id,
+            registration_client_uri=registration_client_uri,
+            registration_access_token=token,
+            etag=etag,
+        )
+        write_one(resolved, common.output)
+
+
+class _Secret:
+    """Where the secret of a client goes: a file, or the result of the command."""
+
+    def __init__(self, file: Path | None, descriptor: int | None) -> None:
+        self._file = file
+        self._descriptor = descriptor
+        self.written = False
+
+    def taken(self, secret: str) -> dict[str, Any]:
+        """Store or return the secret, with a warning that this happens once."""
+        if not secret:
+            return {}
+        if self._descriptor is None:
+            _warn("the secret is shown only once: store it now")
+            return {"client_secret": secret}
+        os.write(self._descriptor, f"{secret}\n".encode())
+        self.written = True
+        _warn(f"the secret is in {self._file}, and it is not shown again")
+        return {}
+
+
+@contextmanager
+def _secret(file: Path | None) -> Iterator[_Secret]:
+    """Create the file before anything is sent; delete it if there is no secret.
+
+    Raises:
+        CommandError: the file exists or cannot be created.
+    """
+    if file is None:
+        yield _Secret(None, None)
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    secret = _Secret(file, descriptor)
+    try:
+        yield secret
+    finally:
+        os.close(descriptor)
+        if not secret.written:
+            with suppress(OSError):
+                file.unlink()
+
+
+def _warn(text: str) -> None:
+    print(f"portal: {text}", file=sys.stderr)
