@@ -112,7 +112,7 @@ def test_no_other_response_has_a_secret(http: httpx.Client) -> None:
         assert TOKEN not in response.text
 
 
-def test_an_unknown_outcome_of_a_registration_is_a_response(portal: Served) -> None:
+def test_a_client_whose_registration_has_an_unknown_outcome_has_no_secret(portal: Served) -> None:
     portal.fake.state = ClientState.UNKNOWN
     response = portal.http.post(CLIENTS, json={"Name": "x"})
     body = response.json()

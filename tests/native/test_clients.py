@@ -124,7 +124,7 @@ def test_only_a_registration_and_a_rotation_return_a_secret(portal: Served) -> N
         assert TOKEN not in str(response)
 
 
-def test_a_registration_with_an_unknown_outcome_is_a_response(portal: Served) -> None:
+def test_a_client_whose_registration_has_an_unknown_outcome_has_no_secret(portal: Served) -> None:
     portal.fake.state = ClientState.UNKNOWN
     response = register(portal)
 

@@ -27,6 +27,13 @@ _HELP: Final[Mapping[str, str]] = {
     "Provider.well_known_uri": "URL of the discovery document",
     "Provider.tls_insecure_skip_verify": "Accept any TLS certificate of the provider",
     "Provider.registration_access_token": "Token that registers clients at the provider",
+    "Provider.registration_endpoint": "URL where clients are registered; default: the one of the"
+    " discovery document",
+    "Provider.ca_certificate": "Certificates (PEM) to trust in addition to those of the system",
+    "Provider.credential_type": "What the portal presents to register clients; default: chosen by"
+    " the type of the provider and by what is set",
+    "Provider.credential_client_id": "Client ID of the service account of client_credentials",
+    "Provider.credential_client_secret": "Secret of the service account of client_credentials",
     "ClientType.name": "Display name",
     "ClientType.description": "Description",
     "ClientType.response_types": "Response types that a client may request",
@@ -81,7 +88,7 @@ class Field:
     def value(self, message: Message) -> Any:
         """The value in a message as plain data: enums as words, timestamps as in RFC 3339."""
         value = getattr(message, self.name)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not isinstance(value, Message):
             return dict(sorted(value.items()))
         if self.repeated:
             return [self._plain(one) for one in value]
