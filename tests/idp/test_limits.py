@@ -167,3 +167,17 @@ def test_calls_to_a_slow_provider_wait_for_each_other(
         clients = list(pool.map(lambda _: registrar.register(access, METADATA), range(20)))
     assert len(clients) == len(provider.requests("POST")) == 20
     assert time.monotonic() - start > 0.55  # three rounds
+
+
+def test_calls_in_a_block_wait_once(registrar: Registrar, provider: Scripted) -> None:
+    provider.responses["/register"] = http(201, {"client_id": "one"})
+    access = access_to(provider.well_known)
+    limits = registrar._caller._limits  # noqa: SLF001
+    with ExitStack() as stack:
+        stack.enter_context(registrar.admitted(access))
+        for _ in range(MAX_RUNNING - 1):
+            stack.enter_context(limits.admit(access.provider.uid, 0))
+        assert registrar.register(access, METADATA).client_id == "one"
+        with pytest.raises(NotSent), limits.admit(access.provider.uid, 0):
+            pass
+    assert not limits._providers  # noqa: SLF001

@@ -4,6 +4,7 @@
 
 import gzip
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -358,3 +359,14 @@ def test_the_metadata_is_bounded(registrar: Registrar, provider: Scripted) -> No
     provider.responses["/register"] = http(201, document)
     client = registrar.register(access_to(provider.well_known), METADATA)
     assert list(client.metadata) == ["a", "c"]
+
+
+def test_no_log_has_a_secret(
+    registrar: Registrar, provider: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider.responses["/register"] = http(201, CLIENT)
+    registrar.register(access_to(provider.well_known, token=TOKEN), METADATA)
+    assert caplog.text  # httpcore logs what it does
+    assert TOKEN not in caplog.text
+    assert "very-secret" not in caplog.text

@@ -32,8 +32,10 @@ class Trust:
         key = (skip, "" if skip else provider.ca_certificate)
         with self._lock:
             context = self._contexts.get(key)
-            if context is None:
-                context = self._contexts[key] = _context(*key)
+        # Outside the lock: calls to other providers need not wait for this.
+        context = context or _context(*key)
+        with self._lock:
+            self._contexts[key] = context
             self._contexts.move_to_end(key)
             while len(self._contexts) > _MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
