@@ -7,6 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 import pytest
+from sqlalchemy import Engine
 
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.reconciler import Reconciler
@@ -445,6 +446,37 @@ def test_a_client_without_the_redirect_uri_it_needs_is_invalid(portal: Portal) -
         portal.register(draft=replace(DRAFT, redirect_uris=()))
 
     assert [one.field for one in error.value.violations] == ["redirect_uris"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"client_name": "a\0b", "contacts": ["\ud800", "\0"]},
+        {"scope": ["x"] * 9, "grant_types": {"a": 1}, "redirect_uris": 7},
+        {"client_id_issued_at": 1e300, "client_secret_expires_at": -5},
+        {"client_id_issued_at": "now", "client_secret_expires_at": [1]},
+        {"contacts": ["x" * 1000] * 500, "logo_uri": "y" * 100_000},
+        {"registration_client_uri": "https://evil.example/\0", "software_id": 10**400},
+    ],
+)
+def test_what_a_provider_returns_is_stored_whatever_it_is(
+    portal: Portal, extra: dict[str, object]
+) -> None:
+    portal.idp.extra = extra
+    client = portal.register(with_id()).client
+
+    assert client.state is ClientState.ACTIVE
+    assert portal.get(client) == client
+    assert len(str(client.registered)) < 40_000
+
+
+def test_without_an_encryption_key_nothing_is_registered(engine: Engine, portal: Portal) -> None:
+    catalog = Catalog(Store(engine))
+    with pytest.raises(PortalError) as error:
+        catalog.clients.register(CALL, portal.provider.id, portal.client_type.id, DRAFT)
+
+    assert error.value.reason is Reason.NO_ENCRYPTION_KEY
+    assert portal.idp.requests == []
 
 
 def test_an_expired_client_reports_it(portal: Portal) -> None:

@@ -137,6 +137,7 @@ class Clients:
         done = self._idempotency.done(call, WrittenClient)
         if done:
             return self._registered_before(call, provider, done.result.id)
+        self._registrations.require_key()
         parents = self._parents(call, provider, client_type)
         spec = _checked(parents, draft)
         with self._registrar.admitted(parents.access):

@@ -23,7 +23,9 @@ from portal_server.domain.errors import (
     Exhausted,
     NotFound,
     OutcomeUnknown,
+    Precondition,
     ProviderError,
+    Reason,
     Rejected,
     Resource,
     Unavailable,
@@ -90,6 +92,15 @@ class Registrations:
             registration_client_uri=client.registration_client_uri,
             registration_access_token=token,
         )
+
+    def require_key(self) -> None:
+        """Accept only a server that can store the secrets of a client.
+
+        Raises: Precondition: it has no encryption key.
+        """
+        if not self._store.vault:
+            text = "the server has no encryption key, so it registers no clients; set"
+            raise Precondition(Reason.NO_ENCRYPTION_KEY, f"{text} PORTAL_ENCRYPTION_KEYS")
 
     def secret(self, client: Client) -> str:
         """The secret of a client in plain text; "" if it has none or it is no longer stored."""

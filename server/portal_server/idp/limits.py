@@ -21,7 +21,7 @@ MAX_FAILURES = 5
 """After so many failures in sequence, calls fail without a request."""
 PAUSE_S = 10.0
 """For so long; then one call at a time tests the provider."""
-REJECT_AFTER_S = 1.0
+REJECT_AFTER_S = 2.0
 """When such a call fails: a caller that repeats it at once would take the server's CPU from
 others. Its thread only waits."""
 _MAX_PROVIDERS = 1000

@@ -52,6 +52,8 @@ class Provider:
     requests: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Method, path and body of each request for a client."""
     delay_s: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What each response about a client has beside the client."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
     released: threading.Event = field(default_factory=threading.Event)
@@ -143,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         secret = "" if public else secrets.token_hex(16)
         one = Registered(client_id, token, self.body, secret)
         self.provider.clients[client_id] = one
-        return 201, _information(self.provider.url, one)
+        return 201, _information(self.provider, one)
 
     def _managed(self, work: Any) -> tuple[int, dict[str, Any] | None]:
         one = self.provider.clients.get(self.path.rpartition("/")[2])
@@ -153,14 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
         return response
 
     def _read(self, one: Registered) -> tuple[int, dict[str, Any] | None]:
-        return 200, _information(self.provider.url, one)
+        return 200, _information(self.provider, one)
 
     def _update(self, one: Registered) -> tuple[int, dict[str, Any] | None]:
         if self.body.pop("client_id", one.client_id) != one.client_id:
             return 400, _error("invalid_request", "another client_id")
         self.body.pop("client_secret", None)
         one.metadata, one.token = self.body, secrets.token_hex(16)
-        return 200, _information(self.provider.url, one)
+        return 200, _information(self.provider, one)
 
     def _delete(self, one: Registered) -> tuple[int, dict[str, Any] | None]:
         del self.provider.clients[one.client_id]
@@ -200,15 +202,16 @@ def _discovery(url: str) -> dict[str, Any]:
     }
 
 
-def _information(url: str, one: Registered) -> dict[str, Any]:
+def _information(provider: Provider, one: Registered) -> dict[str, Any]:
     secret = {"client_secret": one.secret, "client_secret_expires_at": 0} if one.secret else {}
     return {
         **one.metadata,
+        **provider.extra,
         **secret,
         "client_id": one.client_id,
         "client_id_issued_at": int(time.time()),
         "registration_access_token": one.token,
-        "registration_client_uri": f"{url}/reg/{one.client_id}",
+        "registration_client_uri": f"{provider.url}/reg/{one.client_id}",
     }
 
 
