@@ -28,6 +28,16 @@ class Statements:
         self.api_keys = ApiKeyStatements(dialect)
 
 
+_compiled: dict[str, Statements] = {}
+
+
+def statements_for(dialect: sqlalchemy.Dialect) -> Statements:
+    """All statements for a dialect of `open_engine`, compiled once in this process."""
+    if dialect.name not in _compiled:
+        _compiled[dialect.name] = Statements(dialect)
+    return _compiled[dialect.name]
+
+
 class Transaction:
     """The rows, in one transaction. Nothing is stored before it ends."""
 
