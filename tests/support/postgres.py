@@ -49,10 +49,10 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, name: str) -> str:
-        """Create an empty database; returns its URL."""
+    def new_database(self, name: str, like: str = "template1") -> str:
+        """Create a database as a copy of another one, or empty; returns its URL."""
         with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
         return self.url(name)
 
     @property

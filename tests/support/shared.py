@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import MIGRATED, migrated
 from tests.support.postgres import Postgres
 
 _FOLDER = pytest.StashKey[Path]()
@@ -33,13 +34,16 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that share a fixture of their module or package in one worker."""
+    """Run the tests that share a fixture of their module or package in one worker.
+
+    The attacked systems are shared by all of tests/hostile.
+    """
     for item in items:
         if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
             continue
         found = item._fixtureinfo.name2fixturedefs  # noqa: SLF001
         scopes = {definitions[-1].scope for definitions in found.values()}
-        if "package" in scopes:
+        if "package" in scopes or item.path.parent.name == "hostile":
             item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
         elif "module" in scopes:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
@@ -66,6 +70,7 @@ def postgres(pytestconfig: pytest.Config) -> Postgres:
             home.mkdir()
             cluster = Postgres(home)
             cluster.start()
+            migrated(cluster.new_database(MIGRATED))
             (folder / "running").write_bytes(pickle.dumps(cluster))
         return _read(folder)
 
