@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stack import ADMIN_KEY, ENVIRONMENT, Stack
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, TLS, Stack
 
 HERE = Path(__file__).parent
 
@@ -53,7 +53,7 @@ def test_the_service_conforms_to_its_document(
 
 def test_without_a_key_every_operation_but_health_is_rejected(stack: Stack) -> None:
     address = f"http://127.0.0.1:{stack.http_port}"
-    document = httpx.get(f"{address}/openapi.json").json()
+    document = httpx.get(f"{address}/openapi.json", verify=TLS).json()
     base = address + document["servers"][0]["url"]
     operations = [
         (verb, base + path.format(provider_id=1, client_type_id=1), operation)
@@ -64,7 +64,7 @@ def test_without_a_key_every_operation_but_health_is_rejected(stack: Stack) -> N
 
     assert len(operations) == 10
     for verb, url, operation in operations:
-        response = httpx.request(verb, url)
+        response = httpx.request(verb, url, verify=TLS)
         assert response.status_code == 401, operation["operationId"]
         assert response.headers["www-authenticate"] == "Bearer"
         assert response.json()["errors"]
