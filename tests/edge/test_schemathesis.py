@@ -22,17 +22,15 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     running.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_the_service_conforms_to_its_document(
-    own_stack: Stack, tmp_path: Path, examples: int
-) -> None:
+def test_the_service_conforms_to_its_document(own_stack: Stack, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{own_stack.http_port}"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(HERE / "schemathesis.toml"), "--no-color"),
-            *("run", f"{address}/openapi.json", "--max-examples", str(examples)),
+            *("run", f"{address}/openapi.json", "--max-examples", "60"),
         ],
         env=ENVIRONMENT | {"PORTAL_KEY": ADMIN_KEY, "PYTHONPATH": str(HERE)},
         cwd=tmp_path,
@@ -46,7 +44,7 @@ def test_the_service_conforms_to_its_document(
 
     assert done.returncode == 0, done.stdout + done.stderr
     # It did not find the document empty, or everything not found.
-    assert int(re.findall(r"(\d+) generated", done.stdout)[0]) > (1000 if examples == 60 else 100)
+    assert int(re.findall(r"(\d+) generated", done.stdout)[0]) > 1000
     assert still_there.status_code == 200
     assert "Traceback" not in own_stack.err.read_text()
 
