@@ -37,8 +37,8 @@ def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
             compiled += 1
             super().__init__(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(filters, "Statement", Counted)
     catalog = Catalog(Store(engine))
+    monkeypatch.setattr(filters, "Statement", Counted)
     provider_id = catalog.providers.create(CALL, PROVIDER).id
     for shape in itertools.permutations(KINDS, 3):
         assert catalog.client_types.list(CALL, provider_id, shape, PageRange(limit=5)).items == []
