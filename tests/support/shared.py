@@ -36,8 +36,14 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that share a fixture of their module or package in one worker.
 
-    The attacked systems are shared by all of tests/hostile.
+    A running system costs a worker seconds to start, and CPU as long as it runs. So do all tests
+    of `stack`, and those of tests/hostile, which share the attacked systems.
     """
+    shared = {
+        item.path
+        for item in items
+        if isinstance(item, pytest.Function) and "stack" in item.fixturenames
+    }
     for item in items:
         if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
             continue
@@ -45,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         scopes = {definitions[-1].scope for definitions in found.values()}
         if "package" in scopes or item.path.parent.name == "hostile":
             item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
+        elif "stack" in item.fixturenames or ("module" in scopes and item.path in shared):
+            item.add_marker(pytest.mark.xdist_group("stack"))
         elif "module" in scopes:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
