@@ -63,7 +63,7 @@ test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under
 	@$(BIN)/python -m pytest -m crash -s
 
 test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, in three minutes; nothing else may run
-	@$(BIN)/python -m pytest -m 'attack and not long'
+	@$(BIN)/python -m pytest -m 'attack and not long' tests/hostile
 
 test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'attack or long' --timeout 600
