@@ -48,29 +48,29 @@ clean: ## Delete .venv and build; the data stays
 
 # The marks of the tests that have targets of their own.
 OTHERS := attack or crash or long or slow
-PARALLEL = $(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' --numprocesses 3 --dist loadgroup
+SPREAD := --numprocesses 3 --dist loadgroup
 # Tests of each kind, and all that need a tool that a machine may not have.
 BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
 	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
-test: .venv/dev build/portal.binpb ## Run the tests, and some of each target below
+test: .venv/dev build/portal.binpb ## Run the tests, in five minutes
 	@$(BIN)/python -m pytest -m alone
-	@$(PARALLEL)
+	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 
-test-slow: .venv/dev build/portal.binpb ## Run the tests that take a minute or more
+test-slow: .venv/dev build/portal.binpb ## Run the tests that take long: browsers, other languages, many repetitions
 	@$(BIN)/python -m pytest -m slow --timeout 900
 
 test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debian's base, Python and make, and without root
-	@tests/support/bare $(PARALLEL) $(BARE)
+	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)
 
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s
 
-test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call: some minutes, run alone
-	@$(BIN)/python -m pytest -m 'attack and not long'
+test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, in three minutes; nothing else may run
+	@$(BIN)/python -m pytest -m 'attack and not long' tests/hostile
 
 test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
-	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m attack --timeout 600
+	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'attack or long' --timeout 600
 
 fuzz: .venv/dev build/portal.binpb ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)

@@ -20,9 +20,9 @@ from portal_server.catalog.keyring import KeyRing
 from portal_server.run.server import Server
 from portal_server.run.settings import Settings
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
 from portal_server.storage.store import Store
 from tests.support.catalog import KEYS, VAULT, Catalog
+from tests.support.databases import MIGRATED, new_sqlite
 from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack
 
@@ -40,19 +40,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/portal.db"
     cluster: Postgres = request.getfixturevalue("postgres")
-    return cluster.new_database(f"test_{os.getpid()}_{next(_numbers)}")
+    return cluster.new_database(_new_name())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated database, of each kind in turn."""
+    if request.param == "sqlite":
+        return new_sqlite(tmp_path / "portal.db")
+    cluster: Postgres = request.getfixturevalue("postgres")
+    return cluster.new_database(_new_name(), MIGRATED)
+
+
+def _new_name() -> str:
+    return f"test_{os.getpid()}_{next(_numbers)}"
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """A migrated database of each kind."""
     engine = open_engine(parse_url(database_url))
-    migrate(engine)
     yield engine
     engine.dispose()
 
@@ -117,7 +129,7 @@ def with_key(channel: grpc.Channel, key: str) -> grpc.Channel:
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
     """A portal of its own on SQLite, served over a real socket."""
-    with serve(f"sqlite:///{tmp_path}/served.db") as served:
+    with serve(new_sqlite(tmp_path / "served.db")) as served:
         yield served
 
 
@@ -129,7 +141,7 @@ def portal_on_each(database_url: str) -> Iterator[Portal]:
 
 
 class serve:  # noqa: N801
-    """Serve a portal on a database, with these settings beside."""
+    """Serve a portal on a migrated database, with these settings beside."""
 
     def __init__(self, database_url: str, **settings: Any) -> None:
         self._url = database_url
@@ -137,7 +149,6 @@ class serve:  # noqa: N801
 
     def __enter__(self) -> Portal:
         self._engine = open_engine(parse_url(self._url))
-        migrate(self._engine)
         settings = Settings.model_construct(
             database_url=SecretStr(self._url),
             admin_key=SecretStr(ADMIN_KEY),

@@ -15,7 +15,7 @@ DESKTOP = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
 PROVIDER = {"Name": "Tried", "Type": "Other", "WellKnownURL": "https://idp.test/tried"}
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 
 
 @dataclass

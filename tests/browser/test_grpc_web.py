@@ -17,7 +17,11 @@ from tests.support.stack import ADMIN_KEY, Stack
 
 FOLDER = programs.CLIENTS / "web"
 
-pytestmark = [pytest.mark.needs("chromium", "npm"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.needs("chromium", "npm"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 
 class _Files(SimpleHTTPRequestHandler):

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from typing import Any
 
-from tests.support.stack import ENVIRONMENT, ROOT
+from tests.support import commands
+from tests.support.stack import ENVIRONMENT
 
 KEY = "the-commands-key"
 
@@ -19,16 +19,7 @@ class Command:
     def __call__(
         self, *arguments: str, stdin: str = "", code: int = 0
     ) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [sys.executable, "-m", "portal_cli", *arguments],
-            env=ENVIRONMENT | self.variables,
-            cwd=ROOT,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.run("portal_cli", arguments, ENVIRONMENT | self.variables, stdin)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert KEY not in done.stdout + done.stderr

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from portal_cli.errors import Exit
 from portal_client import Portal
 from tests.clients.command import KEY, Command
+from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
 from tests.support.stack import ROOT
@@ -57,7 +58,7 @@ providers:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[str]:
-    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+    with started(new_sqlite(tmp_path / "p.db"), admin_key=SecretStr(KEY)) as server:
         yield f"127.0.0.1:{server.port}"
 
 
@@ -264,7 +265,7 @@ def test_an_export_can_be_applied_to_another_portal(
     portal("apply", "-f", str(file), "--yes")
     exported = tmp_path / "exported.yaml"
     portal("export", "-f", str(exported))
-    url = f"sqlite:///{tmp_path}/other.db"
+    url = new_sqlite(tmp_path / "other.db")
     with started(url, admin_key=SecretStr(KEY)) as server:
         other = Command(f"127.0.0.1:{server.port}")
         other("apply", "-f", str(exported), "--yes")

@@ -19,6 +19,8 @@ COPIED = (
     *("Makefile", "pyproject.toml", "requirements"),
     *("server", "protos", "clients", "tools", "edge", "docs"),
 )
+pytestmark = pytest.mark.slow
+
 STUB = "protos/portal/oauth/v1/provider_pb2.pyi"
 
 

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from portal_cli.errors import Exit
 from tests.clients.command import KEY, Command
+from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
 from tests.support.stack import portal as run_portal
@@ -135,7 +136,7 @@ def drop(call: BaseHTTPRequestHandler) -> bool:
 
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Command]:
-    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+    with started(new_sqlite(tmp_path / "p.db"), admin_key=SecretStr(KEY)) as server:
         yield Command(f"127.0.0.1:{server.port}", PORTAL_IMPORT_KEY=OLD_KEY)
 
 
@@ -472,7 +473,7 @@ def test_an_invalid_url_is_rejected_immediately(portal: Command, url: str) -> No
 
 
 def test_an_api_key_without_write_access_stops_the_import(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/p.db"
+    url = new_sqlite(tmp_path / "p.db")
     with started(url, admin_key=SecretStr(KEY)) as server:
         viewer = run_portal("keys", "create", "--role=viewer", PORTAL_DATABASE_URL=url)
         command = Command(

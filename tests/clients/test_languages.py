@@ -25,7 +25,6 @@ class Language:
     late: str
     vet: tuple[str, ...] = ()
     committed_stubs: str | None = None  # which files they are
-    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -53,7 +52,6 @@ LANGUAGES = [
         bad_key="UNAUTHENTICATED",
         nobody="UNAVAILABLE",
         late="DEADLINE_EXCEEDED",
-        marks=(pytest.mark.slow,),
     ),
     Language(
         name="node",
@@ -73,13 +71,16 @@ LANGUAGES = [
         bad_key="authentication",
         nobody="Connection refused",
         late="Timeout expired",
-        marks=(pytest.mark.slow,),
         vet=("cargo fmt --check", "cargo clippy --locked -- --deny warnings"),
     ),
 ]
 
 # A cold build is slow. One process for all: they share build/protos.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("toolchains")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("toolchains"),
+]
 
 
 def params(languages: Iterable[Language]) -> "list[ParameterSet]":
@@ -88,7 +89,7 @@ def params(languages: Iterable[Language]) -> "list[ParameterSet]":
         pytest.param(
             language,
             id=language.name,
-            marks=[pytest.mark.needs(*language.tools), *language.marks],
+            marks=pytest.mark.needs(*language.tools),
         )
         for language in languages
     ]

@@ -10,7 +10,7 @@ from tests.clients import programs
 from tests.support.stack import ROOT
 
 # They share build/protos with the programs in other languages.
-pytestmark = pytest.mark.xdist_group("toolchains")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("toolchains")]
 
 # Where the package options of the protos put a message, without a flag.
 PACKAGES = {

@@ -40,6 +40,7 @@ from portal_client import (
     Unavailable,
     Violation,
 )
+from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
 
@@ -56,7 +57,7 @@ def client_type(name: str) -> ClientType:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[str]:
-    with started(f"sqlite:///{tmp_path}/p.db", admin_key=SecretStr(KEY)) as server:
+    with started(new_sqlite(tmp_path / "p.db"), admin_key=SecretStr(KEY)) as server:
         yield f"127.0.0.1:{server.port}"
 
 

@@ -49,6 +49,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "python"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_fresh_environment_runs_the_example(python: Path, stack: Stack) -> None:
     target = {"PORTAL_TARGET": f"localhost:{stack.grpc_port}", "PORTAL_KEY": ADMIN_KEY}
@@ -59,12 +60,14 @@ def test_a_fresh_environment_runs_the_example(python: Path, stack: Stack) -> Non
     assert "Single-page application (new)" in example.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", ["portal_server", "sqlmodel", "sqlalchemy", "typer"])
 def test_the_server_and_its_dependencies_are_not_installed(python: Path, absent: str) -> None:
     code = f"import importlib.util as u; raise SystemExit(u.find_spec('{absent}') is not None)"
     assert subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_command_names_the_extra_that_it_needs(python: Path) -> None:
     command = [python.with_name("portal")]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -74,6 +77,7 @@ def test_the_command_names_the_extra_that_it_needs(python: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_type_checker_finds_wrong_arguments_and_names(python: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

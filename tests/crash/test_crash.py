@@ -171,7 +171,13 @@ class Load:
             thread.join(30)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.crash)])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(20, marks=pytest.mark.crash),
+    ],
+)
 def test_a_killed_server_has_lost_no_acknowledged_write(database_url: str, rounds: int) -> None:
     server, ledger = OwnServer(database_url), Ledger()
     server.start()

@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2 as pb
-from tests.support.stack import ADMIN_KEY, Stack, portal
+from tests.support.stack import ADMIN_KEY, TLS, Stack, portal
 
 ORIGIN = "https://app.example.com"
 OTHER = "http://localhost:8080"
@@ -47,7 +47,7 @@ def edge(open_stack: Stack) -> Iterator[httpx.Client]:
 def browser(stack: Stack, origin: str) -> httpx.Client:
     """Calls as a page of this origin has its browser send them."""
     url = f"http://127.0.0.1:{stack.http_port}"
-    return httpx.Client(base_url=url, headers={"Origin": origin}, timeout=20)
+    return httpx.Client(base_url=url, headers={"Origin": origin}, timeout=20, verify=TLS)
 
 
 def words(response: httpx.Response, header: str) -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stack import ROOT, Stack
+from tests.support.stack import ROOT, TLS, Stack
 
 FILES = {
     "/openapi.json": ("edge/openapi.json", "application/json"),
@@ -32,7 +32,7 @@ def edge(stack: Stack) -> str:
 def test_a_file_is_served_unchanged_and_without_an_api_key(
     edge: str, path: str, file: Path, type_: str
 ) -> None:
-    got, head = httpx.get(edge + path), httpx.head(edge + path)
+    got, head = httpx.get(edge + path, verify=TLS), httpx.head(edge + path, verify=TLS)
 
     assert (got.status_code, head.status_code) == (200, 200)
     assert got.content == (ROOT / file).read_bytes()
@@ -55,7 +55,7 @@ def test_swagger_ui_is_unchanged() -> None:
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
 def test_the_page_loads_and_runs_only_files_of_the_portal(edge: str, path: str) -> None:
-    policy = httpx.get(edge + path).headers["content-security-policy"]
+    policy = httpx.get(edge + path, verify=TLS).headers["content-security-policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 
     assert rules["default-src"] == "'none'"
@@ -66,7 +66,7 @@ def test_the_page_loads_and_runs_only_files_of_the_portal(edge: str, path: str) 
 @pytest.mark.parametrize("path", [*FILES, "/healthz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_only_get_and_head_are_allowed(edge: str, path: str, method: str) -> None:
-    response = httpx.request(method, edge + path)
+    response = httpx.request(method, edge + path, verify=TLS)
 
     assert response.status_code == 405
     assert response.headers["allow"] == "GET, HEAD"
@@ -75,4 +75,4 @@ def test_only_get_and_head_are_allowed(edge: str, path: str, method: str) -> Non
 
 @pytest.mark.parametrize("path", ["/docs/nope", "/docs/swagger-ui/LICENSE", "/docs//page", "/doc"])
 def test_no_other_file_is_served(edge: str, path: str) -> None:
-    assert httpx.get(edge + path).json() == {"errors": ["no such path"]}
+    assert httpx.get(edge + path, verify=TLS).json() == {"errors": ["no such path"]}

@@ -12,6 +12,7 @@ import pytest
 
 from portal_server.run import edge
 from tests.support.own_envoy import ECHO, Door, Small, door, until
+from tests.support.stack import TLS
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def call(channel: grpc.Channel, timeout: float = 9) -> bytes:
 
 
 def ready(own: Door, path: str = "/readyz") -> int:
-    return httpx.get(f"http://127.0.0.1:{own.http_port}{path}").status_code
+    return httpx.get(f"http://127.0.0.1:{own.http_port}{path}", verify=TLS).status_code
 
 
 def test_calls_go_to_the_servers_of_the_file(own: Door, small: list[Small]) -> None:
@@ -76,7 +77,7 @@ def test_no_call_fails_when_a_server_ends_without_a_word(own: Door, tmp_path: Pa
     ends, stays = Small(tmp_path / "0-0.sock"), Small(tmp_path / "1-0.sock")
     own.send_calls_to([ends, stays])
     url = f"http://127.0.0.1:{own.http_port}/portal-api/oauth-providers/1"
-    with own.channel() as channel, httpx.Client() as rest:
+    with own.channel() as channel, httpx.Client(verify=TLS) as rest:
         call(channel)
         ends.stop()
         native = {call(channel) for _ in range(200)}
@@ -116,8 +117,8 @@ def test_ready_is_what_a_server_reports_of_itself(own: Door, small: list[Small])
 
 
 def test_live_needs_no_server(own: Door) -> None:
-    response = httpx.get(f"http://127.0.0.1:{own.http_port}/livez")
-    away = httpx.get(f"http://127.0.0.1:{own.http_port}/readyz")
+    response = httpx.get(f"http://127.0.0.1:{own.http_port}/livez", verify=TLS)
+    away = httpx.get(f"http://127.0.0.1:{own.http_port}/readyz", verify=TLS)
 
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
     assert away.status_code == 503
@@ -128,9 +129,9 @@ def test_live_needs_no_server(own: Door) -> None:
 def test_health_is_for_get_and_head(own: Door, path: str) -> None:
     for port in (own.http_port, own.grpc_port):
         url = f"http://127.0.0.1:{port}{path}"
-        post = httpx.post(url)
+        post = httpx.post(url, verify=TLS)
 
-        assert httpx.head(url).status_code == httpx.get(url).status_code
+        assert httpx.head(url, verify=TLS).status_code == httpx.get(url, verify=TLS).status_code
         assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
 
 

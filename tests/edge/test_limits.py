@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, TLS, Stack
 
 PROVIDERS = "/portal-api/oauth-providers"
 LIST = "/portal.oauth.v1.ProviderService/ListProviders"
@@ -32,7 +32,9 @@ def cost(
     """The least of Envoy's CPU seconds for a request, of three."""
     [envoy] = stack.children()["envoy"]
     costs = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{stack.http_port}", timeout=30) as client:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{stack.http_port}", timeout=30, verify=TLS
+    ) as client:
         for _ in range(3):
             before = cpu_of(envoy)
             client.request(
@@ -166,7 +168,7 @@ def test_streams_without_a_message_hold_no_thread_of_a_server(stack: Stack, path
             start = time.monotonic()
             assert rest.get("/oauth-providers").status_code == 200
             slowest = max(slowest, time.monotonic() - start)
-        health = httpx.get(f"http://127.0.0.1:{stack.http_port}/readyz")
+        health = httpx.get(f"http://127.0.0.1:{stack.http_port}/readyz", verify=TLS)
 
     assert slowest < 2
     assert health.status_code == 200
@@ -189,7 +191,7 @@ def test_a_body_that_does_not_end_is_given_up(stack: Stack) -> None:
 
 def test_a_message_over_a_mebibyte_is_rejected_as_too_large(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.grpc_port}{LIST}"
-    response = httpx.post(url, headers=GRPC, content=b"\0\0\x10\0\0" + b"\0" * MIB)
+    response = httpx.post(url, headers=GRPC, content=b"\0\0\x10\0\0" + b"\0" * MIB, verify=TLS)
 
     assert response.headers["grpc-status"] == "8"
     assert response.headers["grpc-message"] == "the body is larger than 1 MiB"
@@ -197,7 +199,7 @@ def test_a_message_over_a_mebibyte_is_rejected_as_too_large(stack: Stack) -> Non
 
 def test_the_largest_file_of_the_documentation_has_a_rate(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.http_port}/docs/swagger-ui-bundle.js"
-    with httpx.Client() as client:
+    with httpx.Client(verify=TLS) as client:
         responses = [client.get(url) for _ in range(60)]
         other = client.get(f"http://127.0.0.1:{stack.http_port}/docs/page.css")
     reported = [response for response in responses if response.status_code == 429]
@@ -219,7 +221,9 @@ def test_grpc_on_a_path_of_rest_is_415(
     before = rest.get("/oauth-providers/1").json()
     for port in (stack.http_port, stack.grpc_port):
         url = f"http://127.0.0.1:{port}{PROVIDERS}/1"
-        response = httpx.request(method, url, headers={"content-type": kind, "te": "trailers"})
+        response = httpx.request(
+            method, url, headers={"content-type": kind, "te": "trailers"}, verify=TLS
+        )
 
         assert response.status_code == 415
         assert response.headers["content-type"] == "application/json"

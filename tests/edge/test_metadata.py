@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from tests.support.stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, TLS, Stack
 
 LIST = "/portal.oauth.v1.ProviderService/ListProviders"
 PATHS = [
@@ -48,7 +48,7 @@ def send(
     common = [("content-type", kind), ("te", "trailers"), ("authorization", ADMIN_KEY)]
     url = f"http://127.0.0.1:{port}{path}"
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in (*common, *headers)]
-    return httpx.post(url, content=MESSAGE, headers=encoded, timeout=20)
+    return httpx.post(url, content=MESSAGE, headers=encoded, timeout=20, verify=TLS)
 
 
 def assert_rejected(response: httpx.Response, status: str, name: str, value: str) -> None:
@@ -111,8 +111,8 @@ def test_a_name_that_grpc_cannot_take_is_rejected(stack: Stack, name: str) -> No
 
 def test_a_call_must_be_a_post_with_trailers(stack: Stack) -> None:
     url, kind = f"http://127.0.0.1:{stack.grpc_port}{LIST}", {"content-type": "application/grpc"}
-    get = httpx.get(url, headers=kind | {"te": "trailers"})
-    no_te = httpx.post(url, headers=kind, content=MESSAGE)
+    get = httpx.get(url, headers=kind | {"te": "trailers"}, verify=TLS)
+    no_te = httpx.post(url, headers=kind, content=MESSAGE, verify=TLS)
 
     assert get.headers["grpc-status"] == no_te.headers["grpc-status"] == INVALID_ARGUMENT
     assert get.headers["grpc-message"].startswith(":method: ")

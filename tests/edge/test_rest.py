@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.stack import ADMIN_KEY, Stack
+from tests.support.stack import ADMIN_KEY, TLS, Stack
 
 PROVIDER = {
     "Name": "Idp",
@@ -244,6 +244,6 @@ def test_a_key_may_come_after_the_word_bearer(stack: Stack) -> None:
 
 
 def test_health_needs_no_key(stack: Stack) -> None:
-    response = httpx.get(f"http://127.0.0.1:{stack.http_port}/healthz")
+    response = httpx.get(f"http://127.0.0.1:{stack.http_port}/healthz", verify=TLS)
 
     assert (response.status_code, response.json()) == (200, {"status": "ok"})

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from tests.support.stack import ADMIN_KEY, Stack, portal
+from tests.support.stack import ADMIN_KEY, TLS, Stack, portal
 
 PROVIDERS = "/oauth-providers"
 PROVIDER = {"Name": "Idp", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}
@@ -460,7 +460,7 @@ def test_a_method_that_http_has_not_is_rejected_in_form(rest: httpx.Client, meth
 def test_a_call_without_a_good_key_is_rejected(
     stack: Stack, headers: list[tuple[str, str]]
 ) -> None:
-    with httpx.Client(base_url=stack.rest, headers=headers) as client:
+    with httpx.Client(base_url=stack.rest, headers=headers, verify=TLS) as client:
         responses = [
             client.get(PROVIDERS),
             client.post(PROVIDERS, json=PROVIDER),

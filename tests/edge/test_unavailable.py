@@ -12,17 +12,27 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stack import Stack
+from tests.support.stack import TLS, Stack
 
+PROVIDER = {"Name": "x", "Type": "Other", "WellKnownURL": "https://idp.test/x"}
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 AWAY = {"errors": ["the service is not available; try again"]}
 
 
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    running = Stack(tmp_path).start()
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that each test harms and heals."""
+    running = Stack(tmp_path_factory.mktemp("unavailable")).start()
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture
+def path(own_stack: Stack) -> str:
+    """The path of the client types of a new provider."""
+    with own_stack.client() as rest:
+        made = rest.post("/oauth-providers", json=PROVIDER).raise_for_status().json()["ID"]
+    return f"/oauth-providers/{made}/client-types"
 
 
 def until(rest: httpx.Client, status: int, seconds: float) -> httpx.Response:
@@ -37,15 +47,14 @@ def until(rest: httpx.Client, status: int, seconds: float) -> httpx.Response:
 
 
 def test_a_killed_server_is_503_and_comes_back_with_all_that_it_acknowledged(
-    own_stack: Stack,
+    own_stack: Stack, path: str
 ) -> None:
     with own_stack.client() as rest:
-        path = "/oauth-providers/1/client-types"
         created = [rest.post(path, json=CLIENT_TYPE).json() for _ in range(20)]
         [server] = own_stack.children()["server"]
         os.kill(server, signal.SIGKILL)
         away = until(rest, 503, 5)
-        health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz")
+        health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz", verify=TLS)
         until(rest, 200, 15)
         left = rest.get(path).json()
 
@@ -59,7 +68,7 @@ def test_a_server_that_hangs_is_504_is_not_ready_and_is_replaced(own_stack: Stac
     with own_stack.client() as rest:
         os.kill(server, signal.SIGSTOP)
         slow = rest.get("/oauth-providers")
-        health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz")
+        health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz", verify=TLS)
         until(rest, 200, 30)
 
     assert slow.status_code == 504
@@ -68,8 +77,9 @@ def test_a_server_that_hangs_is_504_is_not_ready_and_is_replaced(own_stack: Stac
     assert own_stack.children()["server"] != [server]
 
 
-def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(own_stack: Stack) -> None:
-    path = "/oauth-providers/1/client-types"
+def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(
+    own_stack: Stack, path: str
+) -> None:
     with own_stack.client() as rest:
         with own_stack.locked_database():
             slow = rest.post(path, json=CLIENT_TYPE)
@@ -86,8 +96,9 @@ def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(own_stack
 def test_an_internal_error_is_500_with_the_number_in_the_log(own_stack: Stack) -> None:
     with closing(sqlite3.connect(own_stack.folder / "portal.db")) as behind_its_back:
         behind_its_back.execute("ALTER TABLE provider RENAME COLUMN name TO eman")
-    with own_stack.client() as rest:
-        response = rest.get("/oauth-providers")
+        with own_stack.client() as rest:
+            response = rest.get("/oauth-providers")
+        behind_its_back.execute("ALTER TABLE provider RENAME COLUMN eman TO name")
     [error] = response.json()["errors"]
     number = error.removeprefix("internal error ")
 
@@ -113,7 +124,7 @@ def test_past_the_bound_callers_are_reported_at_once_and_the_service_stays_up(
             calls = [pool.submit(post, number) for number in range(12)]
             time.sleep(2.5)
             reported = [call.result() for call in calls if call.done()]
-            health = httpx.get(f"http://127.0.0.1:{own.http_port}/healthz")
+            health = httpx.get(f"http://127.0.0.1:{own.http_port}/healthz", verify=TLS)
         responses = [call.result() for call in calls]
     with own.client() as rest:
         stored = rest.get(path).json()

@@ -82,6 +82,13 @@ def each(request: pytest.FixtureRequest) -> System:
     return kept.get(request.session)
 
 
+@pytest.fixture(params=["two servers", pytest.param("one server", marks=pytest.mark.long)])
+def attacked(request: pytest.FixtureRequest) -> System:
+    """A system with two servers; in the long form of the attacks also one with one server."""
+    kept: _Kept = request.getfixturevalue("_one" if request.param == "one server" else "_two")
+    return kept.get(request.session)
+
+
 @pytest.fixture(params=["REST", "gRPC"])
 def port(request: pytest.FixtureRequest) -> str:
     """The name of each public port."""

@@ -75,8 +75,8 @@ def crowd(system: System, openings: Sequence[bytes], number: int, seconds: float
 
 
 @pytest.mark.attack
-def test_idle_connections_of_all_kinds_keep_nobody_out(each: System, seconds: float) -> None:
-    crowd(each, list(OPENINGS.values()), allowed(3000) // 2, max(seconds, 2))
+def test_idle_connections_of_all_kinds_keep_nobody_out(attacked: System, seconds: float) -> None:
+    crowd(attacked, list(OPENINGS.values()), allowed(3000) // 2, max(seconds, 2))
 
 
 @pytest.mark.attack
@@ -109,15 +109,22 @@ def cramped(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Itera
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("opening", ["silent", "idle HTTP/2"])
+@pytest.mark.parametrize(
+    "openings",
+    [
+        ("silent", "idle HTTP/2"),
+        *(pytest.param((name,), marks=pytest.mark.long) for name in ("silent", "idle HTTP/2")),
+    ],
+    ids=" and ".join,
+)
 def test_where_few_files_may_be_open_idle_connections_soon_keep_nobody_out(
-    cramped: System, seconds: float, opening: str
+    cramped: System, seconds: float, openings: tuple[str, ...]
 ) -> None:
     held = []
     for at in range(allowed(2200)):
         port = list(cramped.ports.values())[at % 2]
         held.append(connection := Tcp(port, ADDRESSES[at % len(ADDRESSES)]))
-        connection.send(OPENINGS[opening])
+        connection.send(OPENINGS[openings[at // 2 % len(openings)]])
     # The more connections there are, the sooner Envoy closes those that are idle.
     time.sleep(2)
     with cramped.unharmed():
@@ -159,10 +166,17 @@ def _unfinished(kind: str, port: int, source: str) -> Tcp | Connection:
     return connection
 
 
+UNFINISHED = ("HTTP/1.1", "chunked", "HTTP/2", "native")
+
+
 @pytest.mark.attack
-@pytest.mark.parametrize("kind", ["HTTP/1.1", "chunked", "HTTP/2", "native"])
+@pytest.mark.parametrize(
+    "kinds",
+    [UNFINISHED, *(pytest.param((kind,), marks=pytest.mark.long) for kind in UNFINISHED)],
+    ids=lambda kinds: kinds[0] if len(kinds) == 1 else "all",
+)
 def test_unfinished_bodies_take_bounded_memory_and_no_time_from_others(
-    one: System, seconds: float, kind: str
+    one: System, seconds: float, kinds: tuple[str, ...]
 ) -> None:
     before = rss_mib(one.envoy)
     held: list[Tcp | Connection] = []
@@ -170,6 +184,7 @@ def test_unfinished_bodies_take_bounded_memory_and_no_time_from_others(
     with one.unharmed():
         for at in range(300):
             source = ADDRESSES[at % len(ADDRESSES)]
+            kind = kinds[at % len(kinds)]
             held.extend(_unfinished(kind, port, source) for port in one.ports.values())
             grown = max(grown, rss_mib(one.envoy) - before)
         until = time.monotonic() + seconds
@@ -196,12 +211,12 @@ def test_what_does_not_come_to_its_end_is_reported_so_within_fifteen_seconds(one
 
 
 @pytest.mark.attack
-def test_headers_that_drip_are_given_up(each: System, seconds: float) -> None:
+def test_headers_that_drip_are_given_up(attacked: System, seconds: float) -> None:
     held: list[Tcp] = []
-    with each.unharmed():
+    with attacked.unharmed():
         for at in range(300):
             source = ADDRESSES[at % len(ADDRESSES)]
-            held.extend(Tcp(port, source) for port in each.ports.values())
+            held.extend(Tcp(port, source) for port in attacked.ports.values())
         until = time.monotonic() + seconds
         line = iter(b"GET /portal-api/oauth-providers HTTP/1.1\r\nX-Long: " + b"x" * 10_000)
         while time.monotonic() < until:

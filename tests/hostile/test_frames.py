@@ -18,7 +18,10 @@ GET = http("GET", API)
 UNARY = rpc(LIST)
 
 
-def _rapid_reset(headers: Headers, body: bytes = b"") -> Callable[[Connection], Iterator[bytes]]:
+Flood = Callable[[Connection], Iterator[bytes]]
+
+
+def _rapid_reset(headers: Headers, body: bytes = b"") -> Flood:
     def frames(connection: Connection) -> Iterator[bytes]:
         for stream in itertools.count(1, 2):
             yield connection.headers_frame(stream, headers, end=not body)
@@ -41,11 +44,11 @@ def _long_continuation(connection: Connection) -> Iterator[bytes]:
         yield raw_frame(CONTINUATION, 0, 1, block)
 
 
-def _always(*frames: bytes) -> Callable[[Connection], Iterator[bytes]]:
+def _always(*frames: bytes) -> Flood:
     return lambda _connection: itertools.repeat(b"".join(frames))
 
 
-def _on_open_stream(headers: Headers, *frames: bytes) -> Callable[[Connection], Iterator[bytes]]:
+def _on_open_stream(headers: Headers, *frames: bytes) -> Flood:
     def found(connection: Connection) -> Iterator[bytes]:
         yield connection.headers_frame(1, headers)
         yield from itertools.repeat(b"".join(frames))
@@ -53,7 +56,7 @@ def _on_open_stream(headers: Headers, *frames: bytes) -> Callable[[Connection], 
     return found
 
 
-def _new_streams(headers: Headers, *, end: bool) -> Callable[[Connection], Iterator[bytes]]:
+def _new_streams(headers: Headers, *, end: bool) -> Flood:
     def frames(connection: Connection) -> Iterator[bytes]:
         for stream in itertools.count(1, 2):
             yield connection.headers_frame(stream, headers, end=end)
@@ -76,7 +79,7 @@ def _hpack_bomb(connection: Connection) -> Iterator[bytes]:
         yield raw_frame(HEADERS, END_HEADERS | END_STREAM, stream, block[:16384])
 
 
-FLOODS: dict[str, Callable[[Connection], Iterator[bytes]]] = {
+FLOODS: dict[str, Flood] = {
     "rapid reset of REST": _rapid_reset(GET),
     "rapid reset of gRPC": _rapid_reset(UNARY),
     "rapid reset of health": _rapid_reset(rpc(CHECK)),
@@ -105,11 +108,33 @@ FLOODS: dict[str, Callable[[Connection], Iterator[bytes]]] = {
 }
 
 
+RESETS_WITH_A_KEY = (
+    LIST,
+    "/portal.oauth.v1.ProviderService/CreateProvider",
+    "/portal.rest.v1.PortalRestService/ListProviders",
+)
+
+
+def _reset_with_key(one: System, method: str) -> Flood:
+    return _rapid_reset(rpc(method, key=one.greedy_admin), message())
+
+
+@pytest.mark.attack
+def test_floods_of_frames_of_all_kinds_take_nothing_from_others(
+    one: System, seconds: float
+) -> None:
+    with_key = [_reset_with_key(one, method) for method in RESETS_WITH_A_KEY]
+    _flood(one, seconds, *FLOODS.values(), *with_key)
+
+
 @pytest.mark.attack
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.alone) if name == "rapid reset of REST" else name
+        pytest.param(
+            name,
+            marks=pytest.mark.alone if name == "rapid reset of REST" else pytest.mark.long,
+        )
         for name in FLOODS
     ],
 )
@@ -120,29 +145,26 @@ def test_a_flood_of_frames_takes_nothing_from_others(
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize(
-    "method",
-    [
-        LIST,
-        "/portal.oauth.v1.ProviderService/CreateProvider",
-        "/portal.rest.v1.PortalRestService/ListProviders",
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("method", RESETS_WITH_A_KEY)
 def test_rapid_resets_of_calls_with_a_key_take_nothing_from_other_keys(
     one: System, seconds: float, method: str
 ) -> None:
-    _flood(one, seconds, _rapid_reset(rpc(method, key=one.greedy_admin), message()))
+    _flood(one, seconds, _reset_with_key(one, method))
 
 
-def _flood(one: System, seconds: float, make: Callable[[Connection], Iterator[bytes]]) -> None:
+def _flood(one: System, seconds: float, *floods: Flood) -> None:
+    """Send each flood to both ports at least once, and for so long."""
     until = time.monotonic() + seconds
     with one.unharmed():
-        while time.monotonic() < until:
+        for turn, make in enumerate(itertools.cycle(floods)):
+            if turn >= len(floods) and time.monotonic() > until:
+                break
             for port in one.ports.values():
                 with Connection(port) as connection:
                     frames = make(connection)
                     for _ in range(10):
-                        if connection.closed or time.monotonic() > until:
+                        if connection.closed:
                             break
                         connection.send(b"".join(itertools.islice(frames, 500)))
                         connection.pump()
@@ -184,12 +206,12 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.attack
-def test_malformed_frames_take_nothing_from_others(each: System, seconds: float) -> None:
+def test_malformed_frames_take_nothing_from_others(attacked: System, seconds: float) -> None:
     until = time.monotonic() + max(seconds, 3)
-    with each.unharmed():
+    with attacked.unharmed():
         while time.monotonic() < until:
             for data in [*MALFORMED.values(), PREFACE + os.urandom(2000)]:
-                for port in each.ports.values():
+                for port in attacked.ports.values():
                     with Connection(port, preface=False) as connection:
                         connection.send(data)
                         connection.pump(0.005)
@@ -255,11 +277,11 @@ def test_bytes_that_are_not_a_message_are_rejected(one: System, port: str, name:
 
 
 @pytest.mark.attack
-def test_a_bomb_of_gzip_is_rejected_and_kept_by_nobody(one: System, port: str) -> None:
+def test_a_bomb_of_gzip_is_rejected_and_kept_by_nobody(one: System) -> None:
     bomb = message(gzip.compress(bytes(100 << 20)), flag=1)
     with one.unharmed():
-        for _ in range(10):
-            with Connection(one.ports[port]) as connection:
+        for port in list(one.ports.values()) * 10:
+            with Connection(port) as connection:
                 headers = rpc(LIST, ("grpc-encoding", "gzip"), key=one.greedy_viewer)
                 found = connection.call(headers, bomb)
                 assert found.grpc in {3, 8, 12, 13, None}

@@ -116,14 +116,14 @@ def test_a_malformed_reserved_header_is_rejected_with_a_status_of_the_callers_fa
 
 
 @pytest.mark.attack
-def test_callers_notice_nothing_of_malformed_headers(each: System, seconds: float) -> None:
+def test_callers_notice_nothing_of_malformed_headers(attacked: System, seconds: float) -> None:
     bad = list((REJECTED | HARMLESS).values())
     until = time.monotonic() + max(seconds, 3)
-    with each.unharmed():
+    with attacked.unharmed():
         while time.monotonic() < until:
-            for number in each.ports.values():
+            for number in attacked.ports.values():
                 attack(number, _random.choice(bad), None, 1, 0.1)
-    each.require_served(50)
+    attacked.require_served(50)
 
 
 @pytest.mark.parametrize(
@@ -143,28 +143,32 @@ def test_a_well_formed_deadline_is_kept(
     assert attack(one.ports[port], [("grpc-timeout", timeout)], one.greedy_viewer, 1)[0] in statuses
 
 
+MUCH: dict[str, list[Header]] = {
+    "50 KB": [("x-large", "x" * 50_000)],
+    "90 KB": [("x-large", "x" * 90_000)],
+    "1 MB": [("x-large", "x" * 1_000_000)],
+    "99": [(f"x-{at}", "y") for at in range(99)],
+    "2000": [(f"x-{at}", "y") for at in range(2000)],
+    "90 binary": [(f"x-{at}-bin", "YQ") for at in range(90)],
+    "2000 cookies": [("cookie", f"c{at}={'z' * 20}") for at in range(2000)],
+}
+
+
 @pytest.mark.attack
 @pytest.mark.parametrize(
-    "headers",
-    [
-        [("x-large", "x" * 50_000)],
-        [("x-large", "x" * 90_000)],
-        [("x-large", "x" * 1_000_000)],
-        [(f"x-{at}", "y") for at in range(99)],
-        [(f"x-{at}", "y") for at in range(2000)],
-        [(f"x-{at}-bin", "YQ") for at in range(90)],
-        [("cookie", f"c{at}={'z' * 20}") for at in range(2000)],
-    ],
-    ids=["50 KB", "90 KB", "1 MB", "99", "2000", "90 binary", "2000 cookies"],
+    "names",
+    [list(MUCH), *(pytest.param([name], marks=pytest.mark.long) for name in MUCH)],
+    ids=lambda names: names[0] if len(names) == 1 else "all",
 )
 def test_much_metadata_is_served_or_rejected_and_kept_by_nobody(
-    each: System, headers: list[Header]
+    attacked: System, names: list[str]
 ) -> None:
-    with each.unharmed():
-        for number in each.ports.values():
-            for _ in range(2):
+    key = attacked.greedy_viewer
+    with attacked.unharmed():
+        for number in attacked.ports.values():
+            for name in names * 2:
                 with Connection(number) as connection:
-                    reply = connection.call(rpc(LIST, *headers, key=each.greedy_viewer), message())
+                    reply = connection.call(rpc(LIST, *MUCH[name], key=key), message())
                     assert reply.grpc in {None, 0, 3, 8, 13}
                     assert reply.status in {0, 200, 400, 431}
 

@@ -124,17 +124,17 @@ def test_an_ambiguous_request_is_rejected_at_once(one: System, port: str, name: 
 
 
 @pytest.mark.attack
-def test_ten_thousand_pipelined_requests_take_nothing(each: System, seconds: float) -> None:
+def test_ten_thousand_pipelined_requests_take_nothing(attacked: System, seconds: float) -> None:
     requests = {
         "health": b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n",
         "list": LIST_LINE + HOST + b"\r\n",
         "post": POST_LINE + HOST + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
     }
     until = time.monotonic() + max(seconds, 3)
-    with each.unharmed():
+    with attacked.unharmed():
         while time.monotonic() < until:
             for request in requests.values():
-                for port in each.ports.values():
+                for port in attacked.ports.values():
                     exchange(port, request * 10_000, seconds=0.2)
 
 

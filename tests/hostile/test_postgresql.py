@@ -16,6 +16,7 @@ import pytest
 from tests.hostile.system import API, PROVIDER, System, end, start_system
 from tests.hostile.victims import Victims
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.stack import TLS
 
 pytestmark = pytest.mark.attack
 
@@ -47,7 +48,9 @@ def sql(cluster: Postgres, *statements: str) -> None:
 
 
 def status(system: System, path: str) -> int:
-    return httpx.get(f"http://127.0.0.1:{system.stack.http_port}{path}", timeout=5).status_code
+    return httpx.get(
+        f"http://127.0.0.1:{system.stack.http_port}{path}", timeout=5, verify=TLS
+    ).status_code
 
 
 def until(true: Callable[[], bool], seconds: float) -> None:

@@ -124,15 +124,15 @@ def test_the_end_under_load_loses_no_write_that_was_acknowledged(own: System) ->
 
 
 @pytest.mark.attack
-def test_restarts_in_turn_fail_no_call(own: System) -> None:
-    assert own.stack.process
-    with own.victims.calling(own.target):
+def test_restarts_in_turn_fail_no_call(two: System) -> None:
+    assert two.stack.process
+    with two.victims.calling(two.target):
         for _ in range(2):
-            before = set(own.stack.children()["server"])
-            own.stack.process.send_signal(signal.SIGHUP)
+            before = set(two.stack.children()["server"])
+            two.stack.process.send_signal(signal.SIGHUP)
 
             def replaced(before: set[int] = before) -> bool:
-                now = set(own.stack.children()["server"])
+                now = set(two.stack.children()["server"])
                 return len(now) == 2 and not now & before
 
             wait_until(replaced, 30)

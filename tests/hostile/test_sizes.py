@@ -114,12 +114,12 @@ def test_a_large_body_costs_envoy_little(one: System, port: str, name: str) -> N
 
 
 @pytest.mark.attack
-def test_callers_notice_nothing_of_long_texts(each: System, seconds: float) -> None:
+def test_callers_notice_nothing_of_long_texts(attacked: System, seconds: float) -> None:
     until = time.monotonic() + max(seconds, 3)
     pick = random.Random(3)  # noqa: S311
-    with each.unharmed():
+    with attacked.unharmed():
         while time.monotonic() < until:
             path = pick.choice(list(PLACES.values()))(pick.choice(list(_TEXTS.values()))(58_000))
-            for port in each.ports.values():
+            for port in attacked.ports.values():
                 with Connection(port) as connection:
                     connection.call(http("GET", path[:58_500]), seconds=1)

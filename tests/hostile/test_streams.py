@@ -83,22 +83,22 @@ def test_streams_of_half_a_message_take_nothing(one: System, seconds: float) -> 
 
 
 def test_streams_without_a_message_of_all_kinds_take_nothing_for_long(
-    each: System, seconds: float
+    attacked: System, seconds: float
 ) -> None:
     kinds = list(KINDS.values())
 
     def open_next(connection: Connection) -> None:
         connection.begin(kinds[len(connection.replies) % len(kinds)])
 
-    hold(each, max(seconds, SECONDS_OF_HEALTH), lambda port: Crowd(port, 10, 100, open_next))
+    hold(attacked, max(seconds, SECONDS_OF_HEALTH), lambda port: Crowd(port, 10, 100, open_next))
 
 
 @pytest.mark.long
 def test_one_health_check_without_a_message_does_not_take_a_server_away(
-    each: System, seconds: float
+    attacked: System, seconds: float
 ) -> None:
     hold(
-        each,
+        attacked,
         max(seconds, SECONDS_OF_HEALTH),
         lambda port: Crowd(port, 2, 1, lambda c: c.begin(KINDS["health Check"])),
     )
@@ -134,7 +134,9 @@ def test_bodies_that_drip_take_nothing(one: System, seconds: float) -> None:
         ),
     ],
 )
-def test_six_thousand_lasting_streams_take_nothing(each: System, seconds: float, kind: str) -> None:
+def test_six_thousand_lasting_streams_take_nothing(
+    attacked: System, seconds: float, kind: str
+) -> None:
     """Streams that are whole and well formed, and are to last."""
     reflection = message(b"\x3a\x00")  # list_services
 
@@ -147,7 +149,7 @@ def test_six_thousand_lasting_streams_take_nothing(each: System, seconds: float,
             path = REFLECTION[1 if kind == "reflection v1alpha" else 0]
             connection.data(connection.begin(rpc(path)), reflection)
 
-    hold(each, max(seconds, 3), lambda port: Crowd(port, 30, 100, open_one))
+    hold(attacked, max(seconds, 3), lambda port: Crowd(port, 30, 100, open_one))
 
 
 def test_watches_of_always_new_names_leave_nothing_behind(one: System) -> None:

@@ -23,6 +23,7 @@ from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from tests.support.stack import TLS
 
 P99_SECONDS = 1.0
 # What a victim must at least have got done for its figures to say anything.
@@ -80,7 +81,9 @@ def _reported(error: grpc.RpcError) -> str:
 def rest(target: Target, port: int, notes: Notes, stop: threading.Event) -> None:
     """A victim of REST."""
     provider = f"/portal-api/oauth-providers/{target.provider}"
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as lasting:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS, verify=TLS
+    ) as lasting:
         turn = 0
         while not stop.wait(PAUSE_SECONDS):
             writer = {"Authorization": target.writers[turn % len(target.writers)]}
@@ -115,7 +118,9 @@ def _rest_round(
 
 @contextmanager
 def _fresh_client(port: int) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS, verify=TLS
+    ) as client:
         yield client
 
 

@@ -21,6 +21,7 @@ from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
+from tests.support.databases import migrated
 from tests.support.details import Rejection
 from tests.support.postgres import running_postgres
 from tests.support.walk import each_method, send
@@ -112,7 +113,7 @@ def test_an_exception_is_internal_under_a_number_that_the_log_has(
 
 
 def test_a_database_that_is_away_is_unavailable_and_comes_back_without_a_restart() -> None:
-    with running_postgres() as cluster, serve(cluster.url()) as portal:
+    with running_postgres() as cluster, serve(migrated(cluster.url())) as portal:
         before = list_providers(portal.providers)
         cluster.stop()
         with pytest.raises(grpc.RpcError) as error:

@@ -20,7 +20,7 @@ from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
 # Of a call alone; and what a machine with other work may add, whoever calls.
 TIMES, NOISE_MS = 3, 15
-SECONDS, ROUNDS = 2, 3
+SECONDS, ROUNDS = 1, 3
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def p99(process: "subprocess.Popen[str]") -> float:
 @pytest.mark.parametrize(
     ("mine", "others"),
     [
-        ("get", "get"),
-        ("create", "get"),
         pytest.param("get", "create", marks=pytest.mark.alone),
-        ("create", "create"),
+        pytest.param("get", "get", marks=pytest.mark.long),
+        pytest.param("create", "get", marks=pytest.mark.long),
+        pytest.param("create", "create", marks=pytest.mark.long),
     ],
 )
 def test_a_key_that_calls_as_fast_as_it_can_slows_another_key_down_threefold_at_most(

@@ -17,6 +17,7 @@ from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
+from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
@@ -130,7 +131,7 @@ class _AddKey(grpc.StreamStreamClientInterceptor):
 
 
 def test_reflection_needs_a_key_when_it_is_closed(tmp_path: Path) -> None:
-    with serve(f"sqlite:///{tmp_path}/x.db", open_reflection=False) as portal:
+    with serve(new_sqlite(tmp_path / "x.db"), open_reflection=False) as portal:
         with pytest.raises(grpc.RpcError) as error:
             services(portal.anonymous)
         with_a_key = services(grpc.intercept_channel(portal.anonymous, _AddKey()))
@@ -212,7 +213,7 @@ def test_a_viewer_reads_what_an_admin_writes_and_writes_nothing(portal: Portal) 
 
 
 def test_an_admin_key_of_the_settings_that_is_taken_away_is_good_no_more(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/x.db"
+    url = new_sqlite(tmp_path / "x.db")
     with serve(url) as portal:
         portal.providers.ListProviders(LIST)
         kept = portal.keyring.list()

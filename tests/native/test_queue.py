@@ -16,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal, serve
+from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 
 # A key has at most a quarter of the places to wait.
@@ -31,7 +32,7 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(database: Path) -> Iterator[Portal]:
     """A portal with few threads and little room before them."""
-    with serve(f"sqlite:///{database}", threads=THREADS, max_waiting=ALL_WAITING) as portal:
+    with serve(new_sqlite(database), threads=THREADS, max_waiting=ALL_WAITING) as portal:
         yield portal
 
 

@@ -19,6 +19,7 @@ from portal_server.run.readiness import Readiness
 from portal_server.wire import health
 from tests.conftest import with_key
 from tests.native.test_reflection_and_health import NOT_SERVING, SERVING, health_of
+from tests.support.databases import migrated, new_sqlite
 from tests.support.details import Rejection
 from tests.support.frames import WATCH, Connection
 from tests.support.own_server import started
@@ -46,7 +47,7 @@ def test_while_postgresql_is_away_the_server_is_alive_and_not_ready(
     caplog.set_level(logging.INFO)
     with (
         running_postgres() as own,
-        started(own.url(), admin_key=SecretStr(ADMIN_KEY)) as server,
+        started(migrated(own.url()), admin_key=SecretStr(ADMIN_KEY)) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         stub: Any = ProviderServiceStub(with_key(channel, ADMIN_KEY))
@@ -116,7 +117,7 @@ def test_a_commit_that_hangs_makes_it_not_ready(caplog: pytest.LogCaptureFixture
 
 def test_open_streams_do_not_delay_the_end(tmp_path: Path) -> None:
     with (
-        started(f"sqlite:///{tmp_path}/x.db") as server,
+        started(new_sqlite(tmp_path / "x.db")) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         Connection(server.port) as streams,
         Connection(server.port, window=0) as unread,
@@ -142,7 +143,7 @@ def test_open_streams_do_not_delay_the_end(tmp_path: Path) -> None:
 
 def test_a_server_that_ends_serves_what_comes_before_its_callers_know(tmp_path: Path) -> None:
     with (
-        started(f"sqlite:///{tmp_path}/x.db", admin_key=SecretStr(ADMIN_KEY)) as server,
+        started(new_sqlite(tmp_path / "x.db"), admin_key=SecretStr(ADMIN_KEY)) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         stub: Any = ProviderServiceStub(with_key(channel, ADMIN_KEY))

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from portal.oauth.v1 import client_type_pb2, provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import Portal, with_key
+from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
 from tests.support.walk import METHODS, NAMES, each_method, status_of
@@ -117,7 +118,7 @@ def test_a_server_that_stops_reports_so_and_returns_the_call_in_flight(tmp_path:
         name="last", type=provider_pb2.PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/"
     )
     with (
-        started(f"sqlite:///{file}", admin_key=SecretStr(ADMIN_KEY), stop_seconds=4) as server,
+        started(new_sqlite(file), admin_key=SecretStr(ADMIN_KEY), stop_seconds=4) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         closing(sqlite3.connect(file, isolation_level=None)) as other,
     ):

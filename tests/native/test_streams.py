@@ -24,6 +24,7 @@ from portal_server.wire import health
 from portal_server.wire.interceptors.reflection import ANONYMOUS_STREAMS
 from tests.conftest import with_key
 from tests.native.test_reflection_and_health import health_of
+from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 from tests.support.frames import CHECK, WATCH, Connection
 from tests.support.own_server import started
@@ -49,7 +50,7 @@ NAMED: dict[str, dict[str, str]] = {
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with started(
-        f"sqlite:///{tmp_path}/x.db", admin_key=SecretStr(ADMIN_KEY), stop_seconds=1
+        new_sqlite(tmp_path / "x.db"), admin_key=SecretStr(ADMIN_KEY), stop_seconds=1
     ) as server:
         yield server
 

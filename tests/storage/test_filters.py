@@ -4,11 +4,14 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
 
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
+from portal_server.storage import transaction
 from portal_server.storage.sql import filters
 from portal_server.storage.sql.statements import Statement
+from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
@@ -23,8 +26,9 @@ KINDS = [
 
 
 def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transaction, "_compiled", {})
     compiled = 0
 
     class Counted(Statement):
@@ -33,6 +37,7 @@ def test_each_condition_is_compiled_once_whatever_it_is_combined_with(
             compiled += 1
             super().__init__(*arguments)  # type: ignore[arg-type]
 
+    catalog = Catalog(Store(engine))
     monkeypatch.setattr(filters, "Statement", Counted)
     provider_id = catalog.providers.create(CALL, PROVIDER).id
     for shape in itertools.permutations(KINDS, 3):

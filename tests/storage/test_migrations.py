@@ -37,8 +37,8 @@ OURS = {"provider", "client_type", "client", "answer", "api_key", "lease"}
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(parse_url(database_url))
+def empty(empty_url: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(empty_url))
     yield engine
     engine.dispose()
 
@@ -384,8 +384,8 @@ require_known(engine)
 """
 
 
-def test_several_processes_may_migrate_at_once(database_url: str) -> None:
-    command = [sys.executable, "-c", MIGRATION, database_url]
+def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
+    command = [sys.executable, "-c", MIGRATION, empty_url]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True))
@@ -397,7 +397,7 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
             process.stdin.write("\n")
             process.stdin.flush()
         errors = [process.communicate(timeout=30)[1] for process in processes]
-    engine = open_engine(parse_url(database_url))
+    engine = open_engine(parse_url(empty_url))
     made = tables(engine)
     engine.dispose()
 

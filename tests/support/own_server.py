@@ -8,17 +8,12 @@ from pydantic import SecretStr
 
 from portal_server.run.server import Server
 from portal_server.run.settings import Settings
-from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
 from tests.support.catalog import KEYS
 
 
 @contextmanager
 def started(url: str, **settings: Any) -> Iterator[Server]:
-    """A server on a database, with these settings and no others."""
-    engine = open_engine(parse_url(url))
-    migrate(engine)
-    engine.dispose()
+    """A server on a migrated database, with these settings and no others."""
     server = Server(
         Settings.model_construct(
             database_url=SecretStr(url), direct_grpc_port=0, encryption_keys=KEYS, **settings

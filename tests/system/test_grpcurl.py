@@ -16,7 +16,7 @@ RECIPE = re.compile(r"```sh\n(.*?)```(?:\n\n```(?:text|json)\n(.*?)```)?", re.DO
 INSTALL, KEY, *RECIPES = RECIPE.findall(PAGE)
 STATUS = {"Aborted": 74, "InvalidArgument": 67, '"code": 16': 80}
 
-pytestmark = [pytest.mark.needs("go", "jq"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.needs("go", "jq"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

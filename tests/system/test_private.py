@@ -29,13 +29,22 @@ def own(tmp_path: Path) -> Iterator[Stack]:
         stack.stop()
 
 
-def test_what_a_start_makes_is_for_its_user_alone(own: Stack) -> None:
-    own.start("sh", "-c", 'umask 022; exec "$@"', "sh")
-    with own.client() as rest:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A started stack without an API key in its settings, in a folder that others may read."""
+    folder = tmp_path_factory.mktemp("started")
+    folder.chmod(0o755)
+    stack = Stack(folder, PORTAL_ADMIN_KEY="").start("sh", "-c", 'umask 022; exec "$@"', "sh")
+    yield stack
+    stack.stop()
+
+
+def test_what_a_start_makes_is_for_its_user_alone(started: Stack) -> None:
+    with started.client() as rest:
         rest.post("/oauth-providers/1/client-types", json={})
-        folder = own.run_folder
+        folder = started.run_folder
         modes = {path.name: mode(path) for path in folder.iterdir()}
-        data = {path.name: mode(path) for path in own.folder.glob("portal.db*")}
+        data = {path.name: mode(path) for path in started.folder.glob("portal.db*")}
 
     assert mode(folder) == "drwx------"
     assert modes == {
@@ -45,33 +54,35 @@ def test_what_a_start_makes_is_for_its_user_alone(own: Stack) -> None:
         "0-1.sock": "srwx------",
     }
     assert data == dict.fromkeys(("portal.db", "portal.db-wal", "portal.db-shm"), "-rw-------")
-    assert own.stop() == 0
-    assert not folder.exists()
 
 
-def test_envoy_knows_no_setting(own: Stack) -> None:
-    own.start()
-    [envoy] = own.children()["envoy"]
+def test_envoy_knows_no_setting(stack: Stack) -> None:
+    [envoy] = stack.children()["envoy"]
     environment = Path(f"/proc/{envoy}/environ").read_text()
     command = Path(f"/proc/{envoy}/cmdline").read_text()
 
     assert "PORTAL_" not in environment
     assert ADMIN_KEY not in environment + command
-    assert str(own.http_port) not in command
+    assert str(stack.http_port) not in command
 
 
-def test_the_first_key_goes_to_a_private_file_and_nowhere_else(own: Stack) -> None:
-    own.settings["PORTAL_ADMIN_KEY"] = ""
-    own.start()
-    file = own.folder / "admin.key"
+def test_the_first_key_goes_to_a_private_file_and_nowhere_else(started: Stack) -> None:
+    file = started.folder / "admin.key"
     key = file.read_text().strip()
-    with own.client(key) as rest:
+    with started.client(key) as rest:
         status = rest.get("/oauth-providers").status_code
 
     assert status == 200
     assert mode(file) == "-rw-------"
-    assert str(file) in own.out.read_text()
-    assert key not in own.out.read_text() + own.err.read_text()
+    assert str(file) in started.out.read_text()
+    assert key not in started.out.read_text() + started.err.read_text()
+
+
+def test_a_stop_deletes_the_folder_of_a_start(started: Stack) -> None:
+    folder = started.run_folder
+
+    assert started.stop() == 0
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["there", "file/admin.key"])

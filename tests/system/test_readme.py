@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, TLS, Stack
 
 README = (ROOT / "README.md").read_text()
 EXAMPLE = ROOT / "clients/python/create_client_type.py"
@@ -44,7 +44,9 @@ def test_the_curl_example_creates_a_client_type(stack: Stack) -> None:
         for n, argument in enumerate(arguments)
         if argument == "--header"
     )
-    response = httpx.post(url, content=arguments[arguments.index("--data") + 1], headers=headers)
+    response = httpx.post(
+        url, content=arguments[arguments.index("--data") + 1], headers=headers, verify=TLS
+    )
 
     assert response.status_code == 200
     assert response.json()["Name"] == "Server-side application"

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from tests.support.stack import ENVIRONMENT, ROOT
 
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+
 
 def run_without_tools(empty: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run the tests of the documentation page where no program is on the path."""
     environment = {name: text for name, text in ENVIRONMENT.items() if name != "CI"}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/browser/test_docs.py"],
+        [*PYTEST, "-m", "slow", "tests/browser/test_docs.py"],
         env=environment | {"PATH": str(empty)} | settings,
         cwd=ROOT,
         text=True,

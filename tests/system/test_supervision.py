@@ -30,6 +30,21 @@ def pair(tmp_path: Path) -> Iterator[Stack]:
         own.stop()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Two started servers."""
+    own = Stack(tmp_path_factory.mktemp("shared"), PORTAL_WORKERS="2").start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def running(shared: Stack) -> Stack:
+    """Two started servers, which the test before may have harmed."""
+    assert soon(lambda: len(servers(shared)) == 2 and status(shared) == 200, 20)
+    return shared
+
+
 def servers(own: Stack) -> set[int]:
     return set(own.children()["server"])
 
@@ -42,36 +57,41 @@ def status(own: Stack) -> int | str:
             return repr(error)
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["one of two", "all"])
-def test_a_server_that_is_stopped_is_replaced_within_30_seconds(pair: Stack, number: int) -> None:
-    pair.start()
-    before = servers(pair)
+def require_replacement(own: Stack, number: int) -> None:
+    """Stop so many servers; others must take their places within 30 seconds."""
+    before, log = servers(own), own.err.read_text()
     stopped = sorted(before)[:number]
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    replaced = soon(
-        lambda: not any(map(alive, stopped)) and len(servers(pair)) == 2,
-        30,
-    )
+    replaced = soon(lambda: not any(map(alive, stopped)) and len(servers(own)) == 2, 30)
 
     assert replaced
-    assert soon(lambda: status(pair) == 200, 10)
-    assert servers(pair) & before == before - set(stopped)
-    assert pair.err.read_text().count("has not responded for 10 s and is killed") == number
+    assert soon(lambda: status(own) == 200, 10)
+    assert servers(own) & before == before - set(stopped)
+    new = own.err.read_text().removeprefix(log)
+    assert new.count("has not responded for 10 s and is killed") == number
 
 
-def test_a_server_that_is_away_for_some_seconds_stays(pair: Stack) -> None:
-    pair.start()
-    before = servers(pair)
+def test_a_server_that_is_stopped_is_replaced_within_30_seconds(running: Stack) -> None:
+    require_replacement(running, 1)
+
+
+@pytest.mark.slow
+def test_all_servers_that_are_stopped_are_replaced_within_30_seconds(pair: Stack) -> None:
+    # A start of its own: a server that is replaced before it was healthy is given longer.
+    require_replacement(pair.start(), 2)
+
+
+def test_a_server_that_is_away_for_some_seconds_stays(running: Stack) -> None:
+    before = servers(running)
     for process in before:
         os.kill(process, signal.SIGSTOP)
     time.sleep(6)
     for process in before:
         os.kill(process, signal.SIGCONT)
-    time.sleep(10)
-
-    assert servers(pair) == before
-    assert status(pair) == 200
+    # What the supervisor does about them, it does before it sees that they respond again.
+    assert soon(lambda: all(status(running) == 200 for _ in range(10)), 10)
+    assert not soon(lambda: servers(running) != before, 2)
 
 
 def test_a_server_that_cannot_start_is_retried_later_and_later_and_the_others_serve(
@@ -116,24 +136,22 @@ def test_a_start_of_which_no_server_can_start_ends_with_a_clear_line(pair: Stack
     assert pair.out.read_text() == ""
 
 
-def test_an_envoy_that_has_ended_is_started_again(pair: Stack) -> None:
-    pair.start()
-    before = servers(pair)
-    [envoy] = pair.children()["envoy"]
+def test_an_envoy_that_has_ended_is_started_again(running: Stack) -> None:
+    before = servers(running)
+    [envoy] = running.children()["envoy"]
     os.kill(envoy, signal.SIGKILL)
 
-    assert soon(lambda: status(pair) == 200, 10)
-    assert servers(pair) == before
+    assert soon(lambda: not alive(envoy) and status(running) == 200, 10)
+    assert servers(running) == before
 
 
-def test_an_envoy_that_is_stopped_is_replaced(pair: Stack) -> None:
-    pair.start()
-    [envoy] = pair.children()["envoy"]
+def test_an_envoy_that_is_stopped_is_replaced(running: Stack) -> None:
+    [envoy] = running.children()["envoy"]
     os.kill(envoy, signal.SIGSTOP)
 
     assert soon(lambda: not alive(envoy), 25)
-    assert soon(lambda: status(pair) == 200, 10)
-    assert "Envoy has not responded for 10 s and is killed" in pair.err.read_text()
+    assert soon(lambda: status(running) == 200, 10)
+    assert "Envoy has not responded for 10 s and is killed" in running.err.read_text()
 
 
 def test_an_envoy_that_keeps_ending_ends_all_with_a_clear_line(pair: Stack) -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.support.postgres import Postgres, free_port
-from tests.support.stack import ENVIRONMENT, ROOT, Stack, alive, listening, portal, soon
+from tests.support.stack import ENVIRONMENT, ROOT, TLS, Stack, alive, listening, portal, soon
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 CLIENT_TYPES = "/oauth-providers/1/client-types"
@@ -48,7 +48,7 @@ def run_as_shown(command: str) -> bytes:
     words = done.stdout.decode().split("\0")
     url, body = words[words.index("--url") + 1], words[words.index("--data") + 1]
     headers = dict(words[n + 1].split(": ") for n, word in enumerate(words) if word == "--header")
-    return httpx.post(url, content=body, headers=headers).raise_for_status().content
+    return httpx.post(url, content=body, headers=headers, verify=TLS).raise_for_status().content
 
 
 def test_a_start_reports_all_that_is_needed_and_the_calls_it_shows_work(own: Stack) -> None:

@@ -1,7 +1,7 @@
 """The commands of the server.
 
-Each command imports what it needs when it runs: the imports are slow, and the client's commands
-load this module too.
+Each command imports what it needs when it runs, after it has read the settings: the imports take
+a second, and the client's commands load this module too.
 """
 
 import functools
@@ -55,9 +55,10 @@ def up() -> None:
     SIGTERM and Ctrl-C finish the calls in flight and stop everything. SIGHUP (kill -HUP)
     restarts the gRPC servers one after the other without failing a call.
     """
+    settings = _logged_settings()
     from portal_server.run.up import up
 
-    up(_logged_settings())
+    up(settings)
 
 
 @app.command()
@@ -74,9 +75,10 @@ def serve(
 
     It listens on --socket, on the TCP port PORTAL_DIRECT_GRPC_PORT, or on both.
     """
+    settings = _logged_settings()
     from portal_server.run.server import Listen, serve
 
-    serve(_logged_settings(), Listen(socket, worker))
+    serve(settings, Listen(socket, worker))
 
 
 @app.command()
@@ -87,12 +89,12 @@ def migrate(
     ] = 3600,
 ) -> None:
     """Migrate the database to the schema of this version."""
+    settings = _logged_settings()
     from portal_server.run.encryption_keys import vault_of
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.engine import open_engine
     from portal_server.storage.stored_secrets import require_keys
 
-    settings = _logged_settings()
     engine, vault = open_engine(settings.database), vault_of(settings)
     require_keys(engine, vault)
     schema.migrate(engine, timeout_s=timeout, seal=vault.seal)
@@ -133,12 +135,13 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the key, from `keys
 @contextmanager
 def _keyring() -> "Iterator[KeyRing]":
     """The API keys in the database."""
+    settings = _settings()
     from portal_server.catalog.keyring import KeyRing
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.engine import open_engine
     from portal_server.storage.store import Store
 
-    engine = open_engine(_settings().database)
+    engine = open_engine(settings.database)
     schema.require_known(engine)
     store = Store(engine)
     try:

@@ -66,7 +66,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         EdgeError: there is no envoy.yaml here, or it lacks a part that is named below.
     """
     try:
-        config = yaml.safe_load(CONFIG.read_text())
+        config = yaml.load(CONFIG.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
         config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
         _listen(config, settings)
         _set_origins(config, settings.cors_origins)

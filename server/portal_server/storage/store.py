@@ -19,7 +19,7 @@ from portal_server.storage.sql.clauses import Lock
 from portal_server.storage.sql.failures import unconfirmed
 from portal_server.storage.sql.transactions import Transactions
 from portal_server.storage.sql.watchdog import Watchdog
-from portal_server.storage.transaction import Statements, Transaction
+from portal_server.storage.transaction import Transaction, statements_for
 
 __all__ = ["Lock", "Store", "Transaction"]
 
@@ -36,7 +36,7 @@ class Store:
         self.vault = vault or Vault()
         """Opens the secrets of the rows."""
         self._engine = engine
-        self._statements = Statements(engine.dialect, self.vault)
+        self._statements = statements_for(engine.dialect, self.vault)
         self._watchdog = Watchdog(unconfirmed)
         self._transactions = Transactions(engine, self._watchdog)
         self._group = GroupCommit(self._writing, self._transactions)

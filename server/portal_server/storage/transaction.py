@@ -39,6 +39,17 @@ class Statements:
         }
 
 
+_compiled: dict[tuple[str, ...], Statements] = {}
+
+
+def statements_for(dialect: sqlalchemy.Dialect, vault: Vault) -> Statements:
+    """All statements for a dialect of `open_engine`, compiled once in this process."""
+    key = dialect.name, *vault.begins
+    if key not in _compiled:
+        _compiled[key] = Statements(dialect, vault)
+    return _compiled[key]
+
+
 class Transaction:
     """The rows, in one transaction. Nothing is stored before it ends."""
 
