@@ -1,5 +1,6 @@
 """The settings of the server."""
 
+import base64
 import os
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -12,6 +13,8 @@ from portal_server.storage.sql.engine import parse_url
 from tools.settings_docs.__main__ import PAGE, current
 
 SECRET = "s3cret-w0rd-of-many"  # noqa: S105
+ONE, OTHER = bytes(32), bytes(range(32))
+KEYS = f"{base64.b64encode(ONE).decode()}, {base64.b64encode(OTHER).decode()}"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +34,10 @@ def test_everything_has_a_default() -> None:
         "direct_grpc_port": None,
         "admin_key": None,
         "key_file": Path("data/admin.key"),
+        "encryption_keys": None,
+        "encryption_key_file": Path("data/encryption.key"),
         "development": False,
+        "allow_private_providers": None,
         "cors_origins": (),
         "one_core": True,
         "open_reflection": True,
@@ -44,6 +50,8 @@ def test_everything_has_a_default() -> None:
     }
     assert str(found.database) == "sqlite:///./data/portal.db"
     assert found.admin_key_text is None
+    assert found.encryption_key_bytes == []
+    assert found.private_providers_allowed
 
 
 @pytest.mark.parametrize("name", [name.upper() for name in settings.Settings.model_fields])
@@ -67,6 +75,9 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("DIRECT_GRPC_PORT", "65535", 65535),
         ("DEVELOPMENT", "true", True),
         ("KEY_FILE", "/run/portal/key", Path("/run/portal/key")),
+        ("ENCRYPTION_KEYS", KEYS, KEYS),
+        ("ENCRYPTION_KEY_FILE", "/run/portal/keys", Path("/run/portal/keys")),
+        ("ALLOW_PRIVATE_PROVIDERS", "false", False),
         ("OPEN_REFLECTION", "false", False),
         ("OPEN_REFLECTION", "0", False),
         ("THREADS", "1", 1),
@@ -110,6 +121,10 @@ def test_a_variable_sets_its_setting(
         ("STOP_SECONDS", "inf"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_LEVEL", "debug"),
+        ("ENCRYPTION_KEYS", SECRET),
+        ("ENCRYPTION_KEYS", f"{KEYS},"),
+        ("ENCRYPTION_KEYS", f"{KEYS},{SECRET}"),
+        ("ALLOW_PRIVATE_PROVIDERS", "porcupine"),
         ("ADMIN_KEY", f"{SECRET} {SECRET}"),
         ("ADMIN_KEY", f"{SECRET}\n"),
         ("ADMIN_KEY", f"{SECRET}\x7f"),
@@ -274,3 +289,39 @@ def test_docs_settings_md_is_current() -> None:
     page = PAGE.read_text()
 
     assert page == current(page)
+
+
+def test_encryption_keys_are_read_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_ENCRYPTION_KEYS", KEYS)
+    found = load()
+
+    assert found.encryption_key_bytes == [ONE, OTHER]
+    assert KEYS[:20] not in repr(found)
+
+
+def test_an_invalid_encryption_key_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_ENCRYPTION_KEYS", f"{KEYS},{SECRET}")
+    with pytest.raises(SettingsError, match=r"PORTAL_ENCRYPTION_KEYS: .*key 3 is not") as caught:
+        load()
+
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "setting", "allowed"),
+    [
+        ("127.0.0.1", "", True),
+        ("::1", "", True),
+        ("0.0.0.0", "", False),  # noqa: S104
+        ("192.0.2.7", "", False),
+        ("127.0.0.1", "false", False),
+        ("0.0.0.0", "true", True),  # noqa: S104
+    ],
+)
+def test_private_providers_are_allowed_by_default_on_a_loopback_address_only(
+    host: str, setting: str, monkeypatch: pytest.MonkeyPatch, *, allowed: bool
+) -> None:
+    monkeypatch.setenv("PORTAL_HOST", host)
+    monkeypatch.setenv("PORTAL_ALLOW_PRIVATE_PROVIDERS", setting)
+
+    assert load().private_providers_allowed is allowed

@@ -33,7 +33,7 @@ OAuth Portal is up. Ctrl-C stops it.
 REST       {rest}
 gRPC       {reach(settings.grpc_port)}
 Data       {data}
-{intro}
+{_secrets(settings)}{intro}
 {_provider(rest, shown) if provider_id is None else ""}
 Create a client type with REST:
 
@@ -48,6 +48,18 @@ List the client types with gRPC:
 grpcurl -plaintext -H "authorization: {shown}" -d '{{"provider_id": {provider_id or 1}}}' \\
   {reach(settings.grpc_port)} portal.oauth.v1.ClientTypeService/ListClientTypes
 """
+
+
+def _secrets(settings: Settings) -> str:
+    """The line about the encryption key, if it is in a file or missing."""
+    if settings.encryption_keys:
+        return ""
+    file = settings.encryption_key_file.resolve()
+    if file.exists():
+        text = f"encrypted with the key in {file}\n           back it up: without it they are lost"
+    else:
+        text = "none can be stored: there is no encryption key (docs/operations.md)"
+    return f"Secrets    {text}\n"
 
 
 def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:

@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+encryption = typer.Typer(
+    help="Create encryption keys, and encrypt secrets again.", no_args_is_help=True
+)
+app.add_typer(encryption, name="encryption")
 
 
 def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -130,6 +134,48 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the key, from `keys
     with _keyring() as keyring:
         if not keyring.revoke(name):
             raise OperatorError(f"no active key named {name}")
+
+
+@encryption.command("new-key")
+@one_line_errors
+def new_key() -> None:
+    """Print a new key for PORTAL_ENCRYPTION_KEYS or its file. It is stored nowhere."""
+    from portal_server.storage.encryption import new_key
+
+    typer.echo(new_key())
+
+
+@encryption.command()
+@one_line_errors
+def rotate() -> None:
+    """Encrypt all secrets that are not encrypted with the first key, while servers run.
+
+    It can be interrupted and run again.
+    """
+    from portal_server.catalog.rotation import encrypt_again
+    from portal_server.run.encryption_keys import vault_of
+    from portal_server.storage.sql import schema
+    from portal_server.storage.sql.engine import open_engine, overwrite_deleted
+    from portal_server.storage.store import Store
+    from portal_server.storage.stored_secrets import require_keys
+
+    settings = _settings()
+    vault = vault_of(settings)
+    if not vault:
+        raise OperatorError("no encryption key: set PORTAL_ENCRYPTION_KEYS")
+    engine = open_engine(settings.database)
+    overwrite_deleted(engine)
+    schema.require_known(engine)
+    require_keys(engine, vault)
+    store = Store(engine, vault)
+    try:
+        problems = encrypt_again(
+            store, lambda table, count: typer.echo(f"{table}: {count} secrets encrypted")
+        )
+    finally:
+        store.close()
+    if problems:
+        raise OperatorError("; ".join(problems))
 
 
 @contextmanager

@@ -100,6 +100,12 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
     return engine
 
 
+def overwrite_deleted(engine: Engine) -> None:
+    """Overwrite in SQLite's file what is deleted or replaced from now on."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda new, _: new.execute("PRAGMA secure_delete=ON"))
+
+
 def for_migrating(engine: Engine) -> Engine:
     """The engine, with transactions that SQLAlchemy begins and ends."""
     isolation = dialects.of(engine.dialect).migration_isolation

@@ -1,0 +1,43 @@
+"""A change of the encryption key: encrypts all secrets again, while servers run."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from portal_server.domain.calls import Call
+from portal_server.storage.rows.secrets import Piece
+from portal_server.storage.store import Store
+
+PIECE_ROWS = 100
+# Between pieces, so that the writes of the servers hardly wait.
+_PAUSE_S = 0.02
+
+
+def encrypt_again(
+    store: Store, report: Callable[[str, int], None], rows: int = PIECE_ROWS
+) -> Sequence[str]:
+    """Encrypt all secrets that are not under the first key, those in plain text too.
+
+    Each piece is a transaction of its own, so an interruption loses at most one, and what
+    was done is not done again. `report` gets each table and how many of its secrets were
+    encrypted.
+
+    Returns:
+        The secrets that cannot be read, which stay as they are.
+
+    Raises:
+        PortalError: the storage failed, or there is no key, or not the one of a secret.
+    """
+
+    def piece_of(table: str, after: int) -> Piece | None:
+        return store.write(Call(), lambda tx: tx.secrets.encrypt_again(table, after, rows))
+
+    problems: list[str] = []
+    for table in store.read_latest(Call(), lambda tx: tx.secrets.tables):
+        after = encrypted = 0
+        while piece := piece_of(table, after):
+            after = piece.last
+            encrypted += piece.encrypted
+            problems += piece.problems
+            time.sleep(_PAUSE_S)
+        report(table, encrypted)
+    return problems
