@@ -79,6 +79,53 @@ def test_a_provider_is_created_read_replaced_and_deleted(rest: httpx.Client) -> 
     assert rest.get(path).status_code == 404
 
 
+def test_how_a_provider_is_called_is_in_the_response_only_where_it_is_set(
+    rest: httpx.Client,
+) -> None:
+    how = {
+        "RegistrationURL": "https://idp.test/register",
+        "CACertificate": "-----BEGIN CERTIFICATE-----",
+        "CredentialType": "ClientCredentials",
+        "CredentialClientID": "portal",
+    }
+    secret = {"CredentialClientSecret": "the-service-account-secret"}
+    created = ok(rest.post("/oauth-providers", json=PROVIDER | how | secret))
+    path = f"/oauth-providers/{created['ID']}"
+    # Without the secret, which stays.
+    replaced = rest.put(path, json=PROVIDER | how | {"CredentialClientID": "other"})
+    cleared = rest.put(path, json=PROVIDER | how | {"CredentialClientSecret": ""})
+    plain = ok(rest.put(path, json=PROVIDER))
+
+    assert without_times(created) == PROVIDER | how | {"SSLInsecureSkipVerify": False}
+    assert ok(replaced)["CredentialClientID"] == "other"
+    assert (cleared.status_code, cleared.json()) == (
+        400,
+        {"errors": ["CredentialClientSecret: is required"]},
+    )
+    assert list(plain) == [*PROVIDER_KEYS, "ClientTypes"]
+    assert "service-account" not in replaced.text + json.dumps(created)
+
+
+@pytest.mark.parametrize("word", ["None", "InitialAccessToken", "ClientCredentials", "SSWS"])
+def test_a_credential_type_comes_back_as_it_was_given(rest: httpx.Client, word: str) -> None:
+    given = PROVIDER | {
+        "CredentialType": word,
+        "RegistrationAccessToken": "t",
+        "CredentialClientID": "i",
+        "CredentialClientSecret": "s",
+    }
+
+    assert ok(rest.post("/oauth-providers", json=given))["CredentialType"] == word
+
+
+def test_an_unknown_credential_type_is_rejected_with_the_known_ones(rest: httpx.Client) -> None:
+    response = rest.post("/oauth-providers", json=PROVIDER | {"CredentialType": "ssws"})
+    allowed = "None, InitialAccessToken, ClientCredentials, SSWS"
+    error = f'CredentialType: unknown value "ssws"; allowed: {allowed}'
+
+    assert response.json() == {"errors": [error]}
+
+
 def test_a_client_type_is_created_read_replaced_and_deleted(
     rest: httpx.Client, provider: str
 ) -> None:

@@ -1,7 +1,8 @@
 """Converts resources between the domain and the messages of REST, field by field.
 
 A field has the same name on both sides, except for those that `dialect` renames. What
-a message has no field for, such as a secret, is in no response.
+a message has no field for, such as a secret, is in no response. An optional field of a
+response is there only if it has a value.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ class Codec:
             for name, field in table.items()
             if field_name(name) in shown
         ]
+        self._optional = [name for name, field in shown.items() if field.has_presence]
         self._writers.append(("id", "id", _unchanged))
         self._writers += [
             (field_name(name), name, write_minute) for name in ("create_time", "update_time")
@@ -45,7 +47,11 @@ class Codec:
 
     def response(self, resource: object) -> dict[str, Any]:
         """The fields of a response, by name, from a stored resource."""
-        return {rest: write(getattr(resource, name)) for rest, name, write in self._writers}
+        values = {rest: write(getattr(resource, name)) for rest, name, write in self._writers}
+        for name in self._optional:
+            if not values[name]:
+                del values[name]
+        return values
 
 
 def _reader(field: Field) -> _Convert:

@@ -1,6 +1,7 @@
 """The REST operations of providers."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.provider_details import ProviderDetail
@@ -19,6 +20,10 @@ from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 from portal_server.wire.use_cases import UseCases
 
 _CODEC = Codec(PROVIDER, pb.Provider)
+_SECRETS: tuple[Literal["registration_access_token", "credential_client_secret"], ...] = (
+    "registration_access_token",
+    "credential_client_secret",
+)
 
 
 class ProviderOperations:
@@ -57,9 +62,10 @@ class ProviderOperations:
     ) -> pb.ProviderWithClientTypes:
         """Replace a provider."""
         fields = set(PROVIDER)
-        if not request.provider.HasField("registration_access_token"):
-            # No caller can read it back, so an absent one keeps what is stored.
-            fields.discard("registration_access_token")
+        for secret in _SECRETS:
+            if not request.provider.HasField(secret):
+                # No caller can read it back, so an absent one keeps what is stored.
+                fields.discard(secret)
         updated = self._providers.update_detail(
             context.call,
             _ref(request.provider_id),
