@@ -6,6 +6,7 @@ Each test also runs with a copy of the resource that has one more field.
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ ADDED = "added"
 RENAMED = {
     "well_known_uri": "well_known_url",
     "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
+    "registration_endpoint": "registration_url",
     "grant_types": "grant_type",
 }
 
@@ -133,13 +135,32 @@ def test_a_command_has_an_option_for_every_writable_field(decorate: Any, kind: A
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_option_sets_its_field(kind: Any) -> None:
-    others = {f"{n}_file" for n in secret(kind.DESCRIPTOR)} | shared(kind.DESCRIPTOR)
-    for name in shared(kind.DESCRIPTOR):
+    files = {one.name: one.from_file for one in fields.writable(kind.DESCRIPTOR)}
+    options = dict.fromkeys(f"{n}_file" if files[n] else n for n in files)
+    for name in shared(kind.DESCRIPTOR) - {n for n in files if files[n]}:
         [field] = [one for one in fields.of(kind.DESCRIPTOR) if one.name == name]
         text = next(iter(field.numbers), "true")
-        message, named = field_options.message(kind, dict.fromkeys(others) | {name: text})
+        message, named = field_options.message(kind, options | {name: text})
 
         assert (named, list(values(message))) == ([name], [name])
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_secret_is_read_from_a_file(kind: Any) -> None:
+    files = {one.name for one in fields.writable(kind.DESCRIPTOR) if one.from_file}
+
+    assert files >= secret(kind.DESCRIPTOR)
+
+
+def test_the_certificates_of_a_provider_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    written = fields.writable(Provider.DESCRIPTOR)
+    options = dict.fromkeys(f"{one.name}_file" if one.from_file else one.name for one in written)
+    message, named = field_options.message(Provider, options | {"ca_certificate_file": file})
+
+    assert named == ["ca_certificate"]
+    assert message.ca_certificate == file.read_text().strip()
 
 
 @pytest.mark.parametrize(

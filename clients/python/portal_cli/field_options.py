@@ -31,7 +31,7 @@ def message(kind: type[Resource], given: Mapping[str, Any]) -> tuple[Resource, l
 
     Raises:
         typer.BadParameter: an enum has no such value.
-        CommandError: the file of a secret cannot be read.
+        CommandError: the file of a field cannot be read.
     """
     values: dict[str, Any] = {}
     for field in fields.writable(kind.DESCRIPTOR):
@@ -68,18 +68,18 @@ def _option(field: Field, required: bool) -> inspect.Parameter:  # noqa: FBT001
         ... if required else None, help=_help(field), autocompletion=lambda: list(field.numbers)
     )
     # A list is one option with commas, not a repeated option.
-    kind = Path if field.secret else str if field.repeated else field.type
+    kind = Path if field.from_file else str if field.repeated else field.type
     return inspect.Parameter(
         _name(field), inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind
     )
 
 
 def _name(field: Field) -> str:
-    return f"{field.name}_file" if field.secret else field.name
+    return f"{field.name}_file" if field.from_file else field.name
 
 
 def _help(field: Field) -> str:
-    if field.secret:
+    if field.from_file:
         return f"File with the {field.help[0].lower()}{field.help[1:]}; - is standard input."
     separated = " (comma-separated)" if field.repeated else ""
     words = f": {', '.join(field.numbers)}" if field.numbers else ""
@@ -87,8 +87,8 @@ def _help(field: Field) -> str:
 
 
 def _value(field: Field, option: Any) -> Any:
-    if field.secret:
-        # Not an argument: other users can see those.
+    if field.from_file:
+        # A secret is not an argument: other users can see those.
         return documents.read(option).strip()
     one = field.number if field.numbers else field.type
     if field.repeated:

@@ -41,6 +41,8 @@ _HELP: Final[Mapping[str, str]] = {
     "ClientType.token_endpoint_auth_method": "How a client authenticates at the token endpoint",
     "ClientType.okta_app_type": "Okta application type; required if the provider is Okta",
 }
+# Values of several lines.
+_LONG: Final = {"Provider.ca_certificate"}
 # The types of fields that a caller can set.
 _TYPES: Final[Mapping[int, type]] = {
     FieldDescriptor.TYPE_STRING: str,
@@ -68,6 +70,7 @@ class Field:
         required: whether a resource cannot be created without it.
         writable: whether a caller can set it.
         secret: whether the API accepts it and never returns it.
+        from_file: whether its option has the name of a file.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Field:
     required: bool
     writable: bool
     secret: bool
+    from_file: bool
 
     def number(self, word: str) -> int:
         """The number of an enum's word; 0 for an empty word. Raises: ValueError."""
@@ -129,16 +133,18 @@ def shared(resource: Descriptor) -> tuple[Field, ...]:
 
 
 def _field(resource: Descriptor, descriptor: FieldDescriptor) -> Field:
+    name = f"{resource.name}.{descriptor.name}"
     behaviors = set(descriptor.GetOptions().Extensions[field_behavior])
     return Field(
         name=descriptor.name,
-        help=_HELP.get(f"{resource.name}.{descriptor.name}", ""),
+        help=_HELP.get(name, ""),
         type=_TYPES.get(descriptor.type, object),
         numbers=_numbers(descriptor.enum_type) if descriptor.enum_type else {},
         repeated=descriptor.is_repeated,
         required=REQUIRED in behaviors,
         writable=OUTPUT_ONLY not in behaviors and descriptor.name != _ETAG,
         secret=INPUT_ONLY in behaviors,
+        from_file=INPUT_ONLY in behaviors or name in _LONG,
     )
 
 

@@ -29,11 +29,16 @@ _BUSY: Final = {408, 425, 429, 500, 502, 503, 504}
 # The default of the REST API, which every portal accepts.
 _PER_PAGE: Final = 20
 # Values that the REST API spells differently than the RFCs. `it_token` is *sic*.
-_WORDS: Final = {"it_token": "id_token"}
+_WORDS: Final = {
+    "it_token": "id_token",
+    "initialaccesstoken": "initial_access_token",
+    "clientcredentials": "client_credentials",
+}
 # Fields that the REST API names differently.
 _RENAMED: Final = {
     "well_known_uri": "well_known_url",
     "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
+    "registration_endpoint": "registration_url",
     "grant_types": "grant_type",
 }
 
