@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from portal.oauth.v1 import client_type_pb2
 from portal.oauth.v1 import provider_pb2 as pb
 from tests.conftest import Portal
-from tests.support.catalog import CALL
+from tests.support.catalog import CALL, opened
 from tests.support.details import Rejection
 
 GIVEN: dict[str, Any] = {
@@ -93,6 +93,42 @@ def test_a_token_is_cleared_only_when_it_is_named(
     updated = update(portal, created.id, *paths, **fields)
 
     assert updated.registration_access_token_set is left
+
+
+def test_how_a_provider_is_called_comes_back_except_the_secret(portal_on_each: Portal) -> None:
+    how: dict[str, Any] = {
+        "registration_endpoint": "https://idp.test/register",
+        "ca_certificate": "-----BEGIN CERTIFICATE-----",
+        "credential_type": pb.CREDENTIAL_TYPE_CLIENT_CREDENTIALS,
+        "credential_client_id": "portal",
+    }
+    created = create(portal_on_each, **how, credential_client_secret=TOKEN)
+    read = get(portal_on_each, created.id)
+    stored = opened(portal_on_each.catalog.providers.get(CALL, created.id))
+
+    assert {name: getattr(read, name) for name in how} == how
+    assert read.credential_client_secret_set
+    assert TOKEN not in f"{created}{read}"
+    assert stored.credential_client_secret == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"credential_type": pb.CREDENTIAL_TYPE_SSWS}, {"registration_access_token"}),
+        (
+            {"credential_type": pb.CREDENTIAL_TYPE_CLIENT_CREDENTIALS},
+            {"credential_client_id", "credential_client_secret"},
+        ),
+    ],
+)
+def test_a_credential_needs_what_it_consists_of(
+    portal: Portal, given: dict[str, Any], missing: set[str]
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        create(portal, **given)
+
+    assert set(Rejection(error.value).fields) == {f"provider.{name}" for name in missing}
 
 
 def test_an_update_writes_what_the_mask_names(portal: Portal) -> None:
@@ -274,7 +310,7 @@ def test_a_token_is_set_by_an_update_and_replaced_by_another(portal_on_each: Por
         update(portal_on_each, created.id, name="n"),
         update(portal_on_each, created.id, "*", **GIVEN, registration_access_token=TOKEN + "2"),
     ]
-    stored = portal_on_each.catalog.providers.get(CALL, created.id)
+    stored = opened(portal_on_each.catalog.providers.get(CALL, created.id))
 
     assert [response.registration_access_token_set for response in responses] == [True] * 3
     assert [response.registration_access_token for response in responses] == [""] * 3

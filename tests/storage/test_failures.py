@@ -30,7 +30,7 @@ from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.sql.schema import migrate, require_known
 from portal_server.storage.store import Store, Transaction
-from tests.support.catalog import CALL, Catalog
+from tests.support.catalog import CALL, VAULT, Catalog
 from tests.support.postgres import Postgres, running_postgres
 
 SECRET = "s3cret-w0rd"  # noqa: S105
@@ -96,7 +96,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
     own_postgres: Postgres, mortal: Engine, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    store = Store(mortal)
+    store = Store(mortal, VAULT)
     catalog, keyring = Catalog(store), KeyRing(store)
     created = catalog.providers.create(CALL, PROVIDER)
     key = keyring.create(Role.ADMIN, "a note")
@@ -129,7 +129,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 def test_after_a_restart_that_nobody_noticed_the_first_call_works(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
-    catalog = Catalog(Store(mortal))
+    catalog = Catalog(Store(mortal, VAULT))
     created = catalog.providers.create(CALL, PROVIDER)
     with stopped(own_postgres, "fast"):
         pass
@@ -140,7 +140,7 @@ def test_after_a_restart_that_nobody_noticed_the_first_call_works(
 def test_a_database_that_goes_away_under_a_write_leaves_nothing_of_it(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
-    store = Store(mortal)
+    store = Store(mortal, VAULT)
     catalog = Catalog(store)
     before = catalog.providers.create(CALL, PROVIDER)
 
@@ -185,10 +185,10 @@ def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
     constant: str,
     error: type[PortalError],
 ) -> None:
-    created = Catalog(Store(mortal)).providers.create(CALL, PROVIDER)
+    created = Catalog(Store(mortal, VAULT)).providers.create(CALL, PROVIDER)
     monkeypatch.setattr(engine_module, constant, 0.3)
     hasty = open_engine(mortal.url)
-    catalog = Catalog(Store(hasty))
+    catalog = Catalog(Store(hasty, VAULT))
 
     start = monotonic()
     with held(own_postgres, "UPDATE provider SET name = 'other'"), pytest.raises(error) as raised:
@@ -217,7 +217,7 @@ def test_a_secret_in_a_statement_that_fails_is_not_logged(
         held(own_postgres, "LOCK TABLE provider IN EXCLUSIVE MODE"),
         pytest.raises(DeadlineExceeded),
     ):
-        Catalog(Store(hasty)).providers.create(CALL, PROVIDER)
+        Catalog(Store(hasty, VAULT)).providers.create(CALL, PROVIDER)
     hasty.dispose()
 
     assert "storage: DeadlineExceeded: " in caplog.text
@@ -234,7 +234,7 @@ def test_a_disk_that_is_full_is_unavailable_and_leaves_what_was_there(
 ) -> None:
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/x.db"))
     migrate(engine)
-    catalog = Catalog(Store(engine))
+    catalog = Catalog(Store(engine, VAULT))
     before = catalog.providers.create(CALL, PROVIDER)
     big = replace(PROVIDER, registration_access_token=SECRET * 300)
     with engine.connect() as connection:  # the one that the pool gives again
@@ -267,7 +267,7 @@ def test_the_timeouts_of_a_server_are_shorter_for_a_lock_than_for_a_statement(
 def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) -> None:
     engines = [open_engine(parse_url(own_postgres.url())) for _ in range(2)]
     migrate(engines[0])
-    catalog = Catalog(Store(engines[0]))
+    catalog = Catalog(Store(engines[0], VAULT))
     ids = [catalog.providers.create(CALL, PROVIDER).id for _ in range(2)]
 
     def lock_both(engine: Engine, order: list[int]) -> str:
@@ -278,7 +278,7 @@ def test_two_writes_that_wait_for_each_other_both_end(own_postgres: Postgres) ->
             return "done"
 
         try:
-            return Store(engine).write(CALL, work)
+            return Store(engine, VAULT).write(CALL, work)
         except Aborted as error:
             return error.reason
 
@@ -302,7 +302,7 @@ def test_a_pool_without_a_free_connection_is_exhausted_until_one_is_given_back(
     url = f"sqlite:///{tmp_path}/x.db" if kind == "sqlite" else own_postgres.url()
     engine = open_engine(parse_url(url))
     migrate(engine)
-    catalog = Catalog(Store(engine))
+    catalog = Catalog(Store(engine, VAULT))
 
     with ExitStack() as stack:
         most = engine_module.POOL_SIZE

@@ -27,11 +27,17 @@ from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondi
 from portal_server.domain.keys import Key, Role
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import PROVIDER as PROVIDER_FIELDS
-from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
+from portal_server.domain.provider import (
+    CredentialType,
+    Provider,
+    ProviderDraft,
+    ProviderType,
+    check_provider,
+)
 from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
-from tests.support.catalog import CALL, Catalog
+from tests.support.catalog import CALL, Catalog, opened
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -100,8 +106,13 @@ def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
         well_known_uri="https://bücher.example/x",
         tls_insecure_skip_verify=True,
         registration_access_token="a secret",  # noqa: S106
+        registration_endpoint="https://bücher.example/register",
+        ca_certificate="-----BEGIN CERTIFICATE-----\nMIIB\n",
+        credential_type=CredentialType.CLIENT_CREDENTIALS,
+        credential_client_id="portal",
+        credential_client_secret="another secret",  # noqa: S106
     )
-    read = catalog.providers.get(CALL, catalog.providers.create(CALL, draft).id)
+    read = opened(catalog.providers.get(CALL, catalog.providers.create(CALL, draft).id))
 
     assert {field: getattr(read, field) for field in PROVIDER_FIELDS} == {
         field: getattr(draft, field) for field in PROVIDER_FIELDS

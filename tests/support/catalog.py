@@ -1,6 +1,7 @@
 """The use cases of a portal, for tests that call them without a server."""
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import SecretStr
@@ -13,8 +14,9 @@ from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
 from portal_server.catalog.registrations import Registrations
 from portal_server.domain.calls import Call
+from portal_server.domain.provider import Provider
 from portal_server.idp.registrar import Registrar
-from portal_server.storage.encryption import KEY_BYTES, Vault
+from portal_server.storage.encryption import KEY_BYTES, Place, Vault
 from portal_server.storage.store import Store
 
 KEY = bytes(range(KEY_BYTES))
@@ -25,6 +27,17 @@ KEYS = SecretStr(base64.b64encode(KEY).decode())
 
 CALL = Call()
 """A call without a deadline and an idempotency key."""
+
+
+def opened(provider: Provider) -> Provider:
+    """A stored provider with its secrets in plain text."""
+    uid = provider.uid
+    token, secret = provider.registration_access_token, provider.credential_client_secret
+    return replace(
+        provider,
+        registration_access_token=VAULT.open(Place.PROVIDER_TOKEN, uid, token),
+        credential_client_secret=VAULT.open(Place.PROVIDER_CLIENT_SECRET, uid, secret),
+    )
 
 
 class Catalog:
