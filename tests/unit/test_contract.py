@@ -267,8 +267,12 @@ def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
 @pytest.mark.parametrize(
     ("row", "resource", "output_only"),
     [
-        (ProviderRow, Provider, {"registration_access_token_set", "etag"}),
-        (ClientTypeRow, ClientType, {"etag"}),
+        (
+            ProviderRow,
+            Provider,
+            {"registration_access_token_set", "credential_client_secret_set", "etag"},
+        ),
+        (ClientTypeRow, ClientType, {"findings", "etag"}),
     ],
 )
 def test_a_row_has_the_fields_of_its_resource(
