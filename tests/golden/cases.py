@@ -60,6 +60,10 @@ WRONG = json.dumps(
         "OktaAppType": "desktop",
     }
 )
+CLIENTS = f"{CLIENT_TYPES}/1/clients"
+WRONG_CLIENT = json.dumps(
+    {"Name": " ", "RedirectURLs": "http://a.test/cb,https://a.test/#b", "Scope": "a  b"}
+)
 ONCE = {"Idempotency-Key": "7a2c7a36-6c43-4a3e-9d0c-0f6a3c1f7b11"}
 
 REST = [
@@ -115,6 +119,18 @@ REST = [
     Rest("key-wrong", "GET", PROVIDERS, key="wrong"),
     Rest("key-viewer-reads", "GET", CLIENT_TYPES, key="viewer"),
     Rest("key-viewer-writes", "POST", CLIENT_TYPES, SEED, key="viewer"),
+    # Clients, without a provider that could register one
+    Rest("list-clients-of-none", "GET", CLIENTS),
+    Rest("create-client-empty", "POST", CLIENTS, "{}"),
+    Rest("create-client-all-wrong", "POST", CLIENTS, WRONG_CLIENT),
+    Rest("create-client-labels", "POST", CLIENTS, '{"Name": "x", "Labels": {"a": 7}}'),
+    Rest("preview-client-empty", "POST", f"{CLIENT_TYPES}/1/preview", "{}"),
+    Rest("get-no-such-client", "GET", f"{CLIENTS}/99"),
+    Rest("rotate-no-such-client", "PUT", f"{CLIENTS}/99/rotate"),
+    Rest("delete-client-not-a-flag", "DELETE", f"{CLIENTS}/99?force=perhaps"),
+    Rest("rotate-method-not-allowed", "POST", f"{CLIENTS}/99/rotate"),
+    Rest("check-no-such-provider", "GET", f"{PROVIDERS}/99/check"),
+    Rest("key-viewer-registers", "POST", CLIENTS, '{"Name": "x"}', key="viewer"),
 ]
 
 CLIENT_TYPE = {
@@ -215,4 +231,17 @@ NATIVE = [
     Native("key-wrong", "ListProviders", {}, key="wrong"),
     Native("key-viewer-reads", "GetProvider", {"id": 1}, key="viewer"),
     Native("key-viewer-writes", "DeleteProvider", {"id": 1}, key="viewer"),
+    # Clients, without a provider that could register one
+    Native("list-clients-of-none", "ListClients", {"provider_id": 1}),
+    Native("register-client-empty", "RegisterClient", {}),
+    Native("get-no-such-client", "GetClient", {"provider_id": 1, "id": 99}),
+    Native("resolve-client-empty", "ResolveClient", {}),
+    Native(
+        "list-clients-filter",
+        "ListClients",
+        {"provider_id": 1, "filter": 'client_id : "part"'},
+    ),
+    Native("check-provider-empty", "CheckProvider", {}),
+    Native("forget-no-such-provider", "ForgetProvider", {"id": 99}),
+    Native("key-viewer-registers", "RegisterClient", {"provider_id": 1}, key="viewer"),
 ]

@@ -14,13 +14,13 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2  # noqa: F401  # so that details can be written as JSON
 from grpc_status import rpc_status
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
 from tests.golden.cases import NATIVE, REST, Key, Native, Rest
 from tests.support.stack import ADMIN_KEY, Stack, portal
 
 METHODS: dict[str, MethodDescriptor] = {
     name: method
-    for file in (provider_pb2, client_type_pb2)
+    for file in (provider_pb2, client_type_pb2, client_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for name, method in service.methods_by_name.items()
 }
