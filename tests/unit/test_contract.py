@@ -272,7 +272,7 @@ def test_a_native_surface_spells_a_field_as_its_path_in_the_request(
             Provider,
             {"registration_access_token_set", "credential_client_secret_set", "etag"},
         ),
-        (ClientTypeRow, ClientType, {"findings", "etag"}),
+        (ClientTypeRow, ClientType, {"etag"}),
     ],
 )
 def test_a_row_has_the_fields_of_its_resource(
