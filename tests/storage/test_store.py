@@ -9,6 +9,7 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
+import trustme
 from sqlalchemy import Engine, func, select
 
 from portal_server.catalog.keyring import KeyRing
@@ -107,7 +108,7 @@ def test_each_field_of_a_provider_comes_back(catalog: Catalog) -> None:
         tls_insecure_skip_verify=True,
         registration_access_token="a secret",  # noqa: S106
         registration_endpoint="https://bücher.example/register",
-        ca_certificate="-----BEGIN CERTIFICATE-----\nMIIB\n",
+        ca_certificate=trustme.CA().cert_pem.bytes().decode(),
         credential_type=CredentialType.CLIENT_CREDENTIALS,
         credential_client_id="portal",
         credential_client_secret="another secret",  # noqa: S106
