@@ -310,7 +310,10 @@ type ClientType struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with each write of the client type (AIP-154), quotes included. In an
 	// update, if set, it must match the current etag.
-	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What is wrong or surprising about clients of this type at its provider. In
+	// the responses of CreateClientType and UpdateClientType only.
+	Findings      []*Finding `protobuf:"bytes,13,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +430,13 @@ func (x *ClientType) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *ClientType) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
 }
 
 // Request of CreateClientType.
@@ -779,7 +789,9 @@ type DeleteClientTypeRequest struct {
 	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// As in CreateClientTypeRequest.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Remove the clients of the client type at the provider first, then delete it.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -842,11 +854,18 @@ func (x *DeleteClientTypeRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *DeleteClientTypeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 var File_portal_oauth_v1_client_type_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\n" +
-	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x05\n" +
+	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xc4\x05\n" +
 	"\n" +
 	"ClientType\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
@@ -865,7 +884,8 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
-	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\xc1\x01\n" +
+	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12:\n" +
+	"\bfindings\x18\r \x03(\v2\x18.portal.oauth.v1.FindingB\x04\xe2A\x01\x03R\bfindings\"\xc1\x01\n" +
 	"\x17CreateClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12B\n" +
@@ -894,14 +914,15 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"\x95\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"\xb1\x01\n" +
 	"\x17DeleteClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12\x14\n" +
 	"\x02id\x18\x02 \x01(\x05B\x04\xe2A\x01\x02R\x02id\x12\x18\n" +
 	"\x04etag\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12#\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\trequestId*\x92\x01\n" +
+	"request_id\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x1a\n" +
+	"\x05force\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\x05force*\x92\x01\n" +
 	"\fResponseType\x12\x1d\n" +
 	"\x19RESPONSE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RESPONSE_TYPE_CODE\x10\x01\x12\x17\n" +
@@ -962,8 +983,9 @@ var file_portal_oauth_v1_client_type_proto_goTypes = []any{
 	(*UpdateClientTypeRequest)(nil), // 9: portal.oauth.v1.UpdateClientTypeRequest
 	(*DeleteClientTypeRequest)(nil), // 10: portal.oauth.v1.DeleteClientTypeRequest
 	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),   // 12: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),           // 13: google.protobuf.Empty
+	(*Finding)(nil),                 // 12: portal.oauth.v1.Finding
+	(*fieldmaskpb.FieldMask)(nil),   // 13: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),           // 14: google.protobuf.Empty
 }
 var file_portal_oauth_v1_client_type_proto_depIdxs = []int32{
 	0,  // 0: portal.oauth.v1.ClientType.response_types:type_name -> portal.oauth.v1.ResponseType
@@ -972,25 +994,26 @@ var file_portal_oauth_v1_client_type_proto_depIdxs = []int32{
 	3,  // 3: portal.oauth.v1.ClientType.okta_app_type:type_name -> portal.oauth.v1.OktaAppType
 	11, // 4: portal.oauth.v1.ClientType.create_time:type_name -> google.protobuf.Timestamp
 	11, // 5: portal.oauth.v1.ClientType.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 6: portal.oauth.v1.CreateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
-	4,  // 7: portal.oauth.v1.ListClientTypesResponse.client_types:type_name -> portal.oauth.v1.ClientType
-	4,  // 8: portal.oauth.v1.UpdateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
-	12, // 9: portal.oauth.v1.UpdateClientTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
-	5,  // 10: portal.oauth.v1.ClientTypeService.CreateClientType:input_type -> portal.oauth.v1.CreateClientTypeRequest
-	6,  // 11: portal.oauth.v1.ClientTypeService.GetClientType:input_type -> portal.oauth.v1.GetClientTypeRequest
-	7,  // 12: portal.oauth.v1.ClientTypeService.ListClientTypes:input_type -> portal.oauth.v1.ListClientTypesRequest
-	9,  // 13: portal.oauth.v1.ClientTypeService.UpdateClientType:input_type -> portal.oauth.v1.UpdateClientTypeRequest
-	10, // 14: portal.oauth.v1.ClientTypeService.DeleteClientType:input_type -> portal.oauth.v1.DeleteClientTypeRequest
-	4,  // 15: portal.oauth.v1.ClientTypeService.CreateClientType:output_type -> portal.oauth.v1.ClientType
-	4,  // 16: portal.oauth.v1.ClientTypeService.GetClientType:output_type -> portal.oauth.v1.ClientType
-	8,  // 17: portal.oauth.v1.ClientTypeService.ListClientTypes:output_type -> portal.oauth.v1.ListClientTypesResponse
-	4,  // 18: portal.oauth.v1.ClientTypeService.UpdateClientType:output_type -> portal.oauth.v1.ClientType
-	13, // 19: portal.oauth.v1.ClientTypeService.DeleteClientType:output_type -> google.protobuf.Empty
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 6: portal.oauth.v1.ClientType.findings:type_name -> portal.oauth.v1.Finding
+	4,  // 7: portal.oauth.v1.CreateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
+	4,  // 8: portal.oauth.v1.ListClientTypesResponse.client_types:type_name -> portal.oauth.v1.ClientType
+	4,  // 9: portal.oauth.v1.UpdateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
+	13, // 10: portal.oauth.v1.UpdateClientTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 11: portal.oauth.v1.ClientTypeService.CreateClientType:input_type -> portal.oauth.v1.CreateClientTypeRequest
+	6,  // 12: portal.oauth.v1.ClientTypeService.GetClientType:input_type -> portal.oauth.v1.GetClientTypeRequest
+	7,  // 13: portal.oauth.v1.ClientTypeService.ListClientTypes:input_type -> portal.oauth.v1.ListClientTypesRequest
+	9,  // 14: portal.oauth.v1.ClientTypeService.UpdateClientType:input_type -> portal.oauth.v1.UpdateClientTypeRequest
+	10, // 15: portal.oauth.v1.ClientTypeService.DeleteClientType:input_type -> portal.oauth.v1.DeleteClientTypeRequest
+	4,  // 16: portal.oauth.v1.ClientTypeService.CreateClientType:output_type -> portal.oauth.v1.ClientType
+	4,  // 17: portal.oauth.v1.ClientTypeService.GetClientType:output_type -> portal.oauth.v1.ClientType
+	8,  // 18: portal.oauth.v1.ClientTypeService.ListClientTypes:output_type -> portal.oauth.v1.ListClientTypesResponse
+	4,  // 19: portal.oauth.v1.ClientTypeService.UpdateClientType:output_type -> portal.oauth.v1.ClientType
+	14, // 20: portal.oauth.v1.ClientTypeService.DeleteClientType:output_type -> google.protobuf.Empty
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_portal_oauth_v1_client_type_proto_init() }
@@ -998,6 +1021,7 @@ func file_portal_oauth_v1_client_type_proto_init() {
 	if File_portal_oauth_v1_client_type_proto != nil {
 		return
 	}
+	file_portal_oauth_v1_finding_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

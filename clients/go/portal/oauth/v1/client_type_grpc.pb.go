@@ -57,8 +57,9 @@ type ClientTypeServiceClient interface {
 	UpdateClientType(ctx context.Context, in *UpdateClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
 	// Deletes a client type.
 	//
-	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// etag does not match the current one; nothing is deleted.
+	// NOT_FOUND: no such provider, or it has no such client type.
+	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+	// removed. ABORTED: the etag does not match the current one; nothing is deleted.
 	DeleteClientType(ctx context.Context, in *DeleteClientTypeRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -150,8 +151,9 @@ type ClientTypeServiceServer interface {
 	UpdateClientType(context.Context, *UpdateClientTypeRequest) (*ClientType, error)
 	// Deletes a client type.
 	//
-	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
-	// etag does not match the current one; nothing is deleted.
+	// NOT_FOUND: no such provider, or it has no such client type.
+	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
+	// removed. ABORTED: the etag does not match the current one; nothing is deleted.
 	DeleteClientType(context.Context, *DeleteClientTypeRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedClientTypeServiceServer()
 }

@@ -109,6 +109,52 @@ const (
 	// INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
 	// operator the `error` in the metadata of the ErrorInfo.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 25
+	// NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
+	// both.
+	ErrorReason_ERROR_REASON_CLIENT_NOT_FOUND ErrorReason = 26
+	// FAILED_PRECONDITION, REST 400. The resource has clients, which the message
+	// counts and names. Delete them first, or set force.
+	ErrorReason_ERROR_REASON_CLIENTS_EXIST ErrorReason = 27
+	// FAILED_PRECONDITION, REST 409. The state of the client does not allow the
+	// request. Get the client, and do what the comment of its state says.
+	ErrorReason_ERROR_REASON_CLIENT_STATE ErrorReason = 28
+	// FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
+	// message has the findings of severity ERROR. Correct the client type.
+	ErrorReason_ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE ErrorReason = 29
+	// FAILED_PRECONDITION, REST 502. The provider rejected the request. The
+	// metadata of the ErrorInfo has its http_status, error and error_description.
+	ErrorReason_ERROR_REASON_PROVIDER_REJECTED ErrorReason = 30
+	// FAILED_PRECONDITION, REST 502. The provider does not accept the credential
+	// that is stored for it. Correct the credential of the provider.
+	ErrorReason_ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED ErrorReason = 31
+	// FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
+	// its discovery document is not one. Set registration_endpoint, or correct
+	// well_known_uri.
+	ErrorReason_ERROR_REASON_NO_REGISTRATION_ENDPOINT ErrorReason = 32
+	// FAILED_PRECONDITION, REST 502. The TLS certificate of the provider is not
+	// trusted. Set ca_certificate.
+	ErrorReason_ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED ErrorReason = 33
+	// FAILED_PRECONDITION, REST 502. The address of the provider is not allowed: a
+	// link-local address, or a private one without PORTAL_ALLOW_PRIVATE_PROVIDERS.
+	ErrorReason_ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED ErrorReason = 34
+	// UNAVAILABLE, REST 503. The provider cannot be reached. Retry later.
+	ErrorReason_ERROR_REASON_PROVIDER_UNREACHABLE ErrorReason = 35
+	// DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
+	// client: its state is what is known.
+	ErrorReason_ERROR_REASON_PROVIDER_TIMEOUT ErrorReason = 36
+	// UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
+	// the connection, reported an error of its own, or its response cannot be
+	// read. Get the client: its state is what is known.
+	ErrorReason_ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN ErrorReason = 37
+	// RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in
+	// progress, or the provider limits its callers. Retry after the delay of the
+	// google.rpc.RetryInfo.
+	ErrorReason_ERROR_REASON_PROVIDER_BUSY ErrorReason = 38
+	// UNIMPLEMENTED, REST 501. The provider has no way to replace a secret.
+	ErrorReason_ERROR_REASON_ROTATION_NOT_SUPPORTED ErrorReason = 39
+	// FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
+	// stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
+	ErrorReason_ERROR_REASON_NO_ENCRYPTION_KEY ErrorReason = 40
 )
 
 // Enum value maps for ErrorReason.
@@ -140,34 +186,64 @@ var (
 		23: "ERROR_REASON_STORAGE_TIMEOUT",
 		24: "ERROR_REASON_CALL_ABANDONED",
 		25: "ERROR_REASON_INTERNAL",
+		26: "ERROR_REASON_CLIENT_NOT_FOUND",
+		27: "ERROR_REASON_CLIENTS_EXIST",
+		28: "ERROR_REASON_CLIENT_STATE",
+		29: "ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE",
+		30: "ERROR_REASON_PROVIDER_REJECTED",
+		31: "ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED",
+		32: "ERROR_REASON_NO_REGISTRATION_ENDPOINT",
+		33: "ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED",
+		34: "ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED",
+		35: "ERROR_REASON_PROVIDER_UNREACHABLE",
+		36: "ERROR_REASON_PROVIDER_TIMEOUT",
+		37: "ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN",
+		38: "ERROR_REASON_PROVIDER_BUSY",
+		39: "ERROR_REASON_ROTATION_NOT_SUPPORTED",
+		40: "ERROR_REASON_NO_ENCRYPTION_KEY",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":           0,
-		"ERROR_REASON_INVALID_FIELDS":        1,
-		"ERROR_REASON_KEY_INVALID":           2,
-		"ERROR_REASON_ROLE_NOT_ALLOWED":      3,
-		"ERROR_REASON_PROVIDER_NOT_FOUND":    4,
-		"ERROR_REASON_CLIENT_TYPE_NOT_FOUND": 5,
-		"ERROR_REASON_ALREADY_EXISTS":        6,
-		"ERROR_REASON_ETAG_MISMATCH":         7,
-		"ERROR_REASON_CONCURRENT_RETRY":      8,
-		"ERROR_REASON_CONCURRENT_CHANGE":     9,
-		"ERROR_REASON_OKTA_APP_TYPE_MISSING": 10,
-		"ERROR_REASON_IDS_EXHAUSTED":         11,
-		"ERROR_REASON_PROVIDER_TOO_LARGE":    12,
-		"ERROR_REASON_RESPONSE_NOT_READABLE": 13,
-		"ERROR_REASON_TOO_MANY_CALLS":        14,
-		"ERROR_REASON_TOO_MANY_WRITES":       15,
-		"ERROR_REASON_TOO_MANY_LARGE_READS":  16,
-		"ERROR_REASON_KEPT_RESPONSES_QUOTA":  17,
-		"ERROR_REASON_STORAGE_EXHAUSTED":     18,
-		"ERROR_REASON_STORAGE_FULL":          19,
-		"ERROR_REASON_STORAGE_UNAVAILABLE":   20,
-		"ERROR_REASON_OUTCOME_UNKNOWN":       21,
-		"ERROR_REASON_WRITES_STALLED":        22,
-		"ERROR_REASON_STORAGE_TIMEOUT":       23,
-		"ERROR_REASON_CALL_ABANDONED":        24,
-		"ERROR_REASON_INTERNAL":              25,
+		"ERROR_REASON_UNSPECIFIED":                  0,
+		"ERROR_REASON_INVALID_FIELDS":               1,
+		"ERROR_REASON_KEY_INVALID":                  2,
+		"ERROR_REASON_ROLE_NOT_ALLOWED":             3,
+		"ERROR_REASON_PROVIDER_NOT_FOUND":           4,
+		"ERROR_REASON_CLIENT_TYPE_NOT_FOUND":        5,
+		"ERROR_REASON_ALREADY_EXISTS":               6,
+		"ERROR_REASON_ETAG_MISMATCH":                7,
+		"ERROR_REASON_CONCURRENT_RETRY":             8,
+		"ERROR_REASON_CONCURRENT_CHANGE":            9,
+		"ERROR_REASON_OKTA_APP_TYPE_MISSING":        10,
+		"ERROR_REASON_IDS_EXHAUSTED":                11,
+		"ERROR_REASON_PROVIDER_TOO_LARGE":           12,
+		"ERROR_REASON_RESPONSE_NOT_READABLE":        13,
+		"ERROR_REASON_TOO_MANY_CALLS":               14,
+		"ERROR_REASON_TOO_MANY_WRITES":              15,
+		"ERROR_REASON_TOO_MANY_LARGE_READS":         16,
+		"ERROR_REASON_KEPT_RESPONSES_QUOTA":         17,
+		"ERROR_REASON_STORAGE_EXHAUSTED":            18,
+		"ERROR_REASON_STORAGE_FULL":                 19,
+		"ERROR_REASON_STORAGE_UNAVAILABLE":          20,
+		"ERROR_REASON_OUTCOME_UNKNOWN":              21,
+		"ERROR_REASON_WRITES_STALLED":               22,
+		"ERROR_REASON_STORAGE_TIMEOUT":              23,
+		"ERROR_REASON_CALL_ABANDONED":               24,
+		"ERROR_REASON_INTERNAL":                     25,
+		"ERROR_REASON_CLIENT_NOT_FOUND":             26,
+		"ERROR_REASON_CLIENTS_EXIST":                27,
+		"ERROR_REASON_CLIENT_STATE":                 28,
+		"ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE":  29,
+		"ERROR_REASON_PROVIDER_REJECTED":            30,
+		"ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED": 31,
+		"ERROR_REASON_NO_REGISTRATION_ENDPOINT":     32,
+		"ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED":     33,
+		"ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED": 34,
+		"ERROR_REASON_PROVIDER_UNREACHABLE":         35,
+		"ERROR_REASON_PROVIDER_TIMEOUT":             36,
+		"ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN":     37,
+		"ERROR_REASON_PROVIDER_BUSY":                38,
+		"ERROR_REASON_ROTATION_NOT_SUPPORTED":       39,
+		"ERROR_REASON_NO_ENCRYPTION_KEY":            40,
 	}
 )
 
@@ -278,7 +354,7 @@ var File_portal_oauth_v1_errors_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\x92\a\n" +
+	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xdc\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_INVALID_FIELDS\x10\x01\x12\x1c\n" +
@@ -306,7 +382,22 @@ const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\x1bERROR_REASON_WRITES_STALLED\x10\x16\x12 \n" +
 	"\x1cERROR_REASON_STORAGE_TIMEOUT\x10\x17\x12\x1f\n" +
 	"\x1bERROR_REASON_CALL_ABANDONED\x10\x18\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x19*\xb0\x02\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x19\x12!\n" +
+	"\x1dERROR_REASON_CLIENT_NOT_FOUND\x10\x1a\x12\x1e\n" +
+	"\x1aERROR_REASON_CLIENTS_EXIST\x10\x1b\x12\x1d\n" +
+	"\x19ERROR_REASON_CLIENT_STATE\x10\x1c\x12,\n" +
+	"(ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE\x10\x1d\x12\"\n" +
+	"\x1eERROR_REASON_PROVIDER_REJECTED\x10\x1e\x12-\n" +
+	")ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED\x10\x1f\x12)\n" +
+	"%ERROR_REASON_NO_REGISTRATION_ENDPOINT\x10 \x12)\n" +
+	"%ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED\x10!\x12-\n" +
+	")ERROR_REASON_PROVIDER_ADDRESS_NOT_ALLOWED\x10\"\x12%\n" +
+	"!ERROR_REASON_PROVIDER_UNREACHABLE\x10#\x12!\n" +
+	"\x1dERROR_REASON_PROVIDER_TIMEOUT\x10$\x12)\n" +
+	"%ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN\x10%\x12\x1e\n" +
+	"\x1aERROR_REASON_PROVIDER_BUSY\x10&\x12'\n" +
+	"#ERROR_REASON_ROTATION_NOT_SUPPORTED\x10'\x12\"\n" +
+	"\x1eERROR_REASON_NO_ENCRYPTION_KEY\x10(*\xb0\x02\n" +
 	"\x10FieldErrorReason\x12\"\n" +
 	"\x1eFIELD_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bFIELD_ERROR_REASON_REQUIRED\x10\x01\x12$\n" +

@@ -25,6 +25,130 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What the portal presents to a provider to register clients. New values may be
+// added.
+type CredentialType int32
+
+const (
+	// Chosen by the type of the provider and by what is set.
+	CredentialType_CREDENTIAL_TYPE_UNSPECIFIED CredentialType = 0
+	// Nothing.
+	CredentialType_CREDENTIAL_TYPE_NONE CredentialType = 1
+	// registration_access_token as a bearer token (RFC 7591, section 3).
+	CredentialType_CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN CredentialType = 2
+	// A token that the portal gets at the token endpoint with credential_client_id
+	// and credential_client_secret (RFC 6749, section 4.4).
+	CredentialType_CREDENTIAL_TYPE_CLIENT_CREDENTIALS CredentialType = 3
+	// registration_access_token as an API token of Okta (the scheme SSWS).
+	CredentialType_CREDENTIAL_TYPE_SSWS CredentialType = 4
+)
+
+// Enum value maps for CredentialType.
+var (
+	CredentialType_name = map[int32]string{
+		0: "CREDENTIAL_TYPE_UNSPECIFIED",
+		1: "CREDENTIAL_TYPE_NONE",
+		2: "CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN",
+		3: "CREDENTIAL_TYPE_CLIENT_CREDENTIALS",
+		4: "CREDENTIAL_TYPE_SSWS",
+	}
+	CredentialType_value = map[string]int32{
+		"CREDENTIAL_TYPE_UNSPECIFIED":          0,
+		"CREDENTIAL_TYPE_NONE":                 1,
+		"CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN": 2,
+		"CREDENTIAL_TYPE_CLIENT_CREDENTIALS":   3,
+		"CREDENTIAL_TYPE_SSWS":                 4,
+	}
+)
+
+func (x CredentialType) Enum() *CredentialType {
+	p := new(CredentialType)
+	*p = x
+	return p
+}
+
+func (x CredentialType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CredentialType) Descriptor() protoreflect.EnumDescriptor {
+	return file_portal_oauth_v1_provider_proto_enumTypes[0].Descriptor()
+}
+
+func (CredentialType) Type() protoreflect.EnumType {
+	return &file_portal_oauth_v1_provider_proto_enumTypes[0]
+}
+
+func (x CredentialType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CredentialType.Descriptor instead.
+func (CredentialType) EnumDescriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{0}
+}
+
+// The outcome of a check. New values may be added.
+type CheckOutcome int32
+
+const (
+	// Never sent.
+	CheckOutcome_CHECK_OUTCOME_UNSPECIFIED CheckOutcome = 0
+	// It is as it should be.
+	CheckOutcome_CHECK_OUTCOME_OK CheckOutcome = 1
+	// Registration works, but something needs attention.
+	CheckOutcome_CHECK_OUTCOME_WARNING CheckOutcome = 2
+	// Registration does not work.
+	CheckOutcome_CHECK_OUTCOME_FAILED CheckOutcome = 3
+	// It could not be checked.
+	CheckOutcome_CHECK_OUTCOME_SKIPPED CheckOutcome = 4
+)
+
+// Enum value maps for CheckOutcome.
+var (
+	CheckOutcome_name = map[int32]string{
+		0: "CHECK_OUTCOME_UNSPECIFIED",
+		1: "CHECK_OUTCOME_OK",
+		2: "CHECK_OUTCOME_WARNING",
+		3: "CHECK_OUTCOME_FAILED",
+		4: "CHECK_OUTCOME_SKIPPED",
+	}
+	CheckOutcome_value = map[string]int32{
+		"CHECK_OUTCOME_UNSPECIFIED": 0,
+		"CHECK_OUTCOME_OK":          1,
+		"CHECK_OUTCOME_WARNING":     2,
+		"CHECK_OUTCOME_FAILED":      3,
+		"CHECK_OUTCOME_SKIPPED":     4,
+	}
+)
+
+func (x CheckOutcome) Enum() *CheckOutcome {
+	p := new(CheckOutcome)
+	*p = x
+	return p
+}
+
+func (x CheckOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_portal_oauth_v1_provider_proto_enumTypes[1].Descriptor()
+}
+
+func (CheckOutcome) Type() protoreflect.EnumType {
+	return &file_portal_oauth_v1_provider_proto_enumTypes[1]
+}
+
+func (x CheckOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckOutcome.Descriptor instead.
+func (CheckOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{1}
+}
+
 // The software behind a provider. New values may be added.
 type ProviderType int32
 
@@ -70,11 +194,11 @@ func (x ProviderType) String() string {
 }
 
 func (ProviderType) Descriptor() protoreflect.EnumDescriptor {
-	return file_portal_oauth_v1_provider_proto_enumTypes[0].Descriptor()
+	return file_portal_oauth_v1_provider_proto_enumTypes[2].Descriptor()
 }
 
 func (ProviderType) Type() protoreflect.EnumType {
-	return &file_portal_oauth_v1_provider_proto_enumTypes[0]
+	return &file_portal_oauth_v1_provider_proto_enumTypes[2]
 }
 
 func (x ProviderType) Number() protoreflect.EnumNumber {
@@ -83,7 +207,7 @@ func (x ProviderType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProviderType.Descriptor instead.
 func (ProviderType) EnumDescriptor() ([]byte, []int) {
-	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{0}
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{2}
 }
 
 // An OAuth 2.0 authorization server (RFC 8414) at which a portal registers
@@ -118,9 +242,28 @@ type Provider struct {
 	// Changes with each write of the provider (AIP-154), quotes included; its
 	// client types do not change it. In an update, if set, it must match the
 	// current etag.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Where clients are registered (RFC 7591, section 3), if it is not the
+	// registration_endpoint of the discovery document: an absolute http or https
+	// URL, at most 2048 characters.
+	RegistrationEndpoint string `protobuf:"bytes,12,opt,name=registration_endpoint,json=registrationEndpoint,proto3" json:"registration_endpoint,omitempty"`
+	// Certificates that the TLS certificate of the provider may be signed with, in
+	// addition to those of the system: PEM (RFC 7468), at most 65536 characters.
+	CaCertificate string `protobuf:"bytes,13,opt,name=ca_certificate,json=caCertificate,proto3" json:"ca_certificate,omitempty"`
+	// What the portal presents to register clients. If unset: SSWS for a provider
+	// of type Okta, otherwise INITIAL_ACCESS_TOKEN if there is a
+	// registration_access_token, otherwise NONE.
+	CredentialType CredentialType `protobuf:"varint,14,opt,name=credential_type,json=credentialType,proto3,enum=portal.oauth.v1.CredentialType" json:"credential_type,omitempty"`
+	// The client_id of the service account of CLIENT_CREDENTIALS; at most 255
+	// characters.
+	CredentialClientId string `protobuf:"bytes,15,opt,name=credential_client_id,json=credentialClientId,proto3" json:"credential_client_id,omitempty"`
+	// The secret of the service account of CLIENT_CREDENTIALS; at most 4096
+	// characters. Accepted in requests, empty in every response.
+	CredentialClientSecret string `protobuf:"bytes,16,opt,name=credential_client_secret,json=credentialClientSecret,proto3" json:"credential_client_secret,omitempty"`
+	// Whether a credential_client_secret is stored.
+	CredentialClientSecretSet bool `protobuf:"varint,17,opt,name=credential_client_secret_set,json=credentialClientSecretSet,proto3" json:"credential_client_secret_set,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
 }
 
 func (x *Provider) Reset() {
@@ -228,6 +371,48 @@ func (x *Provider) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Provider) GetRegistrationEndpoint() string {
+	if x != nil {
+		return x.RegistrationEndpoint
+	}
+	return ""
+}
+
+func (x *Provider) GetCaCertificate() string {
+	if x != nil {
+		return x.CaCertificate
+	}
+	return ""
+}
+
+func (x *Provider) GetCredentialType() CredentialType {
+	if x != nil {
+		return x.CredentialType
+	}
+	return CredentialType_CREDENTIAL_TYPE_UNSPECIFIED
+}
+
+func (x *Provider) GetCredentialClientId() string {
+	if x != nil {
+		return x.CredentialClientId
+	}
+	return ""
+}
+
+func (x *Provider) GetCredentialClientSecret() string {
+	if x != nil {
+		return x.CredentialClientSecret
+	}
+	return ""
+}
+
+func (x *Provider) GetCredentialClientSecretSet() bool {
+	if x != nil {
+		return x.CredentialClientSecretSet
+	}
+	return false
 }
 
 // Request of CreateProvider.
@@ -549,7 +734,9 @@ type DeleteProviderRequest struct {
 	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// As in CreateProviderRequest.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Remove the clients of the provider at the provider first, then delete it.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,11 +792,390 @@ func (x *DeleteProviderRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *DeleteProviderRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// Request of CheckProvider.
+type CheckProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider to check.
+	//
+	// Types that are valid to be assigned to Subject:
+	//
+	//	*CheckProviderRequest_Id
+	//	*CheckProviderRequest_Provider
+	Subject       isCheckProviderRequest_Subject `protobuf_oneof:"subject"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckProviderRequest) Reset() {
+	*x = CheckProviderRequest{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckProviderRequest) ProtoMessage() {}
+
+func (x *CheckProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckProviderRequest.ProtoReflect.Descriptor instead.
+func (*CheckProviderRequest) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CheckProviderRequest) GetSubject() isCheckProviderRequest_Subject {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *CheckProviderRequest) GetId() int32 {
+	if x != nil {
+		if x, ok := x.Subject.(*CheckProviderRequest_Id); ok {
+			return x.Id
+		}
+	}
+	return 0
+}
+
+func (x *CheckProviderRequest) GetProvider() *Provider {
+	if x != nil {
+		if x, ok := x.Subject.(*CheckProviderRequest_Provider); ok {
+			return x.Provider
+		}
+	}
+	return nil
+}
+
+type isCheckProviderRequest_Subject interface {
+	isCheckProviderRequest_Subject()
+}
+
+type CheckProviderRequest_Id struct {
+	// The id of a stored provider.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3,oneof"`
+}
+
+type CheckProviderRequest_Provider struct {
+	// A provider that is not stored.
+	Provider *Provider `protobuf:"bytes,2,opt,name=provider,proto3,oneof"`
+}
+
+func (*CheckProviderRequest_Id) isCheckProviderRequest_Subject() {}
+
+func (*CheckProviderRequest_Provider) isCheckProviderRequest_Subject() {}
+
+// Response of CheckProvider.
+type CheckProviderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether no check has failed.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// The checks, in the order in which they were made.
+	Checks        []*ProviderCheck `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckProviderResponse) Reset() {
+	*x = CheckProviderResponse{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckProviderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckProviderResponse) ProtoMessage() {}
+
+func (x *CheckProviderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckProviderResponse.ProtoReflect.Descriptor instead.
+func (*CheckProviderResponse) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckProviderResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *CheckProviderResponse) GetChecks() []*ProviderCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// One check of a provider.
+type ProviderCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was checked: `discovery`, `tls`, `registration_endpoint`, `credential`,
+	// or `client_type 7`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether it is as it should be.
+	Outcome CheckOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=portal.oauth.v1.CheckOutcome" json:"outcome,omitempty"`
+	// What is so, and what to do.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderCheck) Reset() {
+	*x = ProviderCheck{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderCheck) ProtoMessage() {}
+
+func (x *ProviderCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderCheck.ProtoReflect.Descriptor instead.
+func (*ProviderCheck) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ProviderCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ProviderCheck) GetOutcome() CheckOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return CheckOutcome_CHECK_OUTCOME_UNSPECIFIED
+}
+
+func (x *ProviderCheck) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Request of ForgetProvider.
+type ForgetProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the provider.
+	Id int32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// If set, it must match the current etag.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetProviderRequest) Reset() {
+	*x = ForgetProviderRequest{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetProviderRequest) ProtoMessage() {}
+
+func (x *ForgetProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetProviderRequest.ProtoReflect.Descriptor instead.
+func (*ForgetProviderRequest) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForgetProviderRequest) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ForgetProviderRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of ForgetProvider.
+type ForgetProviderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The clients that may still exist at the provider.
+	Clients       []*ForgottenClient `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetProviderResponse) Reset() {
+	*x = ForgetProviderResponse{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetProviderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetProviderResponse) ProtoMessage() {}
+
+func (x *ForgetProviderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetProviderResponse.ProtoReflect.Descriptor instead.
+func (*ForgetProviderResponse) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ForgetProviderResponse) GetClients() []*ForgottenClient {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// A client that may still exist at a provider that was forgotten.
+type ForgottenClient struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client_name at the provider, with the mark.
+	ClientName string `protobuf:"bytes,1,opt,name=client_name,json=clientName,proto3" json:"client_name,omitempty"`
+	// As the provider assigned it; empty if it is not known.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Where the provider manages the client (RFC 7592), if known.
+	RegistrationClientUri string `protobuf:"bytes,3,opt,name=registration_client_uri,json=registrationClientUri,proto3" json:"registration_client_uri,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *ForgottenClient) Reset() {
+	*x = ForgottenClient{}
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgottenClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgottenClient) ProtoMessage() {}
+
+func (x *ForgottenClient) ProtoReflect() protoreflect.Message {
+	mi := &file_portal_oauth_v1_provider_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgottenClient.ProtoReflect.Descriptor instead.
+func (*ForgottenClient) Descriptor() ([]byte, []int) {
+	return file_portal_oauth_v1_provider_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ForgottenClient) GetClientName() string {
+	if x != nil {
+		return x.ClientName
+	}
+	return ""
+}
+
+func (x *ForgottenClient) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *ForgottenClient) GetRegistrationClientUri() string {
+	if x != nil {
+		return x.RegistrationClientUri
+	}
+	return ""
+}
+
 var File_portal_oauth_v1_provider_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x04\n" +
+	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\a\n" +
 	"\bProvider\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x18\n" +
@@ -624,7 +1190,13 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
-	"\x04etag\x18\v \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\x91\x01\n" +
+	"\x04etag\x18\v \x01(\tB\x04\xe2A\x01\x01R\x04etag\x129\n" +
+	"\x15registration_endpoint\x18\f \x01(\tB\x04\xe2A\x01\x01R\x14registrationEndpoint\x12+\n" +
+	"\x0eca_certificate\x18\r \x01(\tB\x04\xe2A\x01\x01R\rcaCertificate\x12N\n" +
+	"\x0fcredential_type\x18\x0e \x01(\x0e2\x1f.portal.oauth.v1.CredentialTypeB\x04\xe2A\x01\x01R\x0ecredentialType\x126\n" +
+	"\x14credential_client_id\x18\x0f \x01(\tB\x04\xe2A\x01\x01R\x12credentialClientId\x12?\n" +
+	"\x18credential_client_secret\x18\x10 \x01(\tB\x05\xe2A\x02\x04\x01R\x16credentialClientSecret\x12E\n" +
+	"\x1ccredential_client_secret_set\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\x19credentialClientSecretSet\"\x91\x01\n" +
 	"\x15CreateProviderRequest\x12;\n" +
 	"\bprovider\x18\x01 \x01(\v2\x19.portal.oauth.v1.ProviderB\x04\xe2A\x01\x02R\bprovider\x12#\n" +
 	"\n" +
@@ -645,24 +1217,60 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"l\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"\x88\x01\n" +
 	"\x15DeleteProviderRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x02id\x12\x18\n" +
 	"\x04etag\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId*\x92\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x1a\n" +
+	"\x05force\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\x05force\"l\n" +
+	"\x14CheckProviderRequest\x12\x10\n" +
+	"\x02id\x18\x01 \x01(\x05H\x00R\x02id\x127\n" +
+	"\bprovider\x18\x02 \x01(\v2\x19.portal.oauth.v1.ProviderH\x00R\bproviderB\t\n" +
+	"\asubject\"_\n" +
+	"\x15CheckProviderResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x126\n" +
+	"\x06checks\x18\x02 \x03(\v2\x1e.portal.oauth.v1.ProviderCheckR\x06checks\"p\n" +
+	"\rProviderCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x1d.portal.oauth.v1.CheckOutcomeR\aoutcome\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"G\n" +
+	"\x15ForgetProviderRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x02id\x12\x18\n" +
+	"\x04etag\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\x04etag\"T\n" +
+	"\x16ForgetProviderResponse\x12:\n" +
+	"\aclients\x18\x01 \x03(\v2 .portal.oauth.v1.ForgottenClientR\aclients\"\x87\x01\n" +
+	"\x0fForgottenClient\x12\x1f\n" +
+	"\vclient_name\x18\x01 \x01(\tR\n" +
+	"clientName\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x126\n" +
+	"\x17registration_client_uri\x18\x03 \x01(\tR\x15registrationClientUri*\xb7\x01\n" +
+	"\x0eCredentialType\x12\x1f\n" +
+	"\x1bCREDENTIAL_TYPE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14CREDENTIAL_TYPE_NONE\x10\x01\x12(\n" +
+	"$CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN\x10\x02\x12&\n" +
+	"\"CREDENTIAL_TYPE_CLIENT_CREDENTIALS\x10\x03\x12\x18\n" +
+	"\x14CREDENTIAL_TYPE_SSWS\x10\x04*\x93\x01\n" +
+	"\fCheckOutcome\x12\x1d\n" +
+	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10CHECK_OUTCOME_OK\x10\x01\x12\x19\n" +
+	"\x15CHECK_OUTCOME_WARNING\x10\x02\x12\x18\n" +
+	"\x14CHECK_OUTCOME_FAILED\x10\x03\x12\x19\n" +
+	"\x15CHECK_OUTCOME_SKIPPED\x10\x04*\x92\x01\n" +
 	"\fProviderType\x12\x1d\n" +
 	"\x19PROVIDER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n" +
 	"\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n" +
 	"\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n" +
-	"\x13PROVIDER_TYPE_OTHER\x10\x042\xc6\x03\n" +
+	"\x13PROVIDER_TYPE_OTHER\x10\x042\x89\x05\n" +
 	"\x0fProviderService\x12S\n" +
 	"\x0eCreateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12R\n" +
 	"\vGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\"\x03\x90\x02\x01\x12c\n" +
 	"\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n" +
-	"\x0eDeleteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.EmptyB\x8b\x01\n" +
+	"\x0eDeleteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.Empty\x12^\n" +
+	"\rCheckProvider\x12%.portal.oauth.v1.CheckProviderRequest\x1a&.portal.oauth.v1.CheckProviderResponse\x12a\n" +
+	"\x0eForgetProvider\x12&.portal.oauth.v1.ForgetProviderRequest\x1a'.portal.oauth.v1.ForgetProviderResponseB\x8b\x01\n" +
 	"\x0fportal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3"
 
 var (
@@ -677,44 +1285,61 @@ func file_portal_oauth_v1_provider_proto_rawDescGZIP() []byte {
 	return file_portal_oauth_v1_provider_proto_rawDescData
 }
 
-var file_portal_oauth_v1_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_portal_oauth_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_portal_oauth_v1_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_portal_oauth_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_portal_oauth_v1_provider_proto_goTypes = []any{
-	(ProviderType)(0),             // 0: portal.oauth.v1.ProviderType
-	(*Provider)(nil),              // 1: portal.oauth.v1.Provider
-	(*CreateProviderRequest)(nil), // 2: portal.oauth.v1.CreateProviderRequest
-	(*GetProviderRequest)(nil),    // 3: portal.oauth.v1.GetProviderRequest
-	(*ListProvidersRequest)(nil),  // 4: portal.oauth.v1.ListProvidersRequest
-	(*ListProvidersResponse)(nil), // 5: portal.oauth.v1.ListProvidersResponse
-	(*UpdateProviderRequest)(nil), // 6: portal.oauth.v1.UpdateProviderRequest
-	(*DeleteProviderRequest)(nil), // 7: portal.oauth.v1.DeleteProviderRequest
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 10: google.protobuf.Empty
+	(CredentialType)(0),            // 0: portal.oauth.v1.CredentialType
+	(CheckOutcome)(0),              // 1: portal.oauth.v1.CheckOutcome
+	(ProviderType)(0),              // 2: portal.oauth.v1.ProviderType
+	(*Provider)(nil),               // 3: portal.oauth.v1.Provider
+	(*CreateProviderRequest)(nil),  // 4: portal.oauth.v1.CreateProviderRequest
+	(*GetProviderRequest)(nil),     // 5: portal.oauth.v1.GetProviderRequest
+	(*ListProvidersRequest)(nil),   // 6: portal.oauth.v1.ListProvidersRequest
+	(*ListProvidersResponse)(nil),  // 7: portal.oauth.v1.ListProvidersResponse
+	(*UpdateProviderRequest)(nil),  // 8: portal.oauth.v1.UpdateProviderRequest
+	(*DeleteProviderRequest)(nil),  // 9: portal.oauth.v1.DeleteProviderRequest
+	(*CheckProviderRequest)(nil),   // 10: portal.oauth.v1.CheckProviderRequest
+	(*CheckProviderResponse)(nil),  // 11: portal.oauth.v1.CheckProviderResponse
+	(*ProviderCheck)(nil),          // 12: portal.oauth.v1.ProviderCheck
+	(*ForgetProviderRequest)(nil),  // 13: portal.oauth.v1.ForgetProviderRequest
+	(*ForgetProviderResponse)(nil), // 14: portal.oauth.v1.ForgetProviderResponse
+	(*ForgottenClient)(nil),        // 15: portal.oauth.v1.ForgottenClient
+	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 17: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),          // 18: google.protobuf.Empty
 }
 var file_portal_oauth_v1_provider_proto_depIdxs = []int32{
-	0,  // 0: portal.oauth.v1.Provider.type:type_name -> portal.oauth.v1.ProviderType
-	8,  // 1: portal.oauth.v1.Provider.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: portal.oauth.v1.Provider.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: portal.oauth.v1.CreateProviderRequest.provider:type_name -> portal.oauth.v1.Provider
-	1,  // 4: portal.oauth.v1.ListProvidersResponse.providers:type_name -> portal.oauth.v1.Provider
-	1,  // 5: portal.oauth.v1.UpdateProviderRequest.provider:type_name -> portal.oauth.v1.Provider
-	9,  // 6: portal.oauth.v1.UpdateProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 7: portal.oauth.v1.ProviderService.CreateProvider:input_type -> portal.oauth.v1.CreateProviderRequest
-	3,  // 8: portal.oauth.v1.ProviderService.GetProvider:input_type -> portal.oauth.v1.GetProviderRequest
-	4,  // 9: portal.oauth.v1.ProviderService.ListProviders:input_type -> portal.oauth.v1.ListProvidersRequest
-	6,  // 10: portal.oauth.v1.ProviderService.UpdateProvider:input_type -> portal.oauth.v1.UpdateProviderRequest
-	7,  // 11: portal.oauth.v1.ProviderService.DeleteProvider:input_type -> portal.oauth.v1.DeleteProviderRequest
-	1,  // 12: portal.oauth.v1.ProviderService.CreateProvider:output_type -> portal.oauth.v1.Provider
-	1,  // 13: portal.oauth.v1.ProviderService.GetProvider:output_type -> portal.oauth.v1.Provider
-	5,  // 14: portal.oauth.v1.ProviderService.ListProviders:output_type -> portal.oauth.v1.ListProvidersResponse
-	1,  // 15: portal.oauth.v1.ProviderService.UpdateProvider:output_type -> portal.oauth.v1.Provider
-	10, // 16: portal.oauth.v1.ProviderService.DeleteProvider:output_type -> google.protobuf.Empty
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	2,  // 0: portal.oauth.v1.Provider.type:type_name -> portal.oauth.v1.ProviderType
+	16, // 1: portal.oauth.v1.Provider.create_time:type_name -> google.protobuf.Timestamp
+	16, // 2: portal.oauth.v1.Provider.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: portal.oauth.v1.Provider.credential_type:type_name -> portal.oauth.v1.CredentialType
+	3,  // 4: portal.oauth.v1.CreateProviderRequest.provider:type_name -> portal.oauth.v1.Provider
+	3,  // 5: portal.oauth.v1.ListProvidersResponse.providers:type_name -> portal.oauth.v1.Provider
+	3,  // 6: portal.oauth.v1.UpdateProviderRequest.provider:type_name -> portal.oauth.v1.Provider
+	17, // 7: portal.oauth.v1.UpdateProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 8: portal.oauth.v1.CheckProviderRequest.provider:type_name -> portal.oauth.v1.Provider
+	12, // 9: portal.oauth.v1.CheckProviderResponse.checks:type_name -> portal.oauth.v1.ProviderCheck
+	1,  // 10: portal.oauth.v1.ProviderCheck.outcome:type_name -> portal.oauth.v1.CheckOutcome
+	15, // 11: portal.oauth.v1.ForgetProviderResponse.clients:type_name -> portal.oauth.v1.ForgottenClient
+	4,  // 12: portal.oauth.v1.ProviderService.CreateProvider:input_type -> portal.oauth.v1.CreateProviderRequest
+	5,  // 13: portal.oauth.v1.ProviderService.GetProvider:input_type -> portal.oauth.v1.GetProviderRequest
+	6,  // 14: portal.oauth.v1.ProviderService.ListProviders:input_type -> portal.oauth.v1.ListProvidersRequest
+	8,  // 15: portal.oauth.v1.ProviderService.UpdateProvider:input_type -> portal.oauth.v1.UpdateProviderRequest
+	9,  // 16: portal.oauth.v1.ProviderService.DeleteProvider:input_type -> portal.oauth.v1.DeleteProviderRequest
+	10, // 17: portal.oauth.v1.ProviderService.CheckProvider:input_type -> portal.oauth.v1.CheckProviderRequest
+	13, // 18: portal.oauth.v1.ProviderService.ForgetProvider:input_type -> portal.oauth.v1.ForgetProviderRequest
+	3,  // 19: portal.oauth.v1.ProviderService.CreateProvider:output_type -> portal.oauth.v1.Provider
+	3,  // 20: portal.oauth.v1.ProviderService.GetProvider:output_type -> portal.oauth.v1.Provider
+	7,  // 21: portal.oauth.v1.ProviderService.ListProviders:output_type -> portal.oauth.v1.ListProvidersResponse
+	3,  // 22: portal.oauth.v1.ProviderService.UpdateProvider:output_type -> portal.oauth.v1.Provider
+	18, // 23: portal.oauth.v1.ProviderService.DeleteProvider:output_type -> google.protobuf.Empty
+	11, // 24: portal.oauth.v1.ProviderService.CheckProvider:output_type -> portal.oauth.v1.CheckProviderResponse
+	14, // 25: portal.oauth.v1.ProviderService.ForgetProvider:output_type -> portal.oauth.v1.ForgetProviderResponse
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_portal_oauth_v1_provider_proto_init() }
@@ -722,13 +1347,17 @@ func file_portal_oauth_v1_provider_proto_init() {
 	if File_portal_oauth_v1_provider_proto != nil {
 		return
 	}
+	file_portal_oauth_v1_provider_proto_msgTypes[7].OneofWrappers = []any{
+		(*CheckProviderRequest_Id)(nil),
+		(*CheckProviderRequest_Provider)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portal_oauth_v1_provider_proto_rawDesc), len(file_portal_oauth_v1_provider_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,8 @@ const (
 	ProviderService_ListProviders_FullMethodName  = "/portal.oauth.v1.ProviderService/ListProviders"
 	ProviderService_UpdateProvider_FullMethodName = "/portal.oauth.v1.ProviderService/UpdateProvider"
 	ProviderService_DeleteProvider_FullMethodName = "/portal.oauth.v1.ProviderService/DeleteProvider"
+	ProviderService_CheckProvider_FullMethodName  = "/portal.oauth.v1.ProviderService/CheckProvider"
+	ProviderService_ForgetProvider_FullMethodName = "/portal.oauth.v1.ProviderService/ForgetProvider"
 )
 
 // ProviderServiceClient is the client API for ProviderService service.
@@ -52,9 +54,22 @@ type ProviderServiceClient interface {
 	UpdateProvider(ctx context.Context, in *UpdateProviderRequest, opts ...grpc.CallOption) (*Provider, error)
 	// Deletes a provider together with its client types.
 	//
+	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+	// not set, or they cannot be removed. ABORTED: the etag does not match the
+	// current one; nothing is deleted.
+	DeleteProvider(ctx context.Context, in *DeleteProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Checks whether clients can be registered at a provider, which need not be
+	// stored yet. Calls the provider for its discovery document.
+	//
+	// Not a method without side effects, because its request may name any address.
+	// NOT_FOUND: no such provider.
+	CheckProvider(ctx context.Context, in *CheckProviderRequest, opts ...grpc.CallOption) (*CheckProviderResponse, error)
+	// Deletes a provider that no longer exists, with its client types and clients,
+	// without a call to it. The response has the clients that may still exist.
+	//
 	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
 	// nothing is deleted.
-	DeleteProvider(ctx context.Context, in *DeleteProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	ForgetProvider(ctx context.Context, in *ForgetProviderRequest, opts ...grpc.CallOption) (*ForgetProviderResponse, error)
 }
 
 type providerServiceClient struct {
@@ -115,6 +130,26 @@ func (c *providerServiceClient) DeleteProvider(ctx context.Context, in *DeletePr
 	return out, nil
 }
 
+func (c *providerServiceClient) CheckProvider(ctx context.Context, in *CheckProviderRequest, opts ...grpc.CallOption) (*CheckProviderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckProviderResponse)
+	err := c.cc.Invoke(ctx, ProviderService_CheckProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providerServiceClient) ForgetProvider(ctx context.Context, in *ForgetProviderRequest, opts ...grpc.CallOption) (*ForgetProviderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetProviderResponse)
+	err := c.cc.Invoke(ctx, ProviderService_ForgetProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProviderServiceServer is the server API for ProviderService service.
 // All implementations must embed UnimplementedProviderServiceServer
 // for forward compatibility.
@@ -140,9 +175,22 @@ type ProviderServiceServer interface {
 	UpdateProvider(context.Context, *UpdateProviderRequest) (*Provider, error)
 	// Deletes a provider together with its client types.
 	//
+	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+	// not set, or they cannot be removed. ABORTED: the etag does not match the
+	// current one; nothing is deleted.
+	DeleteProvider(context.Context, *DeleteProviderRequest) (*emptypb.Empty, error)
+	// Checks whether clients can be registered at a provider, which need not be
+	// stored yet. Calls the provider for its discovery document.
+	//
+	// Not a method without side effects, because its request may name any address.
+	// NOT_FOUND: no such provider.
+	CheckProvider(context.Context, *CheckProviderRequest) (*CheckProviderResponse, error)
+	// Deletes a provider that no longer exists, with its client types and clients,
+	// without a call to it. The response has the clients that may still exist.
+	//
 	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
 	// nothing is deleted.
-	DeleteProvider(context.Context, *DeleteProviderRequest) (*emptypb.Empty, error)
+	ForgetProvider(context.Context, *ForgetProviderRequest) (*ForgetProviderResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }
 
@@ -167,6 +215,12 @@ func (UnimplementedProviderServiceServer) UpdateProvider(context.Context, *Updat
 }
 func (UnimplementedProviderServiceServer) DeleteProvider(context.Context, *DeleteProviderRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteProvider not implemented")
+}
+func (UnimplementedProviderServiceServer) CheckProvider(context.Context, *CheckProviderRequest) (*CheckProviderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckProvider not implemented")
+}
+func (UnimplementedProviderServiceServer) ForgetProvider(context.Context, *ForgetProviderRequest) (*ForgetProviderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForgetProvider not implemented")
 }
 func (UnimplementedProviderServiceServer) mustEmbedUnimplementedProviderServiceServer() {}
 func (UnimplementedProviderServiceServer) testEmbeddedByValue()                         {}
@@ -279,6 +333,42 @@ func _ProviderService_DeleteProvider_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProviderService_CheckProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).CheckProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_CheckProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).CheckProvider(ctx, req.(*CheckProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProviderService_ForgetProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).ForgetProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_ForgetProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).ForgetProvider(ctx, req.(*ForgetProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProviderService_ServiceDesc is the grpc.ServiceDesc for ProviderService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -305,6 +395,14 @@ var ProviderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteProvider",
 			Handler:    _ProviderService_DeleteProvider_Handler,
+		},
+		{
+			MethodName: "CheckProvider",
+			Handler:    _ProviderService_CheckProvider_Handler,
+		},
+		{
+			MethodName: "ForgetProvider",
+			Handler:    _ProviderService_ForgetProvider_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

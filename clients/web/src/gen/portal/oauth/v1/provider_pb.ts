@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file portal/oauth/v1/provider.proto.
  */
 export const file_portal_oauth_v1_provider: GenFile = /*@__PURE__*/
-  fileDesc("Ch5wb3J0YWwvb2F1dGgvdjEvcHJvdmlkZXIucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKWAwoIUHJvdmlkZXISEQoCaWQYASABKAVCBeJBAgMIEhEKA3VpZBgCIAEoCUIE4kEBAxISCgRuYW1lGAMgASgJQgTiQQECEjEKBHR5cGUYBCABKA4yHS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJUeXBlQgTiQQECEhwKDndlbGxfa25vd25fdXJpGAUgASgJQgTiQQECEiYKGHRsc19pbnNlY3VyZV9za2lwX3ZlcmlmeRgGIAEoCEIE4kEBARIoChlyZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuGAcgASgJQgXiQQIEARIrCh1yZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuX3NldBgIIAEoCEIE4kEBAxI1CgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYCyABKAlCBOJBAQEidwoVQ3JlYXRlUHJvdmlkZXJSZXF1ZXN0EjEKCHByb3ZpZGVyGAEgASgLMhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyQgTiQQECEhgKCnJlcXVlc3RfaWQYAiABKAlCBOJBAQESEQoDdWlkGAMgASgJQgTiQQEBIiYKEkdldFByb3ZpZGVyUmVxdWVzdBIQCgJpZBgBIAEoBUIE4kEBAiJfChRMaXN0UHJvdmlkZXJzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIUCgZmaWx0ZXIYAyABKAlCBOJBAQEiXgoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEiwKCXByb3ZpZGVycxgBIAMoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimwEKFVVwZGF0ZVByb3ZpZGVyUmVxdWVzdBIxCghwcm92aWRlchgBIAEoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlckIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQESGAoKcmVxdWVzdF9pZBgDIAEoCUIE4kEBASJXChVEZWxldGVQcm92aWRlclJlcXVlc3QSEAoCaWQYASABKAVCBOJBAQISEgoEZXRhZxgCIAEoCUIE4kEBARIYCgpyZXF1ZXN0X2lkGAMgASgJQgTiQQEBKpIBCgxQcm92aWRlclR5cGUSHQoZUFJPVklERVJfVFlQRV9VTlNQRUNJRklFRBAAEhoKFlBST1ZJREVSX1RZUEVfS0VZQ0xPQUsQARIWChJQUk9WSURFUl9UWVBFX0dMVVUQAhIWChJQUk9WSURFUl9UWVBFX09LVEEQAxIXChNQUk9WSURFUl9UWVBFX09USEVSEAQyxgMKD1Byb3ZpZGVyU2VydmljZRJTCg5DcmVhdGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5DcmVhdGVQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISUgoLR2V0UHJvdmlkZXISIy5wb3J0YWwub2F1dGgudjEuR2V0UHJvdmlkZXJSZXF1ZXN0GhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyIgOQAgESYwoNTGlzdFByb3ZpZGVycxIlLnBvcnRhbC5vYXV0aC52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBomLnBvcnRhbC5vYXV0aC52MS5MaXN0UHJvdmlkZXJzUmVzcG9uc2UiA5ACARJTCg5VcGRhdGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXISUAoORGVsZXRlUHJvdmlkZXISJi5wb3J0YWwub2F1dGgudjEuRGVsZXRlUHJvdmlkZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5QosBCg9wb3J0YWwub2F1dGgudjFCDVByb3ZpZGVyUHJvdG9QAVovb2F1dGgtcG9ydGFsLmV4YW1wbGUvZ28vcG9ydGFsL29hdXRoL3YxO29hdXRodjGqAg9Qb3J0YWwuT0F1dGguVjHKAg9Qb3J0YWxcT0F1dGhcVjHqAhFQb3J0YWw6Ok9BdXRoOjpWMWIGcHJvdG8z", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("Ch5wb3J0YWwvb2F1dGgvdjEvcHJvdmlkZXIucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKSBQoIUHJvdmlkZXISEQoCaWQYASABKAVCBeJBAgMIEhEKA3VpZBgCIAEoCUIE4kEBAxISCgRuYW1lGAMgASgJQgTiQQECEjEKBHR5cGUYBCABKA4yHS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJUeXBlQgTiQQECEhwKDndlbGxfa25vd25fdXJpGAUgASgJQgTiQQECEiYKGHRsc19pbnNlY3VyZV9za2lwX3ZlcmlmeRgGIAEoCEIE4kEBARIoChlyZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuGAcgASgJQgXiQQIEARIrCh1yZWdpc3RyYXRpb25fYWNjZXNzX3Rva2VuX3NldBgIIAEoCEIE4kEBAxI1CgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhIKBGV0YWcYCyABKAlCBOJBAQESIwoVcmVnaXN0cmF0aW9uX2VuZHBvaW50GAwgASgJQgTiQQEBEhwKDmNhX2NlcnRpZmljYXRlGA0gASgJQgTiQQEBEj4KD2NyZWRlbnRpYWxfdHlwZRgOIAEoDjIfLnBvcnRhbC5vYXV0aC52MS5DcmVkZW50aWFsVHlwZUIE4kEBARIiChRjcmVkZW50aWFsX2NsaWVudF9pZBgPIAEoCUIE4kEBARInChhjcmVkZW50aWFsX2NsaWVudF9zZWNyZXQYECABKAlCBeJBAgQBEioKHGNyZWRlbnRpYWxfY2xpZW50X3NlY3JldF9zZXQYESABKAhCBOJBAQMidwoVQ3JlYXRlUHJvdmlkZXJSZXF1ZXN0EjEKCHByb3ZpZGVyGAEgASgLMhkucG9ydGFsLm9hdXRoLnYxLlByb3ZpZGVyQgTiQQECEhgKCnJlcXVlc3RfaWQYAiABKAlCBOJBAQESEQoDdWlkGAMgASgJQgTiQQEBIiYKEkdldFByb3ZpZGVyUmVxdWVzdBIQCgJpZBgBIAEoBUIE4kEBAiJfChRMaXN0UHJvdmlkZXJzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIUCgZmaWx0ZXIYAyABKAlCBOJBAQEiXgoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEiwKCXByb3ZpZGVycxgBIAMoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimwEKFVVwZGF0ZVByb3ZpZGVyUmVxdWVzdBIxCghwcm92aWRlchgBIAEoCzIZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlckIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQESGAoKcmVxdWVzdF9pZBgDIAEoCUIE4kEBASJsChVEZWxldGVQcm92aWRlclJlcXVlc3QSEAoCaWQYASABKAVCBOJBAQISEgoEZXRhZxgCIAEoCUIE4kEBARIYCgpyZXF1ZXN0X2lkGAMgASgJQgTiQQEBEhMKBWZvcmNlGAQgASgIQgTiQQEBIl4KFENoZWNrUHJvdmlkZXJSZXF1ZXN0EgwKAmlkGAEgASgFSAASLQoIcHJvdmlkZXIYAiABKAsyGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJIAEIJCgdzdWJqZWN0IlMKFUNoZWNrUHJvdmlkZXJSZXNwb25zZRIKCgJvaxgBIAEoCBIuCgZjaGVja3MYAiADKAsyHi5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXJDaGVjayJbCg1Qcm92aWRlckNoZWNrEgwKBG5hbWUYASABKAkSLgoHb3V0Y29tZRgCIAEoDjIdLnBvcnRhbC5vYXV0aC52MS5DaGVja091dGNvbWUSDAoEdGV4dBgDIAEoCSI9ChVGb3JnZXRQcm92aWRlclJlcXVlc3QSEAoCaWQYASABKAVCBOJBAQISEgoEZXRhZxgCIAEoCUIE4kEBASJLChZGb3JnZXRQcm92aWRlclJlc3BvbnNlEjEKB2NsaWVudHMYASADKAsyIC5wb3J0YWwub2F1dGgudjEuRm9yZ290dGVuQ2xpZW50IloKD0ZvcmdvdHRlbkNsaWVudBITCgtjbGllbnRfbmFtZRgBIAEoCRIRCgljbGllbnRfaWQYAiABKAkSHwoXcmVnaXN0cmF0aW9uX2NsaWVudF91cmkYAyABKAkqtwEKDkNyZWRlbnRpYWxUeXBlEh8KG0NSRURFTlRJQUxfVFlQRV9VTlNQRUNJRklFRBAAEhgKFENSRURFTlRJQUxfVFlQRV9OT05FEAESKAokQ1JFREVOVElBTF9UWVBFX0lOSVRJQUxfQUNDRVNTX1RPS0VOEAISJgoiQ1JFREVOVElBTF9UWVBFX0NMSUVOVF9DUkVERU5USUFMUxADEhgKFENSRURFTlRJQUxfVFlQRV9TU1dTEAQqkwEKDENoZWNrT3V0Y29tZRIdChlDSEVDS19PVVRDT01FX1VOU1BFQ0lGSUVEEAASFAoQQ0hFQ0tfT1VUQ09NRV9PSxABEhkKFUNIRUNLX09VVENPTUVfV0FSTklORxACEhgKFENIRUNLX09VVENPTUVfRkFJTEVEEAMSGQoVQ0hFQ0tfT1VUQ09NRV9TS0lQUEVEEAQqkgEKDFByb3ZpZGVyVHlwZRIdChlQUk9WSURFUl9UWVBFX1VOU1BFQ0lGSUVEEAASGgoWUFJPVklERVJfVFlQRV9LRVlDTE9BSxABEhYKElBST1ZJREVSX1RZUEVfR0xVVRACEhYKElBST1ZJREVSX1RZUEVfT0tUQRADEhcKE1BST1ZJREVSX1RZUEVfT1RIRVIQBDKJBQoPUHJvdmlkZXJTZXJ2aWNlElMKDkNyZWF0ZVByb3ZpZGVyEiYucG9ydGFsLm9hdXRoLnYxLkNyZWF0ZVByb3ZpZGVyUmVxdWVzdBoZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchJSCgtHZXRQcm92aWRlchIjLnBvcnRhbC5vYXV0aC52MS5HZXRQcm92aWRlclJlcXVlc3QaGS5wb3J0YWwub2F1dGgudjEuUHJvdmlkZXIiA5ACARJjCg1MaXN0UHJvdmlkZXJzEiUucG9ydGFsLm9hdXRoLnYxLkxpc3RQcm92aWRlcnNSZXF1ZXN0GiYucG9ydGFsLm9hdXRoLnYxLkxpc3RQcm92aWRlcnNSZXNwb25zZSIDkAIBElMKDlVwZGF0ZVByb3ZpZGVyEiYucG9ydGFsLm9hdXRoLnYxLlVwZGF0ZVByb3ZpZGVyUmVxdWVzdBoZLnBvcnRhbC5vYXV0aC52MS5Qcm92aWRlchJQCg5EZWxldGVQcm92aWRlchImLnBvcnRhbC5vYXV0aC52MS5EZWxldGVQcm92aWRlclJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSXgoNQ2hlY2tQcm92aWRlchIlLnBvcnRhbC5vYXV0aC52MS5DaGVja1Byb3ZpZGVyUmVxdWVzdBomLnBvcnRhbC5vYXV0aC52MS5DaGVja1Byb3ZpZGVyUmVzcG9uc2USYQoORm9yZ2V0UHJvdmlkZXISJi5wb3J0YWwub2F1dGgudjEuRm9yZ2V0UHJvdmlkZXJSZXF1ZXN0GicucG9ydGFsLm9hdXRoLnYxLkZvcmdldFByb3ZpZGVyUmVzcG9uc2VCiwEKD3BvcnRhbC5vYXV0aC52MUINUHJvdmlkZXJQcm90b1ABWi9vYXV0aC1wb3J0YWwuZXhhbXBsZS9nby9wb3J0YWwvb2F1dGgvdjE7b2F1dGh2MaoCD1BvcnRhbC5PQXV0aC5WMcoCD1BvcnRhbFxPQXV0aFxWMeoCEVBvcnRhbDo6T0F1dGg6OlYxYgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * An OAuth 2.0 authorization server (RFC 8414) at which a portal registers
@@ -105,6 +105,55 @@ export type Provider = Message<"portal.oauth.v1.Provider"> & {
    * @generated from field: string etag = 11;
    */
   etag: string;
+
+  /**
+   * Where clients are registered (RFC 7591, section 3), if it is not the
+   * registration_endpoint of the discovery document: an absolute http or https
+   * URL, at most 2048 characters.
+   *
+   * @generated from field: string registration_endpoint = 12;
+   */
+  registrationEndpoint: string;
+
+  /**
+   * Certificates that the TLS certificate of the provider may be signed with, in
+   * addition to those of the system: PEM (RFC 7468), at most 65536 characters.
+   *
+   * @generated from field: string ca_certificate = 13;
+   */
+  caCertificate: string;
+
+  /**
+   * What the portal presents to register clients. If unset: SSWS for a provider
+   * of type Okta, otherwise INITIAL_ACCESS_TOKEN if there is a
+   * registration_access_token, otherwise NONE.
+   *
+   * @generated from field: portal.oauth.v1.CredentialType credential_type = 14;
+   */
+  credentialType: CredentialType;
+
+  /**
+   * The client_id of the service account of CLIENT_CREDENTIALS; at most 255
+   * characters.
+   *
+   * @generated from field: string credential_client_id = 15;
+   */
+  credentialClientId: string;
+
+  /**
+   * The secret of the service account of CLIENT_CREDENTIALS; at most 4096
+   * characters. Accepted in requests, empty in every response.
+   *
+   * @generated from field: string credential_client_secret = 16;
+   */
+  credentialClientSecret: string;
+
+  /**
+   * Whether a credential_client_secret is stored.
+   *
+   * @generated from field: bool credential_client_secret_set = 17;
+   */
+  credentialClientSecretSet: boolean;
 };
 
 /**
@@ -310,6 +359,13 @@ export type DeleteProviderRequest = Message<"portal.oauth.v1.DeleteProviderReque
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * Remove the clients of the provider at the provider first, then delete it.
+   *
+   * @generated from field: bool force = 4;
+   */
+  force: boolean;
 };
 
 /**
@@ -318,6 +374,289 @@ export type DeleteProviderRequest = Message<"portal.oauth.v1.DeleteProviderReque
  */
 export const DeleteProviderRequestSchema: GenMessage<DeleteProviderRequest> = /*@__PURE__*/
   messageDesc(file_portal_oauth_v1_provider, 6);
+
+/**
+ * Request of CheckProvider.
+ *
+ * @generated from message portal.oauth.v1.CheckProviderRequest
+ */
+export type CheckProviderRequest = Message<"portal.oauth.v1.CheckProviderRequest"> & {
+  /**
+   * The provider to check.
+   *
+   * @generated from oneof portal.oauth.v1.CheckProviderRequest.subject
+   */
+  subject: {
+    /**
+     * The id of a stored provider.
+     *
+     * @generated from field: int32 id = 1;
+     */
+    value: number;
+    case: "id";
+  } | {
+    /**
+     * A provider that is not stored.
+     *
+     * @generated from field: portal.oauth.v1.Provider provider = 2;
+     */
+    value: Provider;
+    case: "provider";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message portal.oauth.v1.CheckProviderRequest.
+ * Use `create(CheckProviderRequestSchema)` to create a new message.
+ */
+export const CheckProviderRequestSchema: GenMessage<CheckProviderRequest> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 7);
+
+/**
+ * Response of CheckProvider.
+ *
+ * @generated from message portal.oauth.v1.CheckProviderResponse
+ */
+export type CheckProviderResponse = Message<"portal.oauth.v1.CheckProviderResponse"> & {
+  /**
+   * Whether no check has failed.
+   *
+   * @generated from field: bool ok = 1;
+   */
+  ok: boolean;
+
+  /**
+   * The checks, in the order in which they were made.
+   *
+   * @generated from field: repeated portal.oauth.v1.ProviderCheck checks = 2;
+   */
+  checks: ProviderCheck[];
+};
+
+/**
+ * Describes the message portal.oauth.v1.CheckProviderResponse.
+ * Use `create(CheckProviderResponseSchema)` to create a new message.
+ */
+export const CheckProviderResponseSchema: GenMessage<CheckProviderResponse> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 8);
+
+/**
+ * One check of a provider.
+ *
+ * @generated from message portal.oauth.v1.ProviderCheck
+ */
+export type ProviderCheck = Message<"portal.oauth.v1.ProviderCheck"> & {
+  /**
+   * What was checked: `discovery`, `tls`, `registration_endpoint`, `credential`,
+   * or `client_type 7`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether it is as it should be.
+   *
+   * @generated from field: portal.oauth.v1.CheckOutcome outcome = 2;
+   */
+  outcome: CheckOutcome;
+
+  /**
+   * What is so, and what to do.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message portal.oauth.v1.ProviderCheck.
+ * Use `create(ProviderCheckSchema)` to create a new message.
+ */
+export const ProviderCheckSchema: GenMessage<ProviderCheck> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 9);
+
+/**
+ * Request of ForgetProvider.
+ *
+ * @generated from message portal.oauth.v1.ForgetProviderRequest
+ */
+export type ForgetProviderRequest = Message<"portal.oauth.v1.ForgetProviderRequest"> & {
+  /**
+   * The id of the provider.
+   *
+   * @generated from field: int32 id = 1;
+   */
+  id: number;
+
+  /**
+   * If set, it must match the current etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message portal.oauth.v1.ForgetProviderRequest.
+ * Use `create(ForgetProviderRequestSchema)` to create a new message.
+ */
+export const ForgetProviderRequestSchema: GenMessage<ForgetProviderRequest> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 10);
+
+/**
+ * Response of ForgetProvider.
+ *
+ * @generated from message portal.oauth.v1.ForgetProviderResponse
+ */
+export type ForgetProviderResponse = Message<"portal.oauth.v1.ForgetProviderResponse"> & {
+  /**
+   * The clients that may still exist at the provider.
+   *
+   * @generated from field: repeated portal.oauth.v1.ForgottenClient clients = 1;
+   */
+  clients: ForgottenClient[];
+};
+
+/**
+ * Describes the message portal.oauth.v1.ForgetProviderResponse.
+ * Use `create(ForgetProviderResponseSchema)` to create a new message.
+ */
+export const ForgetProviderResponseSchema: GenMessage<ForgetProviderResponse> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 11);
+
+/**
+ * A client that may still exist at a provider that was forgotten.
+ *
+ * @generated from message portal.oauth.v1.ForgottenClient
+ */
+export type ForgottenClient = Message<"portal.oauth.v1.ForgottenClient"> & {
+  /**
+   * The client_name at the provider, with the mark.
+   *
+   * @generated from field: string client_name = 1;
+   */
+  clientName: string;
+
+  /**
+   * As the provider assigned it; empty if it is not known.
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * Where the provider manages the client (RFC 7592), if known.
+   *
+   * @generated from field: string registration_client_uri = 3;
+   */
+  registrationClientUri: string;
+};
+
+/**
+ * Describes the message portal.oauth.v1.ForgottenClient.
+ * Use `create(ForgottenClientSchema)` to create a new message.
+ */
+export const ForgottenClientSchema: GenMessage<ForgottenClient> = /*@__PURE__*/
+  messageDesc(file_portal_oauth_v1_provider, 12);
+
+/**
+ * What the portal presents to a provider to register clients. New values may be
+ * added.
+ *
+ * @generated from enum portal.oauth.v1.CredentialType
+ */
+export enum CredentialType {
+  /**
+   * Chosen by the type of the provider and by what is set.
+   *
+   * @generated from enum value: CREDENTIAL_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: CREDENTIAL_TYPE_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * registration_access_token as a bearer token (RFC 7591, section 3).
+   *
+   * @generated from enum value: CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN = 2;
+   */
+  INITIAL_ACCESS_TOKEN = 2,
+
+  /**
+   * A token that the portal gets at the token endpoint with credential_client_id
+   * and credential_client_secret (RFC 6749, section 4.4).
+   *
+   * @generated from enum value: CREDENTIAL_TYPE_CLIENT_CREDENTIALS = 3;
+   */
+  CLIENT_CREDENTIALS = 3,
+
+  /**
+   * registration_access_token as an API token of Okta (the scheme SSWS).
+   *
+   * @generated from enum value: CREDENTIAL_TYPE_SSWS = 4;
+   */
+  SSWS = 4,
+}
+
+/**
+ * Describes the enum portal.oauth.v1.CredentialType.
+ */
+export const CredentialTypeSchema: GenEnum<CredentialType> = /*@__PURE__*/
+  enumDesc(file_portal_oauth_v1_provider, 0);
+
+/**
+ * The outcome of a check. New values may be added.
+ *
+ * @generated from enum portal.oauth.v1.CheckOutcome
+ */
+export enum CheckOutcome {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CHECK_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is as it should be.
+   *
+   * @generated from enum value: CHECK_OUTCOME_OK = 1;
+   */
+  OK = 1,
+
+  /**
+   * Registration works, but something needs attention.
+   *
+   * @generated from enum value: CHECK_OUTCOME_WARNING = 2;
+   */
+  WARNING = 2,
+
+  /**
+   * Registration does not work.
+   *
+   * @generated from enum value: CHECK_OUTCOME_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * It could not be checked.
+   *
+   * @generated from enum value: CHECK_OUTCOME_SKIPPED = 4;
+   */
+  SKIPPED = 4,
+}
+
+/**
+ * Describes the enum portal.oauth.v1.CheckOutcome.
+ */
+export const CheckOutcomeSchema: GenEnum<CheckOutcome> = /*@__PURE__*/
+  enumDesc(file_portal_oauth_v1_provider, 1);
 
 /**
  * The software behind a provider. New values may be added.
@@ -365,7 +704,7 @@ export enum ProviderType {
  * Describes the enum portal.oauth.v1.ProviderType.
  */
 export const ProviderTypeSchema: GenEnum<ProviderType> = /*@__PURE__*/
-  enumDesc(file_portal_oauth_v1_provider, 0);
+  enumDesc(file_portal_oauth_v1_provider, 2);
 
 /**
  * Manages the OAuth 2.0 identity providers at which clients are registered.
@@ -425,8 +764,9 @@ export const ProviderService: GenService<{
   /**
    * Deletes a provider together with its client types.
    *
-   * NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-   * nothing is deleted.
+   * NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
+   * not set, or they cannot be removed. ABORTED: the etag does not match the
+   * current one; nothing is deleted.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.DeleteProvider
    */
@@ -434,6 +774,34 @@ export const ProviderService: GenService<{
     methodKind: "unary";
     input: typeof DeleteProviderRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * Checks whether clients can be registered at a provider, which need not be
+   * stored yet. Calls the provider for its discovery document.
+   *
+   * Not a method without side effects, because its request may name any address.
+   * NOT_FOUND: no such provider.
+   *
+   * @generated from rpc portal.oauth.v1.ProviderService.CheckProvider
+   */
+  checkProvider: {
+    methodKind: "unary";
+    input: typeof CheckProviderRequestSchema;
+    output: typeof CheckProviderResponseSchema;
+  },
+  /**
+   * Deletes a provider that no longer exists, with its client types and clients,
+   * without a call to it. The response has the clients that may still exist.
+   *
+   * NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
+   * nothing is deleted.
+   *
+   * @generated from rpc portal.oauth.v1.ProviderService.ForgetProvider
+   */
+  forgetProvider: {
+    methodKind: "unary";
+    input: typeof ForgetProviderRequestSchema;
+    output: typeof ForgetProviderResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portal_oauth_v1_provider, 0);
