@@ -255,7 +255,9 @@ def test_a_client_is_listed_changed_checked_resolved_and_deleted(
     token.write_text(f"{TOKEN}\n")
     listed = command("clients", "list", "1", "--client-type=2").stdout
     updated = command.json("clients", "update", "1", "1", "--scope=openid", "--label=")
-    checked = command.json("clients", "check", "1", "1")
+    one, all_ = (
+        command("-o", "json", "clients", "check", *which, code=1) for which in (["1", "1"], ["1"])
+    )
     options = (f"--registration-access-token-file={token}", "--client-id=c")
     resolved = command.json("clients", "resolve", "1", "1", "adopt", *options)
     command("clients", "delete", "1", "1", "--force", "--yes")
@@ -263,7 +265,11 @@ def test_a_client_is_listed_changed_checked_resolved_and_deleted(
     assert "Checkout" in listed
     assert "active" in listed
     assert (updated["scope"], updated["labels"], updated["name"]) == ("openid", {}, "Checkout")
+    [checked] = json.loads(one.stdout)
     assert checked["verify_time"] == "2026-01-31T09:30:00Z"
+    assert checked["differences"]
+    assert json.loads(all_.stdout) == [checked]
+    assert all_.stderr == "portal: 1 of 1 clients need attention\n"
     assert resolved["state"] == "active"
     [found] = [given for name, given in server.fake.calls if name == "resolve"]
     assert (found.registration_access_token, found.client_id) == (TOKEN, "c")

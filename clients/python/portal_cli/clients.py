@@ -23,8 +23,8 @@ from portal_cli.client_options import (
 )
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Yes, confirm
-from portal_cli.output import report_findings, write_many, write_one
-from portal_client import Client, ClientResolution
+from portal_cli.output import as_dict, report_findings, write_many, write_one, write_rows
+from portal_client import Client, ClientResolution, NotFound, Portal, PortalError
 
 app = typer.Typer(
     help="Register clients at identity providers, and manage them there.", no_args_is_help=True
@@ -40,6 +40,7 @@ SecretFile = Annotated[
     typer.Option(help="New file, readable only by you, for the secret; default: standard output."),
 ]
 
+_CHECKED: Final = ("provider_id", "id", "name", "state", "differences", "message")
 _PREFIX: Final = "CLIENT_RESOLUTION_"
 
 
@@ -154,11 +155,46 @@ def delete(
 
 
 @app.command()
-def check(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
-    """Read a client at the provider, store what is different there, and show it."""
+def check(
+    context: typer.Context,
+    provider_id: Annotated[
+        int, typer.Argument(help="ID of the provider; default: all.", min=0, max=options.MAX_ID)
+    ] = 0,
+    client_id: Annotated[
+        int, typer.Argument(help="ID of the client; default: all.", min=0, max=options.MAX_ID)
+    ] = 0,
+) -> None:
+    """Compare clients with their providers, and show where they differ.
+
+    Exit code 1 if a client is not active, could not be read, or differs.
+    """
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.check_client(provider_id, client_id), common.output)
+        if client_id:
+            checked = [_checked(portal, provider_id, client_id)]
+        else:
+            ids = [provider_id] if provider_id else [one.id for one in portal.list_providers()]
+            checked = [
+                _checked(portal, id_, client.id)
+                for id_ in ids
+                for client in portal.list_clients(id_)
+            ]
+    write_rows(checked, _CHECKED, common.output)
+    drifted = sum(row["state"] != "active" or bool(row["differences"]) for row in checked)
+    if drifted:
+        raise CommandError(f"{drifted} of {len(checked)} clients need attention")
+
+
+def _checked(portal: Portal, provider_id: int, client_id: int) -> dict[str, Any]:
+    """What came of the check of one client; an error is its message."""
+    try:
+        row = as_dict(portal.check_client(provider_id, client_id))
+    except NotFound:
+        raise
+    except PortalError as error:
+        row = as_dict(portal.get_client(provider_id, client_id)) | {"message": str(error)}
+        row["state"] = "not checked" if row["state"] == "active" else row["state"]
+    return row
 
 
 @app.command()

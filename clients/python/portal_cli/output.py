@@ -71,11 +71,10 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
     _console().print(table)
 
 
-def write_rows(messages: Iterable[Message], columns: Sequence[str], output: Output) -> None:
-    """Write messages that are not resources, by these fields."""
-    rows = [as_dict(message) for message in messages]
+def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
+    """Write values by name; a table has these columns."""
     if output is not Output.TABLE:
-        print(_encoded(rows, output))
+        print(_encoded(list(map(dict, rows)), output))
         return
     table = Table(box=None)
     for name in columns:

@@ -7,7 +7,7 @@ import typer
 from portal_cli import field_options, options
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
-from portal_cli.output import write_many, write_one, write_rows
+from portal_cli.output import as_dict, write_many, write_one, write_rows
 from portal_client import Provider
 
 app = typer.Typer(
@@ -86,7 +86,7 @@ def check(context: typer.Context, provider_id: Id) -> None:
     common = options.of(context)
     with common.portal() as portal:
         result = portal.check_provider(provider_id)
-    write_rows(result.checks, ("name", "outcome", "text"), common.output)
+    write_rows([as_dict(one) for one in result.checks], ("name", "outcome", "text"), common.output)
     if not result.ok:
         raise CommandError("a check has failed")
 
@@ -100,4 +100,4 @@ def forget(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = 
         confirm(f"Delete provider {found.name!r} and its clients, only here?", yes=yes)
         forgotten = portal.forget_provider(provider_id, etag=etag)
     columns = ("client_name", "client_id", "registration_client_uri")
-    write_rows(forgotten, columns, common.output)
+    write_rows([as_dict(one) for one in forgotten], columns, common.output)

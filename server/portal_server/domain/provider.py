@@ -130,11 +130,10 @@ class Provider(ProviderSpec):
         )
 
 
-# What each kind of credential needs.
+# What each kind of credential needs beside its secret. A secret may be missing: an export has
+# none, and the check of the provider reports it.
 _NEEDS: Mapping[object, tuple[str, ...]] = {
-    CredentialType.INITIAL_ACCESS_TOKEN: ("registration_access_token",),
-    CredentialType.CLIENT_CREDENTIALS: ("credential_client_id", "credential_client_secret"),
-    CredentialType.SSWS: ("registration_access_token",),
+    CredentialType.CLIENT_CREDENTIALS: ("credential_client_id",),
 }
 
 
