@@ -63,9 +63,10 @@ def require_replacement(own: Stack, number: int) -> None:
     stopped = sorted(before)[:number]
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    replaced = soon(lambda: not any(map(alive, stopped)) and len(servers(own)) == 2, 30)
+    replaced = soon(lambda: len(servers(own) - set(stopped)) == 2, 30)
 
     assert replaced
+    assert not any(map(alive, stopped))
     assert soon(lambda: status(own) == 200, 10)
     assert servers(own) & before == before - set(stopped)
     new = own.err.read_text().removeprefix(log)
