@@ -27,6 +27,7 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
+from portal_server.domain.discovery import CheckOutcome
 from portal_server.domain.errors import (
     Aborted,
     Invalid,
@@ -427,6 +428,27 @@ def test_a_preview_sends_nothing(portal: Portal) -> None:
     same = {**preview.metadata, "client_name": registered.client_name}
     assert same == registered.requested
     assert [one[0] for one in portal.idp.requests] == ["POST"]
+
+
+def test_the_check_of_a_provider_has_its_client_types(portal: Portal) -> None:
+    service = ClientTypeDraft(
+        name="service",
+        response_types=(ResponseType.NONE,),
+        grant_types=(GrantType.CLIENT_CREDENTIALS,),
+    )
+    device = replace(service, grant_types=(GrantType.DEVICE_CODE,))
+    types = [portal.client_type] + [
+        portal.catalog.client_types.create(CALL, portal.provider.id, one)
+        for one in (service, device)
+        for one in (service, device)
+    ]
+    checks = {
+        one.name: one.outcome for one in portal.catalog.checks.check(CALL, portal.provider.id)
+    }
+
+    assert checks["discovery"] is CheckOutcome.OK
+    outcomes = [checks[f"client_type {one.id}"] for one in types]
+    assert outcomes == [CheckOutcome.OK, CheckOutcome.OK, CheckOutcome.WARNING]
 
 
 def test_a_client_type_that_cannot_work_is_not_registered(portal: Portal) -> None:

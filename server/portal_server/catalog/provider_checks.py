@@ -1,5 +1,7 @@
 """Checks whether clients can be registered at a provider."""
 
+from dataclasses import replace
+
 from portal_server.catalog.registrations import Registrations
 from portal_server.catalog.updates import now
 from portal_server.domain import registration
@@ -18,9 +20,8 @@ from portal_server.storage.store import Store, Transaction
 MAX_CLIENT_TYPES = 100
 """How many client types of a provider are checked, the first ones."""
 
-_EXAMPLE = ClientSpec(
-    name="check", redirect_uris=("https://client.example/callback",), scope="", labels={}
-)
+_EXAMPLE = ClientSpec(name="check", redirect_uris=(), scope="", labels={})
+_REDIRECT_URIS = ("https://client.example/callback",)
 _OUTCOMES = {
     FindingSeverity.ERROR: CheckOutcome.FAILED,
     FindingSeverity.WARNING: CheckOutcome.WARNING,
@@ -78,7 +79,9 @@ def _support(
     client_type: ClientType, provider: Provider, discovery: Discovery | None
 ) -> ProviderCheck:
     """The most serious findings of a client type at this provider."""
-    plan = registration.plan(client_type, provider.type, _EXAMPLE, new_uid(), discovery)
+    redirects = registration.redirect_uri_violations(client_type, provider.type, ())
+    example = replace(_EXAMPLE, redirect_uris=_REDIRECT_URIS) if redirects else _EXAMPLE
+    plan = registration.plan(client_type, provider.type, example, new_uid(), discovery)
     name = f"client_type {client_type.id}"
     for severity in _ORDER:
         texts = [one.text for one in plan.findings if one.severity is severity]
