@@ -54,13 +54,13 @@ def test_without_a_key_every_operation_but_health_is_rejected(stack: Stack) -> N
     document = httpx.get(f"{address}/openapi.json", verify=TLS).json()
     base = address + document["servers"][0]["url"]
     operations = [
-        (verb, base + path.format(provider_id=1, client_type_id=1), operation)
+        (verb, base + path.format(provider_id=1, client_type_id=1, client_id=1), operation)
         for path, item in document["paths"].items()
         for verb, operation in item.items()
         if verb != "servers" and operation.get("security") != []
     ]
 
-    assert len(operations) == 10
+    assert len(operations) == 18
     for verb, url, operation in operations:
         response = httpx.request(verb, url, verify=TLS)
         assert response.status_code == 401, operation["operationId"]

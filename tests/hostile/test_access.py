@@ -5,12 +5,14 @@ import time
 
 import pytest
 
-from portal.oauth.v1 import client_type_pb2, provider_pb2
+from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
 from tests.hostile.http2 import Connection, Header, Headers, Reply, http, message, rpc
 from tests.hostile.system import API, CHECK, LIST, PROVIDER, System
+from tests.support.walk import is_read
 
 SERVICES = [
+    *client_pb2.DESCRIPTOR.services_by_name.values(),
     *provider_pb2.DESCRIPTOR.services_by_name.values(),
     *client_type_pb2.DESCRIPTOR.services_by_name.values(),
     *portal_rest_pb2.DESCRIPTOR.services_by_name.values(),
@@ -18,8 +20,6 @@ SERVICES = [
 METHODS = [
     f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods
 ]
-READS = ("Get", "List")
-
 UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED = 16, 7, 12
 
 
@@ -32,7 +32,7 @@ def ask(system: System, port: str, headers: Headers, body: bytes = b"") -> Reply
 def test_every_method_needs_a_key_that_may(one: System, port: str, method: str) -> None:
     without = ask(one, port, rpc(method), message())
     viewer = ask(one, port, rpc(method, key=one.viewer), message())
-    reads = method.rpartition("/")[2].startswith(READS)
+    reads = is_read(method.lstrip("/").replace("/", "."))
 
     assert without.grpc == UNAUTHENTICATED
     assert (viewer.grpc == PERMISSION_DENIED) is not reads

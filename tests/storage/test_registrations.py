@@ -440,7 +440,6 @@ def test_the_check_of_a_provider_has_its_client_types(portal: Portal) -> None:
     types = [portal.client_type] + [
         portal.catalog.client_types.create(CALL, portal.provider.id, one)
         for one in (service, device)
-        for one in (service, device)
     ]
     checks = {
         one.name: one.outcome for one in portal.catalog.checks.check(CALL, portal.provider.id)

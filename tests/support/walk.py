@@ -31,6 +31,19 @@ METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in 
 NAMES = {service.full_name for service in SERVICES}
 
 
+# What a viewer may call beside Get and List: methods that change nothing here.
+_READS = {
+    "portal.oauth.v1.ClientService.PreviewRegistration",
+    "portal.rest.v1.PortalRestService.PreviewClient",
+    "portal.rest.v1.PortalRestService.CheckProvider",
+}
+
+
+def is_read(name: str) -> bool:
+    """Whether a viewer may call the method with this full name."""
+    return name in _READS or name.rpartition(".")[2].startswith(("Get", "List"))
+
+
 def method_id(method: MethodDescriptor | object) -> str | None:
     """What a test's name says of a method."""
     return method.full_name if isinstance(method, MethodDescriptor) else None

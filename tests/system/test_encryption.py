@@ -96,7 +96,8 @@ def test_a_start_without_the_key_of_the_secrets_ends_with_one_line(
     own.stop()
     key_file(own).unlink()
     own.settings["PORTAL_DEVELOPMENT"] = development
-    before = data(own.folder)
+    database = own.folder / "portal.db"
+    before = database.read_bytes()
     for command in ("up", "serve", "migrate"):
         done = portal(command, **own.settings | {"PORTAL_DIRECT_GRPC_PORT": "0"})
         [line] = [line for line in done.stderr.splitlines() if line.startswith("portal: ")]
@@ -105,7 +106,7 @@ def test_a_start_without_the_key_of_the_secrets_ends_with_one_line(
         assert "secrets that are encrypted with the key" in line
 
     assert not key_file(own).exists()
-    assert data(own.folder) == before
+    assert database.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Reconciler:
         self._store = store
         self._registrations = registrations
         self._holder = new_uid()
+        self._held = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -76,17 +77,22 @@ class Reconciler:
                 log.warning("clients are not reconciled for now: %s", error.message)
             except Exception:
                 log.exception("clients are not reconciled for now")
+        if self._held:
+            self._release()
+
+    def _acquire(self) -> bool:
+        present = now()
+        self._held = self._store.write(
+            Call(),
+            lambda tx: tx.leases.acquire(_NAME, self._holder, present, present + LEASE),
+        )
+        return self._held
+
+    def _release(self) -> None:
         try:
             self._store.write(Call(), lambda tx: tx.leases.release(_NAME, self._holder))
         except PortalError as error:
             log.warning("the lease runs out by itself: %s", error.message)
-
-    def _acquire(self) -> bool:
-        present = now()
-        return self._store.write(
-            Call(),
-            lambda tx: tx.leases.acquire(_NAME, self._holder, present, present + LEASE),
-        )
 
     def _look(self, client: Client) -> None:
         try:
