@@ -58,7 +58,7 @@ test: .venv/dev build/portal.binpb ## Run the tests, in five minutes
 	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 
 test-slow: .venv/dev build/portal.binpb ## Run the tests that take long: browsers, other languages, many repetitions
-	@$(BIN)/python -m pytest -m slow --timeout 900
+	@$(BIN)/python -m pytest -m slow --timeout 900 --numprocesses 2 --dist loadgroup
 
 test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debian's base, Python and make, and without root
 	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)

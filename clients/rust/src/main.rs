@@ -22,6 +22,7 @@ use oauth::{
     ResponseType, TokenEndpointAuthMethod,
 };
 
+#[allow(clippy::large_enum_variant)] // of the generated code
 mod oauth {
     tonic::include_proto!("portal.oauth.v1");
 }
