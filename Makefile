@@ -53,7 +53,7 @@ SPREAD := --numprocesses 3 --dist loadgroup
 BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
 	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
-test: .venv/dev build/portal.binpb ## Run the tests, in five minutes
+test: .venv/dev build/portal.binpb ## Run the tests; eleven minutes on two cores
 	@$(BIN)/python -m pytest -m alone
 	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 
@@ -66,7 +66,7 @@ test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debi
 test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s
 
-test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, in three minutes; nothing else may run
+test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, some minutes; nothing else may run
 	@$(BIN)/python -m pytest -m 'attack and not long' tests/hostile
 
 test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
