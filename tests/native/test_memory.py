@@ -50,12 +50,14 @@ CALLS: dict[str, Callable[[Portal], object]] = {
 def test_200_calls_leave_no_call_alive_without_a_garbage_collection(
     portal: Portal, call: Callable[[Portal], object]
 ) -> None:
+    # Other tests of this process may still hold some.
+    before = contexts()
     for _ in range(200):
         with contextlib.suppress(grpc.RpcError):
             call(portal)
     end = time.monotonic() + 5
     # gRPC frees the last call a little later than its caller has the response.
-    while (alive := contexts()) and time.monotonic() < end:
+    while (alive := contexts()) > before and time.monotonic() < end:
         time.sleep(0.05)
 
-    assert alive == 0
+    assert alive <= before
