@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -298,6 +299,21 @@ def test_a_detached_client_is_adopted_with_a_new_token(portal: Portal) -> None:
     assert adopted.state is ClientState.ACTIVE
     portal.clients.delete(CALL, portal.provider.id, client.id)
     assert portal.idp.clients == {}
+
+
+def test_the_same_request_twice_at_the_same_time_ends_twice(portal: Portal) -> None:
+    client = portal.register().client
+    there = portal.idp.clients[client.client_id]
+    found = Found(resolution=ClientResolution.ADOPT, registration_access_token=there.token)
+    portal.idp.delay_s = 0.3  # so that neither finds the other's result when it begins
+    with ThreadPoolExecutor(2) as pool:
+        adopted = [
+            pool.submit(portal.clients.resolve, with_id(), portal.provider.id, client.id, found)
+            for _ in range(2)
+        ]
+        states = [one.result(timeout=20).state for one in adopted]
+
+    assert states == [ClientState.ACTIVE] * 2
 
 
 def test_a_client_with_another_name_is_not_adopted(portal: Portal) -> None:

@@ -155,17 +155,18 @@ class Idempotency:
     def remember(self, tx: Transaction, call: Call, result: Result, kind: type[Result]) -> None:
         """Store the result of this request, in the transaction that ends its work.
 
-        The quota counts it each time that the transaction runs: it need not be exact.
+        A result that is there already stays: the work is done, and must be stored. The quota
+        counts each run of the transaction: it need not be exact.
 
         Raises:
-            Aborted: another process has stored a result of the same request.
+            Aborted: another process has stored a result at the same time; run it again.
         """
         key = call.idempotency
         if key is None:
             return
         stored = tx.responses.find(key.digest)
-        if self._done(stored, key, kind):
-            raise _concurrent_retry()
+        if self._is_fresh(stored):
+            return
         size = _add(tx, key, stored, result, kind)
         self._quota.add(key.key_id, size, datetime.now(UTC))
 
@@ -177,12 +178,15 @@ class Idempotency:
     def _done(
         self, stored: StoredResponse | None, key: IdempotencyKey, kind: type[Result]
     ) -> "Done[Result] | None":
-        if not stored or stored.create_time <= datetime.now(UTC) - self._keep:
+        if stored is None or not self._is_fresh(stored):
             return None
         if stored.fingerprint != key.fingerprint:
             text = "was used for another request"
             raise Invalid(Violation("request_id", Rule.ALREADY_USED, text))
         return Done(_from_json(stored.response, kind, before=stored.key_id is None))
+
+    def _is_fresh(self, stored: StoredResponse | None) -> bool:
+        return stored is not None and stored.create_time > datetime.now(UTC) - self._keep
 
     def _require_quota(self, key: IdempotencyKey) -> None:
         if self._quota.is_used_up(key.key_id, datetime.now(UTC)):
