@@ -426,6 +426,33 @@ def test_a_provider_that_is_gone_is_forgotten_with_a_list(portal: Portal) -> Non
         portal.catalog.providers.get(CALL, portal.provider.id)
 
 
+def test_a_client_that_cannot_be_read_does_not_hold_up_the_others(portal: Portal) -> None:
+    broken, other = (portal.register().client for _ in range(2))
+    portal.set(broken, state=ClientState.DELETING, due_time=now() - timedelta(seconds=2))
+    portal.set(other, state=ClientState.REGISTERING, due_time=now() - timedelta(seconds=1))
+    with portal.store._writing(()) as tx:  # noqa: SLF001 - past the rules
+        tx._cursor.execute(  # noqa: SLF001
+            "UPDATE client SET registration_access_token = (SELECT c.registration_access_token"  # noqa: S608
+            f" FROM client c WHERE c.id = {other.id}) WHERE id = {broken.id}"
+        )
+    assert portal.reconciler.work() == 2
+
+    after = portal.get(broken)
+    assert (after.state, after.attempts) == (ClientState.DELETING, 1)
+    assert after.due_time
+    assert after.due_time > now()
+    assert portal.get(other).state is ClientState.UNKNOWN
+
+
+def test_a_check_does_not_undo_a_deletion_that_began_meanwhile(portal: Portal) -> None:
+    client = portal.register().client
+    portal.set(client, state=ClientState.DELETING)
+    parents = portal.catalog.registrations.access(portal.provider)
+    after = portal.catalog.registrations.read_again(portal.provider, parents, client)
+
+    assert after.state is ClientState.DELETING
+
+
 def test_only_one_server_reconciles(portal: Portal) -> None:
     client = portal.register().client
     portal.set(client, state=ClientState.REGISTERING, due_time=now())

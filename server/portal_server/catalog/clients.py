@@ -75,7 +75,6 @@ _WAIT_STEP_S = 0.1
 _REMOVE_ALL_S = 9.0
 _PAGE = 100
 
-
 _GONE = (401, 404)
 _BUSY = (ClientState.REGISTERING, ClientState.UPDATING)
 _REMOVABLE = (ClientState.ACTIVE, ClientState.EXPIRED, ClientState.DELETING)
@@ -112,12 +111,12 @@ class Clients:
         """
         parents = self._parents(call, provider, client_type)
         spec = check_client(draft)
+        discovery, uri = None, parents.provider.registration_endpoint
+        failed: tuple[Finding, ...] = ()
         try:
             discovery = self._registrar.discover(parents.access)
             uri = self._registrar.endpoint(parents.access)
-            failed: tuple[Finding, ...] = ()
         except ProviderError as error:
-            discovery, uri = None, parents.provider.registration_endpoint
             severity = FindingSeverity.WARNING if uri else FindingSeverity.ERROR
             failed = (Finding(severity, "well_known_uri", error.message, "RFC 8414, section 3"),)
         plan = _plan(parents, spec, new_uid(), discovery)
@@ -145,7 +144,7 @@ class Clients:
             uid = new_uid()
             plan = _plan(parents, spec, uid, discovery)
             _require_registrable(plan.findings)
-            self._registrar.endpoint(parents.access)
+            self._registrar.endpoint(parents.access)  # raises if there is none
             client = self._intend(call, parents, spec, uid, plan.metadata)
             if client is None:
                 return self._registered_before(call, provider, self._written(call))
@@ -233,21 +232,19 @@ class Clients:
         spec = _checked(parents, merged(stored, change))
         with self._registrar.admitted(parents.access):
             plan = _plan(parents, spec, stored.uid, self._discover(parents))
-            wanted = replace(stored, **values_of(spec, CLIENT), requested=plan.metadata)
             if plan.metadata == stored.requested:
                 return self._save(call, stored, lambda current: _with_spec(current, spec))
             _require_registrable(plan.findings)
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
             handle = self._registrations.handle(stored)
+            found = self._change(
+                stored, lambda: self._registrar.update(parents.access, handle, plan.metadata)
+            )
 
             def outcome(current: Client) -> Client:
-                changed = replace(current, **values_of(spec, CLIENT), requested=wanted.requested)
+                changed = replace(current, **values_of(spec, CLIENT), requested=plan.metadata)
                 return self._registrations.confirmed(changed, found, parents.provider)
 
-            found = self._change(
-                stored,
-                lambda: self._registrar.update(parents.access, handle, plan.metadata),
-            )
             return self._end(call, stored, outcome)
 
     def rotate(
@@ -281,17 +278,17 @@ class Clients:
         with self._registrar.admitted(parents.access):
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
             handle = self._registrations.handle(stored)
-            keep = call.idempotency is not None
-
-            def outcome(current: Client) -> Client:
-                return self._registrations.registered(
-                    current, found, parents.provider, keep_secret=keep
-                )
-
             found = self._change(
                 stored, lambda: self._registrar.rotate(parents.access, handle, stored.requested)
             )
-            client = self._end(call, stored, outcome)
+            keep = call.idempotency is not None
+            client = self._end(
+                call,
+                stored,
+                lambda current: self._registrations.registered(
+                    current, found, parents.provider, keep_secret=keep
+                ),
+            )
         return Registration(client=client, client_secret=found.client_secret)
 
     def delete(  # noqa: PLR0913 - what a caller says about a deletion
@@ -326,8 +323,8 @@ class Clients:
                 raise _wrong_state(stored, "resolve it, or set force")
             self._end_deletion(call, stored)
             return
-        stored = self._begin(call, stored, ClientState.DELETING, _REMOVABLE)
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
+        stored = self._begin(call, stored, ClientState.DELETING, _REMOVABLE)
         try:
             self._registrations.remove_at_provider(parents.access, stored)
         except Rejected:

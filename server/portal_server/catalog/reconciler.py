@@ -103,6 +103,11 @@ class Reconciler:
             log.warning("client %s is %s: %s", client.uid, client.state, error.message)
             if not isinstance(error, ProviderError) or client.state is not ClientState.DELETING:
                 self._again(client, error.message)
+        except Exception:
+            # Such as a secret that was changed in the database. The others must not wait for it.
+            log.exception("client %s is %s", client.uid, client.state)
+            postponed = later(client, client.message)
+            self._store.write(Call(), lambda tx: tx.clients.postpone(postponed))
 
     def _finish(self, client: Client) -> None:
         match client.state:

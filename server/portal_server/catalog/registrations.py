@@ -29,6 +29,7 @@ from portal_server.domain.errors import (
     Rejected,
     Resource,
     Unavailable,
+    Unimplemented,
 )
 from portal_server.domain.provider import Provider
 from portal_server.domain.registration import differences
@@ -103,7 +104,10 @@ class Registrations:
             raise Precondition(Reason.NO_ENCRYPTION_KEY, f"{text} PORTAL_ENCRYPTION_KEYS")
 
     def secret(self, client: Client) -> str:
-        """The secret of a client in plain text; "" if it has none or it is no longer stored."""
+        """The secret of a client in plain text; "" if it has none or retries may not ask for it."""
+        until = client.client_secret_available_time
+        if until is None or until <= now():
+            return ""
         return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
 
     def change(
@@ -139,6 +143,19 @@ class Registrations:
     def save(self, client: Client, changed: Callable[[Client], Client]) -> Client:
         """Store an outcome that is a change of the client. Raises: NotFound, as `settle`."""
         return self.settle(client, lambda tx, current: tx.clients.save(changed(current)))
+
+    def observe(self, client: Client, changed: Callable[[Client], Client]) -> Client:
+        """Store what was seen of a client, unless its state has changed since it was read.
+
+        Another call may have begun to delete it meanwhile. Raises: NotFound, as `settle`.
+        """
+
+        def work(tx: Transaction, current: Client) -> Client:
+            if current.state is not client.state:
+                return current
+            return tx.clients.save(changed(current))
+
+        return self.settle(client, work)
 
     def remove_at_provider(self, access: Access, client: Client) -> None:
         """Delete a DELETING client at its provider, and store what came of it.
@@ -176,30 +193,37 @@ class Registrations:
                 found = self._registrar.read(access, self.handle(client))
         except Rejected as error:
             detached = partial(moved, state=ClientState.DETACHED, message=error.message)
-            return self.save(client, detached)
-        return self.save(client, lambda now_: self.confirmed(now_, found, provider))
+            return self.observe(client, detached)
+        return self.observe(client, lambda now_: self.confirmed(now_, found, provider))
 
     def search(self, provider: Provider, access: Access, client: Client) -> Client:
         """Look for a client whose registration has no known outcome, and adopt it if it exists.
 
         Raises:
             NotSent, OutcomeUnknown, Rejected: the provider could not be searched now.
-            NotFound: it does not exist there, and is deleted here.
+            NotFound: it does not exist there, or cannot be adopted and was deleted there; it
+                is deleted here.
         """
         with self._registrar.admitted(access):
             handles = self._registrar.find(access, client.client_name)
             if handles is None:
                 text = f'search the provider for a client named "{client.client_name}"'
-                return self.save(client, lambda now_: moved(now_, ClientState.ORPHANED, text))
+                return self.observe(client, lambda now_: moved(now_, ClientState.ORPHANED, text))
             if not handles and client.attempts + 1 < _SEARCHES:
                 # A provider may list a client some time after it has registered it.
                 text = "the provider does not list it yet"
-                return self.save(client, lambda now_: later(now_, text))
+                return self.observe(client, lambda now_: later(now_, text))
             if not handles:
                 self.settle(client, remove)
                 raise NotFound(Resource.CLIENT, client.id)
-            found = self._renewed(access, handles[0], client.requested)
-        return self.save(
+            try:
+                found = self._renewed(access, handles[0], client.requested)
+            except (Rejected, Unimplemented):
+                # Its secret can be neither read nor renewed: nobody could use it.
+                self._registrar.delete(access, handles[0])
+                self.settle(client, remove)
+                raise NotFound(Resource.CLIENT, client.id) from None
+        return self.observe(
             client,
             lambda now_: self.registered(now_, found, provider, keep_secret=True),
         )

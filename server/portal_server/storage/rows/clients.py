@@ -84,6 +84,8 @@ _FIXED = {"id", "uid", "provider_id", "client_type_id", "create_time"}
 _FIELDS = [field.name for field in fields(Client) if field.name != "id"]
 _MUTABLE = [name for name in _FIELDS if name not in _FIXED]
 
+_SCHEDULE = ("due_time", "attempts")
+
 _of_provider = TABLE.c.provider_id == number("parent")
 _of_client_type = TABLE.c.client_type_id == number("template")
 _this = TABLE.c.id == number("which")
@@ -104,6 +106,7 @@ class ClientStatements:
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_provider), dialect)
         self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.save = Statement(update(TABLE).where(_this), dialect, *_MUTABLE)
+        self.postpone = Statement(update(TABLE).where(_this), dialect, *_SCHEDULE)
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         every = select(TABLE)
         self.list_all = listed(special.rows_after(every, TABLE.c.provider_id, TABLE.c.id))
@@ -213,6 +216,11 @@ class ClientRows:
         if not self._cursor.change(self._statements.save, {**values, "which": client.id}):
             raise NotFound(Resource.CLIENT, client.id)
         return _with_secrets(client, values)
+
+    def postpone(self, client: Client) -> None:
+        """Write only when a client is due, whatever its other columns have."""
+        values = {name: getattr(client, name) for name in _SCHEDULE}
+        self._cursor.change(self._statements.postpone, {**values, "which": client.id})
 
     def remove(self, id_: int) -> None:
         """Delete a client."""
