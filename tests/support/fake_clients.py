@@ -345,11 +345,13 @@ def served(folder: Path, *, envoy: bool = False) -> Iterator[Served]:
         assembled = use_cases.assemble(store, settings)
         providers: Any = _Providers(fake, assembled.use_cases.providers)
         client_types: Any = _ClientTypes(fake)
+        clients: Any = fake
+        provider_checks: Any = _Checks(fake)
         cases = UseCases(
             providers=providers,
             client_types=client_types,
-            clients=fake,
-            provider_checks=_Checks(fake),
+            clients=clients,
+            provider_checks=provider_checks,
         )
         return replace(assembled, use_cases=cases)
 
