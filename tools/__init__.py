@@ -1,0 +1,1 @@
+"""The generators of the documents, and the check of the language."""
