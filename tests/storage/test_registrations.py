@@ -405,8 +405,9 @@ def test_parents_in_use_stay_unless_forced(portal: Portal) -> None:
         with pytest.raises(Precondition, match="4 clients: app 0, app 1, app 2, …"):
             delete()
     next(iter(portal.idp.clients.values())).token = "another"  # noqa: S105
-    with pytest.raises(Rejected, match=f"client {clients[0].id} was not deleted"):
+    with pytest.raises(Rejected, match=f"client {clients[0].id} was not deleted") as error:
         deletions[0](force=True)
+    assert error.value.description == error.value.message
     portal.clients.delete(CALL, portal.provider.id, clients[0].id, force=True)
     deletions[0](force=True)
     deletions[1](force=True)

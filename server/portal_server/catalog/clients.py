@@ -408,6 +408,8 @@ class Clients:
                     continue
                 except PortalError as error:
                     error.message = f"client {client.id} was not deleted: {error.message}"
+                    if isinstance(error, ProviderError):
+                        error.description = error.message  # what callers see of it
                     raise
                 deleted += 1
 

@@ -155,8 +155,9 @@ class Settings(BaseSettings):
     )
     allow_private_providers: bool | None = Field(
         default=None,
-        description="Whether the server connects to identity providers at private, loopback and"
-        " link-local addresses: by default only while `PORTAL_HOST` is a loopback address.",
+        description="Whether the server connects to identity providers at private and loopback"
+        " addresses: by default only while `PORTAL_HOST` is a loopback address. It never connects"
+        " to link-local addresses.",
     )
     open_reflection: bool = Field(
         default=True, description="Whether gRPC reflection works without an API key."
