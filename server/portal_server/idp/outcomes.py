@@ -27,7 +27,7 @@ MAX_WORDS = 500
 _MAX_ID = 255
 _MAX_SECRET = 4096
 _MAX_TOKEN = 16384
-# Fifty redirect URIs of 2048 characters, twice.
+# The longest metadata that this portal sends takes less than half of it.
 _MAX_METADATA = 32 * 1024
 _MIN_HIDDEN = 4
 _TAG = re.compile(r"<[^<>]{0,200}>")
@@ -152,7 +152,7 @@ def client_of(response: Response, origins: Iterable[str], hidden: Iterable[str])
 def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata in a client's document: without secrets, and storable on each database.
 
-    It is bounded: a value that would make it longer than 256 KiB of JSON is left out.
+    It is bounded: a value that would make it longer than 32 KiB of JSON is left out.
     """
     metadata: dict[str, Any] = {}
     left = _MAX_METADATA

@@ -463,7 +463,7 @@ class RegisterClientResponse(_message.Message):
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
-        """As in PreviewRegistrationResponse."""
+        """As in PreviewRegistrationResponse; empty in the response to a retry."""
 
     def __init__(
         self,

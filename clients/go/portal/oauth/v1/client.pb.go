@@ -719,7 +719,7 @@ type RegisterClientResponse struct {
 	// The secret, which no other method returns; empty for a public client and
 	// while the registration is not complete.
 	ClientSecret string `protobuf:"bytes,2,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
-	// As in PreviewRegistrationResponse.
+	// As in PreviewRegistrationResponse; empty in the response to a retry.
 	Findings      []*Finding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -393,7 +393,7 @@ export type RegisterClientResponse = Message<"portal.oauth.v1.RegisterClientResp
   clientSecret: string;
 
   /**
-   * As in PreviewRegistrationResponse.
+   * As in PreviewRegistrationResponse; empty in the response to a retry.
    *
    * @generated from field: repeated portal.oauth.v1.Finding findings = 3;
    */
