@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
 from portal.oauth.v1 import client_type_pb2 as pb
-from tests.support.stack import ADMIN_KEY, TLS, Stack, portal
+from tests.support.stack import ADMIN_KEY, TLS, Stack, portal, suspend
 
 ORIGIN = "https://app.example.com"
 OTHER = "http://localhost:8080"
@@ -166,7 +166,7 @@ def test_a_page_can_read_that_the_service_is_silent_or_away(open_stack: Stack) -
     headers = {"Authorization": ADMIN_KEY}
     [server] = open_stack.children()["server"]
     with browser(open_stack, ORIGIN) as client:
-        os.kill(server, signal.SIGSTOP)
+        suspend(server)
         silent = client.get(PATHS[0], headers=headers)
         os.kill(server, signal.SIGKILL)
         deadline = time.monotonic() + 10

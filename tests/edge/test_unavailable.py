@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stack import TLS, Stack
+from tests.support.stack import TLS, Stack, suspend
 
 PROVIDER = {"Name": "x", "Type": "Other", "WellKnownURL": "https://idp.test/x"}
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
@@ -66,7 +66,7 @@ def test_a_killed_server_is_503_and_comes_back_with_all_that_it_acknowledged(
 def test_a_server_that_hangs_is_504_is_not_ready_and_is_replaced(own_stack: Stack) -> None:
     [server] = own_stack.children()["server"]
     with own_stack.client() as rest:
-        os.kill(server, signal.SIGSTOP)
+        suspend(server)
         slow = rest.get("/oauth-providers")
         health = httpx.get(f"http://127.0.0.1:{own_stack.http_port}/healthz", verify=TLS)
         until(rest, 200, 30)

@@ -52,6 +52,17 @@ def alive(process_id: int) -> bool:
     return state != "Z"
 
 
+def suspend(process_id: int) -> None:
+    """Stop a process, and return when all its threads have stopped."""
+    os.kill(process_id, signal.SIGSTOP)
+    threads = Path(f"/proc/{process_id}/task")
+    while any(
+        (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+        for thread in threads.iterdir()
+    ):
+        time.sleep(0.01)
+
+
 def soon(happens: Callable[[], object], seconds: float) -> bool:
     """Wait until something is so, at most this long; returns whether it is."""
     deadline = time.monotonic() + seconds
