@@ -8,7 +8,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 # The root's package is here, not in a registry.
 PACKAGES = --extra cli --no-emit-package oauth-portal pyproject.toml server/pyproject.toml
 
-PROTOS := $(shell find protos/portal -name '*.proto')
+PROTOS := $(sort $(shell find protos/portal -name '*.proto'))
 # google/api and google/rpc come with the googleapis-common-protos wheel.
 GOOGLE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # Envoy prints the details of an error from these.
@@ -18,6 +18,8 @@ IMPORTS := $(ERRORS) google/rpc/status.proto $(addprefix google/api/,\
 	annotations.proto field_behavior.proto http.proto)
 PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE)
 STUBS := build/stubs
+# The protos and all they import, with comments: what Envoy, reflection and the generators read.
+DESCRIPTORS := protos/portal/descriptors.binpb
 # The languages whose stubs are committed, beside Python.
 LANGUAGES := go node web
 GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen \
@@ -34,7 +36,7 @@ help: ## List the targets
 
 ##@ Run
 
-run: .venv/run build/portal.binpb ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
+run: .venv/run ## Run the whole system with example data: gRPC server, Envoy, SQLite under ./data
 	@PORTAL_DEVELOPMENT=true exec $(BIN)/portal up
 
 demo: .venv/run ## Run an identity provider to register clients at, beside `make run`; needs Node and npm
@@ -53,29 +55,29 @@ SPREAD := --numprocesses 3 --dist loadgroup
 BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
 	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
-test: .venv/dev build/portal.binpb ## Run the tests; eleven minutes on two cores
+test: .venv/dev ## Run the tests; eleven minutes on two cores
 	@$(BIN)/python -m pytest -m alone
 	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 
-test-slow: .venv/dev build/portal.binpb ## Run the tests that take long: browsers, other languages, many repetitions
+test-slow: .venv/dev ## Run the tests that take long: browsers, other languages, many repetitions
 	@$(BIN)/python -m pytest -m slow --timeout 900 --numprocesses 2 --dist loadgroup
 
-test-bare: .venv/dev build/portal.binpb ## Run tests of each kind with only Debian's base, Python and make, and without root
+test-bare: .venv/dev ## Run tests of each kind with only Debian's base, Python and make, and without root
 	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)
 
-test-crash: .venv/dev build/portal.binpb ## Kill the server and PostgreSQL under load; compare responses with what is stored
+test-crash: .venv/dev ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s
 
-test-hostile: .venv/dev build/portal.binpb ## Attack the system while others call, some minutes; nothing else may run
+test-hostile: .venv/dev ## Attack the system while others call, some minutes; nothing else may run
 	@$(BIN)/python -m pytest -m 'attack and not long' tests/hostile
 
-test-hostile-long: .venv/dev build/portal.binpb ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
+test-hostile-long: .venv/dev ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'attack or long' --timeout 600
 
-fuzz: .venv/dev build/portal.binpb ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
+fuzz: .venv/dev ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)
 
-bench: .venv/bench build/portal.binpb ## Compare with peers on both databases; BENCH='--quick' takes three minutes
+bench: .venv/bench ## Compare with peers on both databases; BENCH='--quick' takes three minutes
 	@$(BIN)/python -m bench $(BENCH)
 
 ##@ Check
@@ -88,10 +90,10 @@ check: .venv/dev verify ## Check formatting, lint, types, import contracts, lang
 	$(BIN)/codespell
 	$(BIN)/python -m tools.language
 	$(BIN)/buf format --path protos --diff --exit-code
-	$(BIN)/buf lint build/portal.binpb
-	$(BIN)/buf breaking build/portal.binpb --against protos/baseline.binpb
+	$(BIN)/buf lint $(DESCRIPTORS)
+	$(BIN)/buf breaking $(DESCRIPTORS) --against protos/baseline.binpb
 
-check-bench: .venv/bench build/portal.binpb ## Check the types of the benchmark, which needs the packages of its peers
+check-bench: .venv/bench ## Check the types of the benchmark, which needs the packages of its peers
 	$(BIN)/mypy bench
 
 format: .venv/dev ## Format the code and the protos, and apply lint fixes
@@ -109,13 +111,13 @@ verify: .venv/dev ## Generate every generated file; fails if one was not current
 	@stale=$$($(CHECKSUMS) | diff build/checksums - | sed -n 's/^[<>] [0-9a-f]*  //p' | sort -u); \
 	[ -z "$$stale" ] || { echo "generated files were not current and now are; commit them:"; echo "$$stale"; exit 1; }
 
-protos: .venv/run ## Generate the Python stubs and the descriptor set, which is all that the server needs
+protos: .venv/dev ## Generate the Python stubs and the descriptor set
 	@rm -rf $(STUBS) && mkdir -p $(STUBS)
 	@$(PROTOC) --python_out=$(STUBS) --grpc_python_out=$(STUBS) \
 		--mypy_out=quiet:$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(PROTOS)
 	@find protos/portal -name '*_pb2*' ! -name '*.pyc' -delete && cp -R $(STUBS)/portal protos
 	@$(PROTOC) --include_imports --include_source_info \
-		--descriptor_set_out=build/portal.binpb $(PROTOS) $(ERRORS)
+		--descriptor_set_out=$(DESCRIPTORS) $(PROTOS) $(ERRORS)
 
 # What runs a language's generator; go.mod and package.json pin the generator itself.
 generate-go: TOOL := go
@@ -139,18 +141,14 @@ protos-export: .venv/run ## Copy the protos and their imports to build/protos, f
 	@cd $(GOOGLE) && cp --parents $(IMPORTS) $(CURDIR)/build/protos
 	@echo build/protos
 
-baseline: build/portal.binpb ## At a release: what `buf breaking` compares with from now on
+baseline: .venv/dev ## At a release: what `buf breaking` compares with from now on
 	@$(PROTOC) --include_imports --descriptor_set_out=protos/baseline.binpb $(PROTOS)
 
 lock: .venv/dev ## Pin the newest dependencies that pyproject.toml allows
 	$(PIP) uv
-	$(LOCK) --group gen $(PACKAGES) -o requirements/run.txt
-	$(LOCK) --group gen --group dev -c requirements/run.txt $(PACKAGES) -o requirements/dev.txt
+	$(LOCK) --group build $(PACKAGES) -o requirements/run.txt
+	$(LOCK) --group build --group dev -c requirements/run.txt $(PACKAGES) -o requirements/dev.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
-
-build/portal.binpb: $(PROTOS) .venv/run
-	@echo 'Generating the stubs'
-	@$(MAKE) --no-print-directory protos
 
 .venv/run: requirements/run.txt pyproject.toml server/pyproject.toml
 	@echo 'Creating .venv and installing what the server needs'

@@ -70,6 +70,18 @@ def test_reflection_describes_every_method_as_it_is(portal: Portal, method: Any)
     ]
 
 
+def test_reflection_serves_the_comments_of_the_protos(portal: Portal) -> None:
+    found = ProtoReflectionDescriptorDatabase(portal.anonymous).FindFileContainingSymbol(
+        "portal.oauth.v1.ErrorReason"
+    )
+    comments = "".join(place.leading_comments for place in found.source_code_info.location)
+
+    assert found.name == "portal/oauth/v1/errors.proto"
+    # Of the enum, and of one of its values.
+    assert "google.rpc.ErrorInfo" in comments
+    assert "google.rpc.BadRequest" in comments
+
+
 @each_method
 def test_reflection_finds_a_method_by_its_full_name(portal: Portal, method: Any) -> None:
     # Once it has the file, a database does not ask the server any more.

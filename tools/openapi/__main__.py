@@ -12,7 +12,7 @@ from tools.openapi.document import document
 from tools.openapi.page import with_tables
 from tools.openapi.protos import read_service
 
-DESCRIPTORS = Path("build/portal.binpb")
+DESCRIPTORS = Path("protos/portal/descriptors.binpb")
 PROJECT = Path("pyproject.toml")
 DOCUMENT = Path("edge/openapi.json")
 PAGE = Path("docs/rest.md")

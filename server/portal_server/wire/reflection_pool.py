@@ -1,13 +1,23 @@
-"""The descriptor pool that gRPC reflection reads."""
+"""The descriptors that gRPC reflection serves: those of the server's messages, with comments."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from portal.oauth.v1 import errors_pb2
+
+# Beside the stubs. `importlib.resources` finds no files of a package installed as editable.
+_DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
 
 
 def reflection_pool() -> descriptor_pool.DescriptorPool:
-    """The default pool of descriptors, which finds methods as well.
+    """The default pool of descriptors, which also has comments and finds methods.
+
+    The stubs have no comments, so files are served from the descriptor set beside the stubs.
 
     Reflection looks up the file of a symbol. A pool does that for every symbol except methods,
     for which `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would fail.
@@ -20,13 +30,42 @@ class _Pool:
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
-        self.FindFileByName = self._pool.FindFileByName
+        self._commented = _commented()
         self.FindMessageTypeByName = self._pool.FindMessageTypeByName
         self.FindExtensionByNumber = self._pool.FindExtensionByNumber
         self.FindAllExtensions = self._pool.FindAllExtensions
 
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802
+    def FindFileByName(self, name: str) -> "_File":  # noqa: N802
+        return _File(self._pool.FindFileByName(name), self._commented)
+
+    def FindFileContainingSymbol(self, symbol: str) -> "_File":  # noqa: N802
         try:
-            return self._pool.FindFileContainingSymbol(symbol)
+            file = self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
-            return self._pool.FindMethodByName(symbol).containing_service.file
+            file = self._pool.FindMethodByName(symbol).containing_service.file
+        return _File(file, self._commented)
+
+
+class _File:
+    """The parts of a file's descriptor that reflection uses."""
+
+    def __init__(self, file: FileDescriptor, commented: Mapping[str, FileDescriptorProto]) -> None:
+        self._file = file
+        self._commented = commented
+        self.name = file.name
+
+    @property
+    def dependencies(self) -> Sequence["_File"]:
+        return [_File(file, self._commented) for file in self._file.dependencies]
+
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802
+        if commented := self._commented.get(self.name):
+            proto.CopyFrom(commented)
+        else:
+            self._file.CopyToProto(proto)
+
+
+def _commented() -> Mapping[str, FileDescriptorProto]:
+    """The project's files with their comments; of others, only the descriptor is of use."""
+    read = FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
+    return {file.name: file for file in read if file.name.startswith("portal/")}
