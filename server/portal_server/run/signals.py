@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-# The kernel closes the terminal just after it has sent the signal.
-_HANGUP_SECONDS = 0.2
+# The kernel closes the terminal just after it has sent the signal; how soon, depends on the load.
+_HANGUP_SECONDS = 1.0
 
 
 class Signals:
@@ -33,7 +33,9 @@ class Signals:
 
     def take_restart(self) -> bool:
         """Whether a restart was requested since the last call."""
-        if self._hangup is None or time.monotonic() - self._hangup < _HANGUP_SECONDS:
+        if self._hangup is None:
+            return False
+        if self._terminal and time.monotonic() - self._hangup < _HANGUP_SECONDS:
             return False
         self._hangup = None
         if not self._terminal or _has_terminal():
