@@ -22,7 +22,7 @@ from portal_server.storage.encryption import (
 )
 from portal_server.storage.rows.secrets import Piece
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
 from portal_server.storage.stored_secrets import KeyMissing, require_keys, unknown_key
 from tests.support.catalog import CALL, KEY, VAULT, Catalog

@@ -28,7 +28,8 @@ from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate, require_known
+from portal_server.storage.sql.migrations import migrate
+from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, VAULT, Catalog
 from tests.support.postgres import Postgres, running_postgres

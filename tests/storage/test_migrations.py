@@ -28,7 +28,8 @@ from portal_server.storage.encryption import Place, Vault
 from portal_server.storage.rows.providers import ProviderRow
 from portal_server.storage.sql import schema
 from portal_server.storage.sql.engine import for_migrating, open_engine, parse_url
-from portal_server.storage.sql.schema import SchemaMismatch, migrate, require_known
+from portal_server.storage.sql.migrations import migrate
+from portal_server.storage.sql.schema import SchemaMismatch, require_known
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, VAULT, Catalog
 
@@ -224,7 +225,7 @@ def downgrade(engine: Engine, revision: str) -> None:
     """The downgrade that an operator runs with Alembic's own command."""
     with for_migrating(engine).connect() as connection:
         config = Config()
-        config.set_main_option("script_location", str(schema._MIGRATIONS))  # noqa: SLF001
+        config.set_main_option("script_location", str(schema.MIGRATIONS))
         config.attributes.update(connection=connection, timeout_s=60)
         command.downgrade(config, revision)
 
@@ -279,14 +280,15 @@ def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:
 
 
 def test_revisions_are_numbered_one_after_the_other() -> None:
-    scripts = ScriptDirectory(str(schema._MIGRATIONS))  # noqa: SLF001
+    scripts = ScriptDirectory(str(schema.MIGRATIONS))
     numbers = [script.revision for script in scripts.walk_revisions()]
 
     assert numbers == [f"{number:04}" for number in range(len(numbers), 0, -1)]
+    assert tuple(reversed(numbers)) == schema.REVISIONS
 
 
 def test_a_schema_of_the_next_version_is_served_and_left_as_it_is(engine: Engine) -> None:
-    next_ = f"{int(schema._head()) + 1:04}"  # noqa: SLF001
+    next_ = f"{int(schema.HEAD) + 1:04}"
     before = tables(engine)
     write_revision(engine, next_)
 
@@ -298,7 +300,7 @@ def test_a_schema_of_the_next_version_is_served_and_left_as_it_is(engine: Engine
 
 
 def test_a_schema_two_versions_newer_is_rejected(engine: Engine) -> None:
-    write_revision(engine, f"{int(schema._head()) + 2:04}")  # noqa: SLF001
+    write_revision(engine, f"{int(schema.HEAD) + 2:04}")
 
     for checked in (require_known, migrate):
         with pytest.raises(SchemaMismatch, match="newer version"):
@@ -306,7 +308,7 @@ def test_a_schema_two_versions_newer_is_rejected(engine: Engine) -> None:
 
 
 def test_an_older_schema_is_rejected_with_what_to_do(engine: Engine) -> None:
-    write_revision(engine, f"{int(schema._head()) - 1:04}")  # noqa: SLF001
+    write_revision(engine, f"{int(schema.HEAD) - 1:04}")
 
     with pytest.raises(SchemaMismatch, match=r"schema \d+, not \d+: run `portal migrate`"):
         require_known(engine)
@@ -374,7 +376,8 @@ def test_a_database_whose_schema_was_dropped_is_rejected(engine: Engine) -> None
 MIGRATION = """
 import sys
 from portal_server.storage.sql.engine import for_migrating, open_engine, parse_url
-from portal_server.storage.sql.schema import migrate, require_known
+from portal_server.storage.sql.migrations import migrate
+from portal_server.storage.sql.schema import require_known
 
 engine = open_engine(parse_url(sys.argv[1]))
 print("ready", flush=True)

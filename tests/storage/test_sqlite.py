@@ -22,7 +22,7 @@ from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType, check_provider
 from portal_server.storage.sql import engine as engine_module
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, Catalog
 

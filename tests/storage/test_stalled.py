@@ -18,7 +18,7 @@ from portal_server.domain.calls import Call
 from portal_server.domain.errors import Abandoned, PortalError, Unavailable
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.sql.transactions import RETRY_PAUSE_S
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog

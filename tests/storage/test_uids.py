@@ -14,7 +14,7 @@ from portal_server.domain.identity import new_uid
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 
 MIGRATED = "migrated"
 """The database of the shared PostgreSQL that tests copy."""

@@ -40,7 +40,7 @@ from portal_server.run.server import Listen, Server
 from portal_server.run.settings import Settings
 from portal_server.run.use_cases import Assembled
 from portal_server.storage.sql.engine import open_engine, parse_url
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
 from portal_server.wire.use_cases import UseCases
 from tests.support.catalog import KEYS

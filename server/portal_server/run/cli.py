@@ -95,13 +95,13 @@ def migrate(
     """Migrate the database to the schema of this version."""
     settings = _logged_settings()
     from portal_server.run.encryption_keys import vault_of
-    from portal_server.storage.sql import schema
+    from portal_server.storage.sql import migrations
     from portal_server.storage.sql.engine import open_engine
     from portal_server.storage.stored_secrets import require_keys
 
     engine, vault = open_engine(settings.database), vault_of(settings)
     require_keys(engine, vault)
-    schema.migrate(engine, timeout_s=timeout, seal=vault.seal)
+    migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
 
 
 @keys.command()

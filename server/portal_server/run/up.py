@@ -40,7 +40,7 @@ from portal_server.run.signals import Signals
 from portal_server.run.supervisor import Edge, Supervisor
 from portal_server.run.use_cases import assemble
 from portal_server.storage.sql.engine import open_engine
-from portal_server.storage.sql.schema import migrate
+from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
 from portal_server.storage.stored_secrets import require_keys
 

@@ -1,4 +1,4 @@
-"""Runs the migrations, on the connection of `storage.sql.schema`."""
+"""Runs the migrations, on the connection of `storage.sql.migrations`."""
 
 from alembic import context
 from sqlmodel import SQLModel

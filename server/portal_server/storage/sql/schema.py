@@ -1,72 +1,27 @@
-"""Migrates a database to this version's schema, and checks which schema it has."""
+"""Which schema a database has, and whether this version of the server knows it."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, inspect, text
 
 from portal_server.domain.errors import OperatorError
-from portal_server.storage.sql.engine import for_migrating
 from portal_server.storage.sql.failures import translated
 
 log = logging.getLogger(__name__)
 
-# Building an index on a table that has grown for years takes long.
-TIMEOUT_S = 3600
-
-Seal = Callable[[Any, str, str], str]
-"""Encrypts a secret: its table and column, the uid of its row, and its text."""
-
-_MIGRATIONS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+# Revisions are numbered, and their files begin with the number (a test checks that).
+REVISIONS = tuple(sorted(file.name[:4] for file in MIGRATIONS.glob("versions/[0-9]*.py")))
+"""This version's revisions, in their order."""
+HEAD = REVISIONS[-1]
+"""The revision of this version's schema."""
+# Where Alembic keeps the revision.
+_TABLE = "alembic_version"
 
 
 class SchemaMismatch(OperatorError):
     """This version does not know the database's schema; the text says what to do."""
-
-
-def migrate(
-    engine: Engine,
-    revision: str = "head",
-    timeout_s: int = TIMEOUT_S,
-    seal: Seal | None = None,
-) -> None:
-    """Migrate the schema to this version's or, with "base", drop it.
-
-    Several processes may do so at once: each revision runs once, while the others
-    wait. Several threads of one process may not: Alembic keeps its state in a
-    global. A schema that is one revision newer is left unchanged.
-
-    `timeout_s` is for the wait, and for each statement of a migration. `seal` encrypts the
-    secrets of earlier versions; without it they stay as they are.
-
-    Raises:
-        SchemaMismatch: a newer version of the server has written it.
-        PortalError: the storage failed, or the timeout has passed; there are secrets, but no
-            encryption key.
-    """
-    with translated(), for_migrating(engine).connect() as connection:
-        before = MigrationContext.configure(connection).get_current_revision()
-        connection.rollback()
-        if before is not None and before not in _known():
-            if revision != "head" or not _is_next(before):
-                raise _newer(before)
-            log.info("schema %s is that of the next version: nothing to do", before)
-            return
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        config.attributes["timeout_s"] = timeout_s
-        config.attributes["seal"] = seal
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
 
 
 def require_known(engine: Engine) -> None:
@@ -80,30 +35,31 @@ def require_known(engine: Engine) -> None:
         PortalError: the storage failed.
     """
     with translated(), engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == _head():
+        found = revision_of(connection)
+    if found == HEAD:
         return
-    if current is None or current in _known():
-        found = f"schema {current}" if current else "no schema"
-        raise SchemaMismatch(f"the database has {found}, not {_head()}: run `portal migrate`")
-    if not _is_next(current):
-        raise _newer(current)
-    log.info("the database has schema %s, of the next version", current)
+    if found is None or found in REVISIONS:
+        has = f"schema {found}" if found else "no schema"
+        raise SchemaMismatch(f"the database has {has}, not {HEAD}: run `portal migrate`")
+    if not is_next(found):
+        raise newer(found)
+    log.info("the database has schema %s, of the next version", found)
 
 
-def _known() -> set[str]:
-    scripts = ScriptDirectory(str(_MIGRATIONS))
-    return {script.revision for script in scripts.walk_revisions()}
+def revision_of(connection: Connection) -> str | None:
+    """The revision of a database; None for one without a schema."""
+    if not inspect(connection).has_table(_TABLE):
+        return None
+    query = text(f"SELECT version_num FROM {_TABLE}")  # noqa: S608 - our own name
+    revision: str | None = connection.scalar(query)
+    return revision
 
 
-def _head() -> str:
-    return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
+def is_next(revision: str) -> bool:
+    """Whether a revision comes directly after this version's."""
+    return revision == f"{int(HEAD) + 1:04}"
 
 
-def _is_next(revision: str) -> bool:
-    """Whether it comes directly after ours: revisions are numbered (a test checks that)."""
-    return revision == f"{int(_head()) + 1:04}"
-
-
-def _newer(revision: str) -> SchemaMismatch:
+def newer(revision: str) -> SchemaMismatch:
+    """The error of a database with this revision."""
     return SchemaMismatch(f"the database has schema {revision}, which only a newer version knows")
