@@ -26,6 +26,9 @@ GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/sr
 	edge/openapi.json docs
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
+# Compiled test modules are kept: without them each process of a test run compiles them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
 	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
@@ -50,12 +53,12 @@ clean: ## Delete .venv and build; the data stays
 
 # The marks of the tests that have targets of their own.
 OTHERS := attack or crash or long or slow
-SPREAD := --numprocesses 3 --dist loadgroup
+SPREAD := --numprocesses 5 --dist loadgroup --no-loadscope-reorder
 # Tests of each kind, and all that need a tool that a machine may not have.
 BARE := tests/browser tests/golden tests/unit tests/storage/test_ids.py tests/system/test_grpcurl.py \
 	$(addprefix tests/clients/test_,generated.py languages.py other_languages.py python.py)
 
-test: .venv/dev ## Run the tests; eleven minutes on two cores
+test: .venv/dev ## Run the tests; five minutes on two cores
 	@$(BIN)/python -m pytest -m alone
 	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 

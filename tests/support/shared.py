@@ -13,6 +13,7 @@ from tests.support.databases import MIGRATED, migrated
 from tests.support.postgres import Postgres
 
 _FOLDER = pytest.StashKey[Path]()
+_WAITING = frozenset({"crash", "edge", "hostile", "system"})
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A running system costs a worker seconds to start, and CPU as long as it runs. So do all tests
     of `stack`, and those of tests/hostile, which share the attacked systems.
+
+    The folders whose tests mostly wait come first, beside those that mostly compute.
     """
+    items.sort(key=lambda item: item.path.parent.name not in _WAITING)
     shared = {
         item.path
         for item in items

@@ -112,7 +112,7 @@ def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
     own.process = process
     children = own.children()
     os.close(terminal)
-    ended = process.wait(20)
+    ended = process.wait(30)
 
     assert b"Admin key  oap_" in expected
     assert not (own.folder / "admin.key").exists()
@@ -133,7 +133,7 @@ def test_a_hangup_at_a_terminal_that_is_still_there_is_a_restart(own: Stack) -> 
         lambda: len(own.children()["server"]) == 1 and before not in own.children()["server"], 30
     )
     process.terminate()
-    ended = process.wait(20)
+    ended = process.wait(30)
     os.close(terminal)
 
     assert replaced
