@@ -88,6 +88,7 @@ def test_how_a_provider_is_called_is_in_the_response_only_where_it_is_set(
         "CACertificate": trustme.CA().cert_pem.bytes().decode(),
         "CredentialType": "ClientCredentials",
         "CredentialClientID": "portal",
+        "CredentialScope": "client.create dcr",
     }
     secret = {"CredentialClientSecret": "the-service-account-secret"}
     created = ok(rest.post("/oauth-providers", json=PROVIDER | how | secret))

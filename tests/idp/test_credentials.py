@@ -99,6 +99,34 @@ def test_a_service_account_gets_a_token_that_is_cached(
     assert seen.body == b"grant_type=client_credentials"
 
 
+def test_a_token_has_the_scope_of_the_provider(registrar: Registrar, provider: Scripted) -> None:
+    tokens(provider)
+    accepts(provider, "Bearer token-1")
+    registrar.register(account(provider, credential_scope="client.create more"), METADATA)
+    (seen,) = (each for each in provider.seen if each.target == "/token")
+    assert seen.body == b"grant_type=client_credentials&scope=client.create+more"
+
+
+@pytest.mark.parametrize(
+    ("more", "has_hint"),
+    [
+        ({}, True),
+        ({"credential_scope": "dcr"}, False),
+        ({"type": ProviderType.KEYCLOAK}, False),  # it is about a role, or a scope of the client
+    ],
+)
+def test_a_token_without_scope_is_rejected_with_what_to_do(
+    registrar: Registrar, provider: Scripted, more: dict[str, Any], *, has_hint: bool
+) -> None:
+    tokens(provider)
+    # As Spring Authorization Server does with a token without client.create.
+    provider.responses["/register"] = http(403, {"error": "insufficient_scope"})
+    with pytest.raises(Rejected) as caught:
+        registrar.register(account(provider, **more), METADATA)
+    assert caught.value.reason is Reason.PROVIDER_CREDENTIAL_REJECTED
+    assert ("set the credential scope" in caught.value.message) is has_hint
+
+
 @pytest.mark.parametrize("expires_in", [5, 0, -1])
 def test_a_token_that_expires_soon_is_not_used_again(
     registrar: Registrar, provider: Scripted, expires_in: int

@@ -102,6 +102,7 @@ def test_how_a_provider_is_called_comes_back_except_the_secret(portal_on_each: P
         "ca_certificate": trustme.CA().cert_pem.bytes().decode(),
         "credential_type": pb.CREDENTIAL_TYPE_CLIENT_CREDENTIALS,
         "credential_client_id": "portal",
+        "credential_scope": "client.create dcr",
     }
     created = create(portal_on_each, **how, credential_client_secret=TOKEN)
     read = get(portal_on_each, created.id)

@@ -256,6 +256,7 @@ def test_a_server_of_the_version_before_runs_on_this_schema(engine: Engine) -> N
     assert token_of(theirs) == "theirs"
     assert theirs.credential_type is None
     assert (theirs.ca_certificate, theirs.credential_client_id) == ("", "")
+    assert theirs.credential_scope == ""
 
 
 def read_provider(store: Store, uid: str) -> Provider:

@@ -45,4 +45,4 @@ def test_a_database_without_a_schema_is_a_one_line_error(tmp_path: Path) -> None
     done = portal("keys", "list", PORTAL_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
 
     assert done.returncode == 1
-    assert done.stderr == "portal: the database has no schema, not 0005: run `portal migrate`\n"
+    assert done.stderr == "portal: the database has no schema, not 0006: run `portal migrate`\n"

@@ -265,7 +265,7 @@ def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
     done = portal("serve", **own.settings, PORTAL_DIRECT_GRPC_PORT="0")
 
     assert done.returncode == 1
-    assert done.stderr == "portal: the database has no schema, not 0005: run `portal migrate`\n"
+    assert done.stderr == "portal: the database has no schema, not 0006: run `portal migrate`\n"
 
 
 def test_a_server_by_itself_needs_something_to_listen_on(own: Stack) -> None:

@@ -333,6 +333,7 @@ def test_an_id_in_a_rest_response_has_32_bits_so_that_json_writes_a_number(name:
 PROVIDER_KEYS = ["Name", "Type", "WellKnownURL", "SSLInsecureSkipVerify"]
 # Only those that are set are in a response: the callers of earlier versions do not know them.
 REGISTRATION_KEYS = ["RegistrationURL", "CACertificate", "CredentialType", "CredentialClientID"]
+SCOPE_KEYS = ["CredentialScope"]
 CLIENT_KEYS = ["Name", "RedirectURLs", "Scope", "Labels"]
 STATE_KEYS = ["ID", "State", "Message", "OAuthClientID"]
 EXPIRY_KEYS = ["OAuthClientSecretExpiresAt", "Differences", "CreatedAt", "UpdatedAt"]
@@ -357,12 +358,13 @@ RESPONSE_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
                 "RegistrationAccessToken",
                 *REGISTRATION_KEYS,
                 "CredentialClientSecret",
+                *SCOPE_KEYS,
             ],
         ),
-        ("Provider", [*PROVIDER_KEYS, *RESPONSE_KEYS, *REGISTRATION_KEYS]),
+        ("Provider", [*PROVIDER_KEYS, *RESPONSE_KEYS, *REGISTRATION_KEYS, *SCOPE_KEYS]),
         (
             "ProviderWithClientTypes",
-            [*PROVIDER_KEYS, *RESPONSE_KEYS, "ClientTypes", *REGISTRATION_KEYS],
+            [*PROVIDER_KEYS, *RESPONSE_KEYS, "ClientTypes", *REGISTRATION_KEYS, *SCOPE_KEYS],
         ),
         ("ClientTypeInput", CLIENT_TYPE_KEYS),
         ("ClientType", [*CLIENT_TYPE_KEYS, *RESPONSE_KEYS]),

@@ -34,6 +34,8 @@ _HELP: Final[Mapping[str, str]] = {
     " the type of the provider and by what is set",
     "Provider.credential_client_id": "Client ID of the service account of client_credentials",
     "Provider.credential_client_secret": "Secret of the service account of client_credentials",
+    "Provider.credential_scope": "Scope of the token of client_credentials, if the provider"
+    " requires one to register clients",
     "ClientType.name": "Display name",
     "ClientType.description": "Description",
     "ClientType.response_types": "Response types that a client may request",

@@ -19,6 +19,7 @@ from portal_server.domain.fields import (
     Field,
     Flag,
     Pem,
+    Scope,
     Secret,
     Text,
     Unknown,
@@ -58,6 +59,7 @@ PROVIDER: Mapping[str, Field] = {
     "credential_type": Word(vocabulary=CredentialType),
     "credential_client_id": Text(max_length=255),
     "credential_client_secret": Secret(max_length=4096),
+    "credential_scope": Scope(max_length=1024),
 }
 """The fields that a caller can write."""
 
@@ -76,6 +78,7 @@ class ProviderDraft:
     credential_type: CredentialType | Unknown | None = None
     credential_client_id: str = ""
     credential_client_secret: str = field(default="", repr=False)
+    credential_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class ProviderSpec:
     credential_type: CredentialType | None = None
     credential_client_id: str = ""
     credential_client_secret: str = field(default="", repr=False)
+    credential_scope: str = ""
 
     @property
     def credential(self) -> CredentialType:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from portal_server.domain.errors import OutcomeUnknown, Reason, Rejected
-from portal_server.domain.provider import CredentialType
+from portal_server.domain.provider import CredentialType, ProviderType
 from portal_server.idp.access import Access
 from portal_server.idp.calls import Call
 from portal_server.idp.connection import Response
@@ -103,10 +103,11 @@ class Credentials:
         if token and end > self._clock():
             return token
         url = token_endpoint(access, self._discoveries.of(call))
+        form = {"grant_type": "client_credentials"}
+        if scope := access.provider.credential_scope:
+            form["scope"] = scope
         try:
-            response = call.send(
-                "POST", url, authorization=_basic(access), form={"grant_type": "client_credentials"}
-            )
+            response = call.send("POST", url, authorization=_basic(access), form=form)
         except OutcomeUnknown as error:
             raise not_sent(error, "no token for the service account") from None
         document = response.json() if response.status == HTTPStatus.OK else None
@@ -128,6 +129,18 @@ class Credentials:
 def name_of(access: Access) -> str:
     """What a provider's credential is called in a sentence."""
     return _NAMES[access.provider.credential]
+
+
+def lacks_scope(access: Access) -> bool:
+    """Whether a token of this provider may need a scope that the provider here does not have.
+
+    Keycloak has none: a role is missing there, or the client has a scope that is not allowed.
+    """
+    provider = access.provider
+    is_account = provider.credential is CredentialType.CLIENT_CREDENTIALS
+    return (
+        is_account and not provider.credential_scope and provider.type is not ProviderType.KEYCLOAK
+    )
 
 
 def _basic(access: Access) -> str:

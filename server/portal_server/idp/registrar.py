@@ -18,7 +18,7 @@ from portal_server.idp.access import Access, Handle
 from portal_server.idp.calls import TOTAL_S, Call, Caller
 from portal_server.idp.check import check
 from portal_server.idp.connection import Response
-from portal_server.idp.credentials import Credentials, name_of
+from portal_server.idp.credentials import Credentials, lacks_scope, name_of
 from portal_server.idp.discovery import Discoveries, registration_endpoint
 from portal_server.idp.drivers import Driver, client_url, driver_of
 from portal_server.idp.limits import Limits
@@ -30,6 +30,9 @@ _TOKEN_NAME = (
     "registration access token of the client"  # noqa: S105 - a name
     " (the client was deleted or disabled there, or its token was replaced)"
 )
+
+# RFC 6750, section 3.1.
+_NEEDS_SCOPE = "insufficient_scope"
 
 
 class Registrar:
@@ -207,7 +210,10 @@ class Registrar:
 
     def _failure(self, call: Call, response: Response) -> ProviderError:
         hidden: Iterable[str] = self._credentials.secrets(call.access)
-        return failure(response, hidden, credential=name_of(call.access))
+        error = failure(response, hidden, credential=name_of(call.access))
+        if error.error == _NEEDS_SCOPE and lacks_scope(call.access):
+            error.message += "; set the credential scope of the provider to what it requires"
+        return error
 
 
 def _own_url(call: Call, handle: Handle) -> Url | None:

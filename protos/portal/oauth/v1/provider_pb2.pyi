@@ -148,6 +148,7 @@ class Provider(_message.Message):
     CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_SECRET_SET_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_SCOPE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
@@ -201,6 +202,11 @@ class Provider(_message.Message):
     """
     credential_client_secret_set: _builtins.bool
     """Whether a credential_client_secret is stored."""
+    credential_scope: _builtins.str
+    """The scope of the token of the service account of CLIENT_CREDENTIALS (RFC
+    6749, section 3.3), if the provider requires one to register clients: values
+    separated by one space each, at most 1024 characters.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the provider was created."""
@@ -229,10 +235,11 @@ class Provider(_message.Message):
         credential_client_id: _builtins.str = ...,
         credential_client_secret: _builtins.str = ...,
         credential_client_secret_set: _builtins.bool = ...,
+        credential_scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "create_time", b"create_time", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_client_secret_set", b"credential_client_secret_set", "credential_type", b"credential_type", "etag", b"etag", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "registration_endpoint", b"registration_endpoint", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "create_time", b"create_time", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_client_secret_set", b"credential_client_secret_set", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "etag", b"etag", "id", b"id", "name", b"name", "registration_access_token", b"registration_access_token", "registration_access_token_set", b"registration_access_token_set", "registration_endpoint", b"registration_endpoint", "tls_insecure_skip_verify", b"tls_insecure_skip_verify", "type", b"type", "uid", b"uid", "update_time", b"update_time", "well_known_uri", b"well_known_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

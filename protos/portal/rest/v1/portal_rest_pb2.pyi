@@ -47,6 +47,7 @@ class ProviderInput(_message.Message):
     CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider; 1 to 255 characters, not blank."""
     type: _builtins.str
@@ -83,6 +84,10 @@ class ProviderInput(_message.Message):
     characters. Not in any response. If absent in a replacement, the stored one
     is kept; "" clears it.
     """
+    credential_scope: _builtins.str
+    """The scope of the token of `ClientCredentials`, if the provider requires one to
+    register clients: space-separated scope values, at most 1024 characters.
+    """
     def __init__(
         self,
         *,
@@ -96,10 +101,11 @@ class ProviderInput(_message.Message):
         credential_type: _builtins.str | None = ...,
         credential_client_id: _builtins.str | None = ...,
         credential_client_secret: _builtins.str | None = ...,
+        credential_scope: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_client_secret", b"_credential_client_secret", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_name", b"_name", "_registration_access_token", b"_registration_access_token", "_registration_url", b"_registration_url", "_ssl_insecure_skip_verify", b"_ssl_insecure_skip_verify", "_type", b"_type", "_well_known_url", b"_well_known_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_client_secret", b"credential_client_secret", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "name", b"name", "registration_access_token", b"registration_access_token", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
     _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
@@ -107,6 +113,8 @@ class ProviderInput(_message.Message):
     _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
     _WhichOneofReturnType__credential_client_secret: _TypeAlias = _typing.Literal["credential_client_secret"]  # noqa: Y015
     _WhichOneofArgType__credential_client_secret: _TypeAlias = _typing.Literal["_credential_client_secret", b"_credential_client_secret"]  # noqa: Y015
+    _WhichOneofReturnType__credential_scope: _TypeAlias = _typing.Literal["credential_scope"]  # noqa: Y015
+    _WhichOneofArgType__credential_scope: _TypeAlias = _typing.Literal["_credential_scope", b"_credential_scope"]  # noqa: Y015
     _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
     _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
@@ -127,6 +135,8 @@ class ProviderInput(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_secret) -> _WhichOneofReturnType__credential_client_secret | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_scope) -> _WhichOneofReturnType__credential_scope | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
     @_typing.overload
@@ -161,6 +171,7 @@ class Provider(_message.Message):
     CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
@@ -187,6 +198,8 @@ class Provider(_message.Message):
     """
     credential_client_id: _builtins.str
     """The client ID of the service account; only if it is set."""
+    credential_scope: _builtins.str
+    """The scope of the token of the service account; only if it is set."""
     def __init__(
         self,
         *,
@@ -201,15 +214,18 @@ class Provider(_message.Message):
         ca_certificate: _builtins.str | None = ...,
         credential_type: _builtins.str | None = ...,
         credential_client_id: _builtins.str | None = ...,
+        credential_scope: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
     _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
     _WhichOneofReturnType__credential_client_id: _TypeAlias = _typing.Literal["credential_client_id"]  # noqa: Y015
     _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__credential_scope: _TypeAlias = _typing.Literal["credential_scope"]  # noqa: Y015
+    _WhichOneofArgType__credential_scope: _TypeAlias = _typing.Literal["_credential_scope", b"_credential_scope"]  # noqa: Y015
     _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
     _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
     _WhichOneofReturnType__registration_url: _TypeAlias = _typing.Literal["registration_url"]  # noqa: Y015
@@ -218,6 +234,8 @@ class Provider(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_certificate) -> _WhichOneofReturnType__ca_certificate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_scope) -> _WhichOneofReturnType__credential_scope | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
     @_typing.overload
@@ -243,6 +261,7 @@ class ProviderWithClientTypes(_message.Message):
     CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
@@ -269,6 +288,8 @@ class ProviderWithClientTypes(_message.Message):
     """
     credential_client_id: _builtins.str
     """The client ID of the service account; only if it is set."""
+    credential_scope: _builtins.str
+    """The scope of the token of the service account; only if it is set."""
     @_builtins.property
     def client_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientType]:
         """Its client types, in ascending order of ID."""
@@ -288,15 +309,18 @@ class ProviderWithClientTypes(_message.Message):
         ca_certificate: _builtins.str | None = ...,
         credential_type: _builtins.str | None = ...,
         credential_client_id: _builtins.str | None = ...,
+        credential_scope: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "credential_client_id", b"credential_client_id", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "registration_url", b"registration_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "client_types", b"client_types", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate", "_credential_client_id", b"_credential_client_id", "_credential_scope", b"_credential_scope", "_credential_type", b"_credential_type", "_registration_url", b"_registration_url", "ca_certificate", b"ca_certificate", "client_types", b"client_types", "created_at", b"created_at", "credential_client_id", b"credential_client_id", "credential_scope", b"credential_scope", "credential_type", b"credential_type", "id", b"id", "name", b"name", "registration_url", b"registration_url", "ssl_insecure_skip_verify", b"ssl_insecure_skip_verify", "type", b"type", "updated_at", b"updated_at", "well_known_url", b"well_known_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ca_certificate: _TypeAlias = _typing.Literal["ca_certificate"]  # noqa: Y015
     _WhichOneofArgType__ca_certificate: _TypeAlias = _typing.Literal["_ca_certificate", b"_ca_certificate"]  # noqa: Y015
     _WhichOneofReturnType__credential_client_id: _TypeAlias = _typing.Literal["credential_client_id"]  # noqa: Y015
     _WhichOneofArgType__credential_client_id: _TypeAlias = _typing.Literal["_credential_client_id", b"_credential_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__credential_scope: _TypeAlias = _typing.Literal["credential_scope"]  # noqa: Y015
+    _WhichOneofArgType__credential_scope: _TypeAlias = _typing.Literal["_credential_scope", b"_credential_scope"]  # noqa: Y015
     _WhichOneofReturnType__credential_type: _TypeAlias = _typing.Literal["credential_type"]  # noqa: Y015
     _WhichOneofArgType__credential_type: _TypeAlias = _typing.Literal["_credential_type", b"_credential_type"]  # noqa: Y015
     _WhichOneofReturnType__registration_url: _TypeAlias = _typing.Literal["registration_url"]  # noqa: Y015
@@ -305,6 +329,8 @@ class ProviderWithClientTypes(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_certificate) -> _WhichOneofReturnType__ca_certificate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_client_id) -> _WhichOneofReturnType__credential_client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_scope) -> _WhichOneofReturnType__credential_scope | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__credential_type) -> _WhichOneofReturnType__credential_type | None: ...
     @_typing.overload

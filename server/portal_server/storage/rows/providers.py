@@ -51,6 +51,7 @@ class ProviderRow(SQLModel, table=True):
     credential_client_secret: str = Field(
         sa_type=SecretText(Place.PROVIDER_CLIENT_SECRET), sa_column_kwargs=_EMPTY, repr=False
     )
+    credential_scope: str = Field(sa_column_kwargs=_EMPTY)
     create_time: datetime = Field(sa_type=UtcTime)
     update_time: datetime = Field(sa_type=UtcTime)
 

@@ -262,8 +262,12 @@ type Provider struct {
 	CredentialClientSecret string `protobuf:"bytes,16,opt,name=credential_client_secret,json=credentialClientSecret,proto3" json:"credential_client_secret,omitempty"`
 	// Whether a credential_client_secret is stored.
 	CredentialClientSecretSet bool `protobuf:"varint,17,opt,name=credential_client_secret_set,json=credentialClientSecretSet,proto3" json:"credential_client_secret_set,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	// The scope of the token of the service account of CLIENT_CREDENTIALS (RFC
+	// 6749, section 3.3), if the provider requires one to register clients: values
+	// separated by one space each, at most 1024 characters.
+	CredentialScope string `protobuf:"bytes,18,opt,name=credential_scope,json=credentialScope,proto3" json:"credential_scope,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Provider) Reset() {
@@ -413,6 +417,13 @@ func (x *Provider) GetCredentialClientSecretSet() bool {
 		return x.CredentialClientSecretSet
 	}
 	return false
+}
+
+func (x *Provider) GetCredentialScope() string {
+	if x != nil {
+		return x.CredentialScope
+	}
+	return ""
 }
 
 // Request of CreateProvider.
@@ -1175,7 +1186,7 @@ var File_portal_oauth_v1_provider_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\a\n" +
+	"\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\a\n" +
 	"\bProvider\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x18\n" +
@@ -1196,7 +1207,8 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\x0fcredential_type\x18\x0e \x01(\x0e2\x1f.portal.oauth.v1.CredentialTypeB\x04\xe2A\x01\x01R\x0ecredentialType\x126\n" +
 	"\x14credential_client_id\x18\x0f \x01(\tB\x04\xe2A\x01\x01R\x12credentialClientId\x12?\n" +
 	"\x18credential_client_secret\x18\x10 \x01(\tB\x05\xe2A\x02\x04\x01R\x16credentialClientSecret\x12E\n" +
-	"\x1ccredential_client_secret_set\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\x19credentialClientSecretSet\"\x91\x01\n" +
+	"\x1ccredential_client_secret_set\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\x19credentialClientSecretSet\x12/\n" +
+	"\x10credential_scope\x18\x12 \x01(\tB\x04\xe2A\x01\x01R\x0fcredentialScope\"\x91\x01\n" +
 	"\x15CreateProviderRequest\x12;\n" +
 	"\bprovider\x18\x01 \x01(\v2\x19.portal.oauth.v1.ProviderB\x04\xe2A\x01\x02R\bprovider\x12#\n" +
 	"\n" +
