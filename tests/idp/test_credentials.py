@@ -242,6 +242,30 @@ def test_a_token_is_sent_to_no_stranger(
     assert not provider.seen
 
 
+def test_a_client_that_can_still_be_read_was_not_deleted(
+    registrar: Registrar, provider: Scripted
+) -> None:
+    def respond(seen: Seen) -> Bytes:
+        # As Spring Authorization Server does: it has no route for a deletion.
+        return http(200, {"client_id": "one"}) if seen.method == "GET" else http(404, {})
+
+    provider.responses["/register/one"] = respond
+    with pytest.raises(Rejected, match="it does not support deletions") as caught:
+        registrar.delete(access_to(provider.well_known), handle(provider))
+    assert caught.value.http_status == 0
+
+
+def test_a_deletion_is_not_certain_while_the_client_cannot_be_read(
+    registrar: Registrar, provider: Scripted
+) -> None:
+    def respond(seen: Seen) -> Bytes:
+        return http(503 if seen.method == "GET" else 404, {})
+
+    provider.responses["/register/one"] = respond
+    with pytest.raises(OutcomeUnknown):
+        registrar.delete(access_to(provider.well_known), handle(provider))
+
+
 @pytest.mark.parametrize("status", [204, 200, 404, 410])
 def test_a_deleted_client_is_deleted(registrar: Registrar, provider: Scripted, status: int) -> None:
     provider.responses["/register/one"] = http(status, {})

@@ -28,9 +28,10 @@ from portal_server.idp.urls import Url
 # RFC 7592, section 2.1: 401 is the response for each of these.
 _TOKEN_NAME = (
     "registration access token of the client"  # noqa: S105 - a name
-    " (the client was deleted or disabled there, or its token was replaced)"
+    " (the client was deleted or disabled there, or its token was replaced or has expired)"
 )
 
+_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 # RFC 6750, section 3.1.
 _NEEDS_SCOPE = "insufficient_scope"
 
@@ -116,8 +117,9 @@ class Registrar:
             try:
                 response = self._manage(call, "DELETE", handle)
             except Rejected as error:
-                if error.http_status not in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+                if error.http_status not in _GONE:
                     raise
+                self._require_gone(call, handle, error)
                 return
             if not is_success(response):
                 raise self._failure(call, response)
@@ -189,6 +191,28 @@ class Registrar:
             return response
         hidden = (*self._credentials.secrets(call.access), handle.registration_access_token)
         raise failure(response, hidden, credential=_TOKEN_NAME)
+
+    def _require_gone(self, call: Call, handle: Handle, error: Rejected) -> None:
+        """Accept 404 for a deletion only if the client cannot be read either.
+
+        A provider that can register and read clients, but not delete them, may have no
+        route for a deletion.
+
+        Raises:
+            Rejected: the client is still there.
+            NotSent, OutcomeUnknown: it could not be read.
+        """
+        try:
+            self._manage(call, "GET", handle)
+        except Rejected:
+            return
+        text = "the provider still has the client: it does not support deletions"
+        raise Rejected(
+            Reason.PROVIDER_REJECTED,
+            f"{error.message}, but {text}",
+            error=error.error,
+            description=error.description,
+        )
 
     def _manage_by_credential(
         self, call: Call, driver: Driver, method: str, handle: Handle, metadata: Metadata | None
