@@ -173,7 +173,8 @@ FOUND = [
         False,
     ),
     ({}, {"client_name": "another"}, "client_name", False),
-    ({"scope": "openid"}, {"scope": "openid profile"}, "scope", False),
+    ({"scope": "openid"}, {"scope": "openid profile"}, "scope", True),
+    ({"scope": "openid profile"}, {"scope": "openid"}, "scope", False),
     ({"scope": "openid"}, {"scope": None}, "scope", False),
     ({"application_type": "web"}, {"application_type": "native"}, "application_type", False),
     # Not of the types of RFC 7591.
@@ -182,7 +183,7 @@ FOUND = [
     ({}, {"grant_types": [None, 1]}, "grant_types", True),
     ({}, {"redirect_uris": [[URI]]}, "redirect_uris", True),
     ({}, {"client_name": 7}, "client_name", False),
-    ({"scope": "openid"}, {"scope": ["openid", 1]}, "scope", False),
+    ({"scope": "openid"}, {"scope": ["openid", 1]}, "scope", True),
 ]
 
 

@@ -48,7 +48,7 @@ def _difference(
             before, after = _keycloak_flows(before), _keycloak_flows(after)
         if provider_type is ProviderType.GLUU and name == "grant_types":
             after -= _gluu_additions(requested) - before
-        same, wider = before == after, name in _GRANTING and bool(after - before)
+        same, wider = before == after, name in {*_GRANTING, "scope"} and bool(after - before)
     else:
         same = expected == granted or (
             granted is None and name in PROVIDERS[provider_type].not_returned
