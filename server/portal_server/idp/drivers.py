@@ -125,8 +125,7 @@ class Okta(Driver):
             if isinstance(failed, Rejected):
                 raise failed
             raise not_sent(failed, "the client cannot be read before the update")
-        present = {name: each for name, each in metadata_of(document).items() if each is not None}
-        return {**present, **metadata}
+        return {**metadata_of(document), **metadata}
 
     def find(self, call: Call, endpoint: Url, client_name: str) -> tuple[Handle, ...] | None:
         """Search by the start of the name; the whole name is compared here."""

@@ -152,12 +152,13 @@ def client_of(response: Response, origins: Iterable[str], hidden: Iterable[str])
 def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata in a client's document: without secrets, and storable on each database.
 
-    It is bounded: a value that would make it longer than 32 KiB of JSON is left out.
+    It is bounded: a value that would make it longer than 32 KiB of JSON is left out, as is
+    null, which some providers return for each of dozens of settings.
     """
     metadata: dict[str, Any] = {}
     left = _MAX_METADATA
     for name, value in document.items():
-        if name in _ADDED or "secret" in name or storable(name) != name:
+        if value is None or name in _ADDED or "secret" in name or storable(name) != name:
             continue
         length = len(name) + len(json.dumps(value))
         if length <= left:
