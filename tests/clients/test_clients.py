@@ -202,6 +202,8 @@ def test_the_secret_is_shown_once_with_a_warning(command: Command) -> None:
     assert result["client_secret"] == as_yaml["client_secret"] == SECRET
     assert (result["state"], result["labels"]) == ("active", {"application": "7"})
     assert result["requested"]["grant_types"] == ["implicit"]
+    assert list(result["requested"]) == sorted(result["requested"])
+    assert not [line for line in table.stdout.splitlines() if line != line.rstrip()]
     assert result["verify_time"] is None
     [difference] = result["differences"]
     assert difference["granted"] == "[]"

@@ -106,7 +106,7 @@ class Field:
         if isinstance(value, Timestamp):
             return value.ToJsonString()
         if isinstance(value, Struct):
-            return MessageToDict(value)
+            return dict(sorted(MessageToDict(value).items()))
         if isinstance(value, Message):
             return {field.name: field.value(value) for field in of(value.DESCRIPTOR)}
         if not self.numbers:

@@ -52,7 +52,7 @@ def write_values(whole: Mapping[str, Any], output: Output) -> None:
         table.add_column(style="bold")
         for name, value in whole.items():
             table.add_row(name, _text(value))
-        _console().print(table)
+        _print(table)
     else:
         print(_encoded(dict(whole), output))
 
@@ -68,7 +68,7 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
     for resource in resources:
         row = as_dict(resource) | {"updated": _minute(resource.update_time)}
         table.add_row(*(_text(row[name]) for name in _COLUMNS[kind]))
-    _console().print(table)
+    _print(table)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
@@ -81,7 +81,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
         table.add_column(name.upper().replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_text(row[name]) for name in columns))
-    _console().print(table)
+    _print(table)
 
 
 def report_findings(findings: Iterable[Finding]) -> None:
@@ -92,10 +92,15 @@ def report_findings(findings: Iterable[Finding]) -> None:
         print(printable(line), file=sys.stderr)
 
 
-def _console() -> Console:
+def _print(table: Table) -> None:
     # A name can be any text: never markup. Don't wrap when stdout is not a terminal.
     width = None if sys.stdout.isatty() else _UNLIMITED
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    console = Console(markup=False, highlight=False, emoji=False, width=width)
+    with console.capture() as captured:
+        console.print(table)
+    # A long value would pad all other lines.
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def _encoded(value: Any, output: Output) -> str:
