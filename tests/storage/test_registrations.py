@@ -260,6 +260,58 @@ def test_a_rejected_update_changes_nothing(portal: Portal) -> None:
     assert "the provider says no" in after.message
 
 
+def test_an_update_without_a_change_restores_what_was_requested(portal: Portal) -> None:
+    client = portal.register().client
+    [there] = portal.idp.clients.values()
+    change = Change(DRAFT, {"name", "redirect_uris"})
+    portal.clients.update(CALL, portal.provider.id, client.id, change)
+    assert len(portal.idp.requests) == 1  # nothing is different there
+
+    there.metadata = {**there.metadata, "redirect_uris": [URI, "https://other.example.com/"]}
+    drifted = portal.clients.check(CALL, portal.provider.id, client.id)
+    labels = Change(replace(DRAFT, labels={"developer": "9"}), {"labels"})
+    relabeled = portal.clients.update(CALL, portal.provider.id, client.id, labels)
+    restored = portal.clients.update(CALL, portal.provider.id, client.id, change)
+
+    assert [each.wider for each in drifted.differences] == [True]
+    assert relabeled.differences == drifted.differences
+    assert restored.differences == ()
+    assert there.metadata["redirect_uris"] == [URI]
+
+
+@pytest.mark.parametrize("failure", [Failure.BUSY, Failure.REDIRECT, Failure.REJECT])
+def test_a_check_that_says_nothing_about_the_client_changes_nothing(
+    portal: Portal, failure: Failure
+) -> None:
+    client = portal.register().client
+    portal.idp.fail("GET", failure)
+    with pytest.raises(Rejected):
+        portal.clients.check(CALL, portal.provider.id, client.id)
+
+    assert portal.get(client) == client
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [(Failure.BUSY, ClientState.ACTIVE), (Failure.REDIRECT, ClientState.DETACHED)],
+)
+def test_a_lost_update_ends_unless_the_provider_is_busy(
+    portal: Portal, failure: Failure, state: ClientState
+) -> None:
+    client = portal.register().client
+    portal.idp.fail("PUT", Failure.ERROR)
+    portal.idp.fail("GET", failure)
+    change = Change(replace(DRAFT, name="new"), {"name"})
+    with pytest.raises(OutcomeUnknown):
+        portal.clients.update(CALL, portal.provider.id, client.id, change)
+    portal.reconcile(client)
+    if failure is Failure.BUSY:
+        assert portal.get(client).state is ClientState.UPDATING
+        portal.reconcile(client)
+
+    assert portal.get(client).state is state
+
+
 @pytest.mark.parametrize(
     ("failure", "state"),
     [
@@ -356,6 +408,36 @@ def test_a_lost_deletion_is_repeated_until_it_is_certain(portal: Portal, failure
 
     assert portal.all() == []
     assert portal.idp.clients == {}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_deletion_that_a_busy_provider_rejects_is_repeated(
+    portal: Portal, *, force: bool
+) -> None:
+    client = portal.register().client
+    portal.idp.fail("DELETE", Failure.BUSY)
+    with pytest.raises(Rejected) as caught:
+        portal.clients.delete(CALL, portal.provider.id, client.id, force=force)
+    assert caught.value.reason is Reason.PROVIDER_BUSY
+    assert portal.get(client).state is ClientState.DELETING
+    portal.reconcile(portal.get(client))
+
+    assert portal.all() == []
+    assert portal.idp.clients == {}
+
+
+def test_a_client_that_the_provider_does_not_delete_stays_as_it_is(portal: Portal) -> None:
+    client = portal.register().client
+    portal.idp.fail("DELETE", *[Failure.REDIRECT] * 3)
+    for _ in range(2):
+        with pytest.raises(Rejected, match="302"):
+            portal.clients.delete(CALL, portal.provider.id, client.id)
+        stays = portal.get(client)
+        assert (stays.state, stays.due_time) == (ClientState.ACTIVE, client.due_time)
+        assert "302" in stays.message
+    portal.clients.delete(CALL, portal.provider.id, client.id, force=True)
+
+    assert portal.all() == []
 
 
 def test_a_deletion_with_a_token_that_is_not_accepted_detaches(portal: Portal) -> None:

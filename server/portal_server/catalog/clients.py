@@ -15,9 +15,10 @@ from portal_server.catalog.registrations import (
     IN_PROGRESS,
     SEARCH_AFTER,
     Registrations,
+    back,
+    is_busy,
     is_confidential,
     moved,
-    next_due,
     remove,
 )
 from portal_server.catalog.updates import Change, Etags, merged, now, require_etag
@@ -213,7 +214,8 @@ class Clients:
         """Write fields of a client, here and at the provider.
 
         The provider gets the complete metadata, which follow from the client type as it is
-        now, and nothing if they have not changed.
+        now, and nothing if they have not changed. An update that changes nothing at all
+        is sent if the provider has something else: it restores what was requested.
 
         Raises:
             NotFound, Invalid, Aborted (another etag).
@@ -232,7 +234,8 @@ class Clients:
         spec = _checked(parents, merged(stored, change))
         with self._registrar.admitted(parents.access):
             plan = _plan(parents, spec, stored.uid, self._discover(parents))
-            if plan.metadata == stored.requested:
+            restores = stored.differences and values_of(stored, CLIENT) == values_of(spec, CLIENT)
+            if plan.metadata == stored.requested and not restores:
                 return self._save(call, stored, lambda current: _with_spec(current, spec))
             _require_registrable(plan.findings)
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
@@ -309,7 +312,8 @@ class Clients:
         Raises:
             NotFound, Aborted (another etag).
             Precondition: the state does not allow it.
-            Rejected: the provider does not accept the deletion; the client is DETACHED.
+            Rejected: the provider does not accept the deletion; the client is DETACHED or
+                ACTIVE. If the provider is busy, it is DELETING, too.
             NotSent, OutcomeUnknown: the client is DELETING, and the deletion is repeated.
         """
         if self._idempotency.done(call, type(None)):
@@ -327,8 +331,8 @@ class Clients:
         stored = self._begin(call, stored, ClientState.DELETING, _REMOVABLE)
         try:
             self._registrations.remove_at_provider(parents.access, stored)
-        except Rejected:
-            if not force:
+        except Rejected as error:
+            if not force or is_busy(error):
                 raise
         self._end_deletion(call, stored)
 
@@ -338,7 +342,7 @@ class Clients:
         Raises:
             NotFound.
             Precondition: a call to the provider is in progress.
-            NotSent, OutcomeUnknown: the provider did not return it.
+            NotSent, OutcomeUnknown, Rejected: the provider did not return it.
         """
         stored = self.get(call, provider, ref)
         if stored.state in (*_BUSY, ClientState.DELETING):
@@ -553,14 +557,13 @@ class Clients:
         try:
             return send()
         except Unimplemented:
-            unchanged = partial(_back, state=ClientState.ACTIVE, message=stored.message)
+            unchanged = partial(back, state=ClientState.ACTIVE, message=stored.message)
             self._registrations.save(stored, unchanged)
             raise
         except (Rejected, NotSent) as error:
             gone = isinstance(error, Rejected) and error.http_status in _GONE
             state = ClientState.DETACHED if gone else ClientState.ACTIVE
-            back = partial(_back, state=state, message=error.message)
-            self._registrations.save(stored, back)
+            self._registrations.save(stored, partial(back, state=state, message=error.message))
             raise
         except OutcomeUnknown as error:
             # The reconciler reads it, at once.
@@ -632,11 +635,6 @@ def _checked(parents: _Parents, draft: ClientDraft) -> ClientSpec:
 def _with_spec(client: Client, spec: ClientSpec) -> Client:
     changed = replace(client, **values_of(spec, CLIENT))
     return moved(changed, client.state, client.message, client.due_time)
-
-
-def _back(client: Client, state: ClientState, message: str) -> Client:
-    back = moved(client, state, message)
-    return replace(back, due_time=next_due(back)) if state is ClientState.ACTIVE else back
 
 
 def _require_unchanged(current: Client, read: Client) -> None:

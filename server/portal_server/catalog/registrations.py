@@ -52,6 +52,7 @@ MAX_MESSAGE = 500
 _SEARCHES = 3
 _LONGEST_PAUSE = timedelta(hours=1)
 _UNAUTHORIZED = (401, 403)
+_NOT_THERE = (404, 410)
 # Between two tries to store an outcome.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -163,8 +164,9 @@ class Registrations:
         Returns when it is gone there; its row is still here.
 
         Raises:
-            Rejected: the client is DETACHED now.
-            NotSent, OutcomeUnknown: it is still DELETING.
+            Rejected: the client is DETACHED now if its token is not accepted, else ACTIVE.
+            NotSent, OutcomeUnknown, or Rejected because the provider is busy: it is still
+                DELETING.
         """
         retried = client.attempts > 0
         try:
@@ -174,8 +176,11 @@ class Registrations:
             if retried and error.http_status in _UNAUTHORIZED:
                 # The deletion before this one was done, but its response was lost.
                 return
-            detached = partial(moved, state=ClientState.DETACHED, message=error.message)
-            self.save(client, detached)
+            if is_busy(error):
+                self.save(client, partial(later, message=error.message, counts=retried))
+            else:
+                state = ClientState.DETACHED if is_detached(error) else ClientState.ACTIVE
+                self.save(client, partial(back, state=state, message=error.message))
             raise
         except ProviderError as error:
             # Only a request that may have reached the provider explains a rejection later.
@@ -186,12 +191,16 @@ class Registrations:
     def read_again(self, provider: Provider, access: Access, client: Client) -> Client:
         """Read a client at its provider, and store whether it is ACTIVE or DETACHED.
 
-        Raises: NotSent, OutcomeUnknown.
+        Raises: NotSent, OutcomeUnknown, and Rejected if that says nothing about the client.
         """
         try:
             with self._registrar.admitted(access):
                 found = self._registrar.read(access, self.handle(client))
         except Rejected as error:
+            # A change whose outcome stays unknown must end.
+            updating = client.state is ClientState.UPDATING
+            if not is_detached(error) and not (updating and not is_busy(error)):
+                raise
             detached = partial(moved, state=ClientState.DETACHED, message=error.message)
             return self.observe(client, detached)
         return self.observe(client, lambda now_: self.confirmed(now_, found, provider))
@@ -282,6 +291,24 @@ def moved(
         attempts=0,
         update_time=present,
     )
+
+
+def back(client: Client, state: ClientState, message: str) -> Client:
+    """The client after a change that was not done."""
+    unchanged = moved(client, state, message)
+    if state is ClientState.ACTIVE:
+        return replace(unchanged, due_time=next_due(unchanged))
+    return unchanged
+
+
+def is_detached(error: Rejected) -> bool:
+    """Whether a rejection means that the provider no longer has the client, or its token."""
+    return error.reason is Reason.PROVIDER_CREDENTIAL_REJECTED or error.http_status in _NOT_THERE
+
+
+def is_busy(error: Rejected) -> bool:
+    """Whether the same request may be accepted later."""
+    return error.reason is Reason.PROVIDER_BUSY
 
 
 def later(client: Client, message: str, *, counts: bool = True) -> Client:

@@ -23,6 +23,8 @@ class Failure(Enum):
 
     NONE = "none"
     REJECT = "reject: 400"
+    BUSY = "too many requests: 429"
+    REDIRECT = "a redirect to a login page, as Spring Authorization Server for an unknown route"
     ERROR = "500 before it is done"
     ERROR_AFTER = "500 after it is done"
     DROP = "the connection is closed after it is done"
@@ -108,11 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         with self.provider.lock:
             self.provider.requests.append((method, self.path, self.body))
         failure = self.provider.next_failure(method)
-        if failure is Failure.REJECT:
-            self._send(400, _error("invalid_client_metadata", "the provider says no"))
-            return
-        if failure is Failure.ERROR:
-            self._send(500, _error("server_error", "the provider is broken"))
+        if failure in _NOT_DONE:
+            self._send(*_NOT_DONE[failure])
             return
         if failure is Failure.DROP_BEFORE:
             self.close_connection = True
@@ -217,6 +216,15 @@ def _information(provider: Provider, one: Registered) -> dict[str, Any]:
 
 def _error(error: str, description: str) -> dict[str, Any]:
     return {"error": error, "error_description": description}
+
+
+# The responses to requests that are not done.
+_NOT_DONE: dict[Failure, tuple[int, dict[str, Any] | None]] = {
+    Failure.REJECT: (400, _error("invalid_client_metadata", "the provider says no")),
+    Failure.BUSY: (429, _error("too_many_requests", "the provider limits calls")),
+    Failure.REDIRECT: (302, None),
+    Failure.ERROR: (500, _error("server_error", "the provider is broken")),
+}
 
 
 class _Server(ThreadingHTTPServer):
