@@ -25,7 +25,7 @@ DRAIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to measure. `ids` are client types that exist; `key` is an admin key."""
+    """What to measure. `ids` are client types that exist; `key` is an API key that may write."""
 
     protocol: str
     port: int

@@ -109,7 +109,7 @@ def _measure(system: System, ids: list[int], database: Database, case: _Case) ->
         callers=case.callers,
         seconds=case.seconds,
         warm_up_seconds=_WARM_UP_SECONDS,
-        key=systems.KEY,
+        key=system.key,
         ids=ids,
     )
     measured = measure(system, database, job)

@@ -19,7 +19,8 @@ from bench.workloads import EMPTY, WORKLOADS
 from tests.support.postgres import free_port
 from tests.support.stack import ENVIRONMENT, ROOT, Stack
 
-KEY = "the-benchmarks-own-admin-key"
+# The API key of the peers, which is not in their databases.
+PEER_KEY = "the-key-of-the-peers"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 3.0
 
@@ -39,7 +40,7 @@ class System:
     """A system that runs.
 
     `owner` is the owner of its tables in the database; the empty RPC has none. `processes` returns
-    the process IDs by part of the system.
+    the process IDs by part of the system. `key` is its API key.
     """
 
     name: str
@@ -49,18 +50,22 @@ class System:
     processes: Callable[[], dict[str, list[int]]]
     restart: Callable[[], object]
     workloads: tuple[str, ...] = WORKLOADS
+    key: str = PEER_KEY
 
 
 @contextmanager
 def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
-    """The portal, started with `portal up`: through Envoy, and gRPC on the direct port."""
+    """The portal, started with `portal up`: through Envoy, and gRPC on the direct port.
+
+    Its API key is one that it stores. An API key of the settings would need no look-up.
+    """
     direct_port = free_port()
     settings = {
         "PORTAL_DATABASE_URL": database.url("portal"),
-        "PORTAL_ADMIN_KEY": KEY,
         "PORTAL_DIRECT_GRPC_PORT": str(direct_port),
     }
     stack = Stack(folder, **settings)
+    del stack.settings["PORTAL_ADMIN_KEY"]
 
     def restart() -> None:
         stack.stop()
@@ -79,10 +84,12 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
             owner="portal",
             processes=processes,
             restart=restart,
+            key=key,
         )
 
     try:
         stack.start()
+        key = command("keys", "create", **stack.settings)
         yield (
             system(REST, "http", stack.http_port),
             system(GRPC, "grpc", stack.grpc_port),
@@ -92,6 +99,19 @@ def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
         )
     finally:
         stack.stop()
+
+
+def command(*arguments: str, **settings: str) -> str:
+    """Run a command `portal …`; returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "portal_server", *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT | settings,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 @contextmanager
@@ -149,7 +169,7 @@ def _peer(name: str, database: Database, folder: Path, workers: int, *options: s
         command += ["--workers", str(workers)]
     settings = {
         "PEER_DATABASE_URL": database.url(name),
-        "PEER_KEY": KEY,
+        "PEER_KEY": PEER_KEY,
         "PEER_WORKERS": str(workers),
     }
     return _Process([*command, *options], port, folder / f"{name}.txt", settings)
