@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
+import trustme
 from sqlalchemy import Engine, text
 
 from portal_server.catalog.idempotency import ExpiryTask, Idempotency
@@ -163,6 +164,10 @@ def test_the_largest_resources_fit_into_a_stored_response(store: Store) -> None:
         name="\x01" * 255,
         well_known_uri="https://idp.test/".ljust(2048, "x"),
         registration_access_token="\x01" * 4096,
+        registration_endpoint="https://idp.test/".ljust(2048, "x"),
+        ca_certificate=trustme.CA().cert_pem.bytes().decode().ljust(65536, "\x01"),
+        credential_client_id="\x01" * 255,
+        credential_client_secret="\x01" * 4096,
     )
     client_type = ClientTypeDraft(
         name="\x01" * 255,
