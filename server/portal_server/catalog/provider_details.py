@@ -30,7 +30,7 @@ class ProviderDetail:
 # A response of that many client types takes the server about a second of its one
 # core, and Envoy holds it whole while it becomes JSON.
 MAX_CLIENT_TYPES = 10_000
-# Of names and descriptions: a few such responses fit into the memory of a small machine.
+# Of the fields that are texts: a few such responses fit into the memory of a small machine.
 MAX_TEXT_BYTES = 32 << 20
 # Providers with more client types than this are read one at a time, with pauses.
 LARGE = 100

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any, ClassVar
 
 import sqlalchemy
@@ -91,7 +93,8 @@ class ClientTypeStatements:
         self.without_app_type = Statement(
             following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None)), dialect
         )
-        size = special.byte_length(TABLE.c.name) + special.byte_length(TABLE.c.description)
+        texts = [name for name, field in CLIENT_TYPE.items() if isinstance(field, fields.Text)]
+        size = reduce(add, (special.byte_length(TABLE.c[name]) for name in texts))
         some = select(size.label("size")).where(_of_parent).limit(LIMIT).subquery()
         total = cast(func.coalesce(func.sum(some.c.size), 0), BigInteger)
         measured = select(func.count().label("rows"), total.label("size")).select_from(some)
