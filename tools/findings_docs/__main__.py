@@ -34,12 +34,19 @@ def _grants() -> Iterator[str]:
             f"`{row.sent}`",
             " or ".join(f"`{word}`" for word in row.response_types),
             "required" if row.response_types else "not used",
+            "issued" if row.issues_refresh_tokens else "",
             row.reference,
         )
         for grant, row in GRANTS.items()
     )
     return _table(
-        "grant type", "sent as", "with response type", "redirect URIs", "reference", rows=rows
+        "grant type",
+        "sent as",
+        "with response type",
+        "redirect URIs",
+        "refresh tokens",
+        "reference",
+        rows=rows,
     )
 
 

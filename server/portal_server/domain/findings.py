@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from portal_server.domain.discovery import Finding, FindingSeverity
+from portal_server.domain.mapping import GRANTS
 from portal_server.domain.provider import ProviderType
 
 _INFO, _WARNING, _ERROR = FindingSeverity
 _GLUU, _KEYCLOAK = ProviderType.GLUU, ProviderType.KEYCLOAK
 _OKTA, _OTHER = ProviderType.OKTA, ProviderType.OTHER
 _OKTA_API: Final = "Okta, Dynamic Client Registration API"
+_ISSUERS: Final = [f"`{grant}`" for grant, row in GRANTS.items() if row.issues_refresh_tokens]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ FINDINGS: Mapping[str, Row] = {
         severity=_WARNING,
         field="grant_types",
         text="refresh_token is not sent, because no grant of the client issues refresh tokens.",
-        advice="Remove it, or grant `authorization_code`, `pkce`, `device_code` or `password`.",
+        advice=f"Remove it, or grant {', '.join(_ISSUERS[:-1])} or {_ISSUERS[-1]}.",
         reference="RFC 6749, sections 4.2.2 and 4.4.3",
     ),
     "nothing_left": Row(

@@ -20,7 +20,7 @@ PUBLIC: Final = "none"
 
 BASIC: Final = TokenEndpointAuthMethod.CLIENT_SECRET_BASIC.value
 _POST: Final = TokenEndpointAuthMethod.CLIENT_SECRET_POST.value
-_CODE, _TOKEN, _ID_TOKEN, _NONE = ResponseType
+_CODE, _TOKEN, _ID_TOKEN = ResponseType.CODE, ResponseType.TOKEN, ResponseType.ID_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,8 @@ from portal_server.domain.redirect_uris import is_of_native_app
 
 __all__ = ["Plan", "differences", "findings_of", "plan", "redirect_uri_violations"]
 
-_CODE, _TOKEN, _ID_TOKEN, _NONE = ResponseType
+_CODE, _TOKEN, _ID_TOKEN = ResponseType.CODE, ResponseType.TOKEN, ResponseType.ID_TOKEN
+_NONE = ResponseType.NONE
 # OpenID Connect Core 1.0, section 11: the scope of a refresh token.
 _OFFLINE: Final = "offline_access"
 
