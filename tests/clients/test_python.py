@@ -4,6 +4,7 @@ import asyncio
 import doctest
 import importlib
 import inspect
+import re
 import socket
 import socketserver
 import ssl
@@ -43,6 +44,7 @@ from portal_client import (
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
+from tests.support.walk import METHODS
 
 KEY = "the-clients-key"
 UIDS = "5b0e2c3a-4d0f-4e1b-9a51-0f4a2b6c7d8e", "7c1f3d4b-5e1a-4f2c-8b62-1a5b3c7d8e9f"
@@ -299,6 +301,13 @@ def test_both_clients_have_the_same_methods_and_arguments() -> None:
         }
 
     assert signatures(Portal) == signatures(AsyncPortal)
+
+
+def test_the_client_has_a_method_for_each_rpc_of_the_public_api() -> None:
+    rpcs = [method.name for method in METHODS if method.full_name.startswith("portal.oauth.v1.")]
+    names = {re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in rpcs}
+
+    assert names == {name for name in vars(Portal) if not name.startswith("_")} - {"close"}
 
 
 @pytest.mark.parametrize("module", ["sync", "aio"])

@@ -124,6 +124,33 @@ def test_a_parent_of_a_client_is_not_deleted_by_the_database(engine: Engine) -> 
     assert [key["options"].get("ondelete") for key in keys] == [None, None]
 
 
+def columns_of(engine: Engine) -> dict[str, set[str]]:
+    found = inspect(engine)
+    return {
+        table: {column["name"] for column in found.get_columns(table)}
+        for table in found.get_table_names()
+    }
+
+
+def test_the_version_before_can_insert_without_the_columns_that_a_migration_adds(
+    empty: Engine,
+) -> None:
+    known: dict[str, set[str]] = {}
+    for revision in schema.REVISIONS:
+        migrate(empty, revision)
+        columns = inspect(empty).get_columns
+        required = {
+            (table, column["name"])
+            for table in known.keys() & tables(empty)
+            for column in columns(table)
+            if not column["nullable"] and column["default"] is None
+        }
+        before = {(table, name) for table, names in known.items() for name in names}
+
+        assert required <= before, f"the migration {revision} adds columns without a default"
+        known = columns_of(empty)
+
+
 TOKENS = {1: "clear-token", 2: "", 3: "token of the third"}
 
 

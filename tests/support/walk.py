@@ -31,17 +31,15 @@ METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in 
 NAMES = {service.full_name for service in SERVICES}
 
 
-# What a viewer may call beside Get and List: methods that change nothing here.
-_READS = {
-    "portal.oauth.v1.ClientService.PreviewRegistration",
-    "portal.rest.v1.PortalRestService.PreviewClient",
-    "portal.rest.v1.PortalRestService.CheckProvider",
-}
+READS = ("Get", "List", "Preview")
+"""How the names of methods begin that a viewer may call."""
+# One more: its request names a stored provider only.
+_CHECK = "portal.rest.v1.PortalRestService.CheckProvider"
 
 
 def is_read(name: str) -> bool:
     """Whether a viewer may call the method with this full name."""
-    return name in _READS or name.rpartition(".")[2].startswith(("Get", "List"))
+    return name == _CHECK or name.rpartition(".")[2].startswith(READS)
 
 
 def method_id(method: MethodDescriptor | object) -> str | None:

@@ -52,6 +52,7 @@ from portal_server.wire.oauth_v1.enums import Vocabulary, vocabulary_of, wire_na
 from portal_server.wire.rest_v1 import dialect
 from portal_server.wire.status import Surface
 from tests.support.stack import ROOT
+from tests.support.walk import READS, is_read
 from tools.openapi.__main__ import DESCRIPTORS
 
 NATIVE: list[FileDescriptor] = [
@@ -330,6 +331,28 @@ def test_an_id_in_a_rest_response_has_32_bits_so_that_json_writes_a_number(name:
     assert not wide & {field.type for field in fields}
 
 
+def name_at_the_edge(name: str) -> str:
+    """The key that edge/rest.lua makes of a field's name, for the errors of the transcoder."""
+    table = re.search(r"local ACRONYMS = \{(.*?)\}", (ROOT / "edge/rest.lua").read_text())
+    assert table
+    acronyms = dict(re.findall(r'(\w+) = "(\w+)"', table[1]))
+    return "".join(acronyms.get(word, word.capitalize()) for word in name.split("_"))
+
+
+@pytest.mark.parametrize("input_", parameters(REST, "Input"))
+def test_the_edge_has_the_key_of_each_field_in_its_errors(input_: Descriptor) -> None:
+    assert [name_at_the_edge(f.name) for f in input_.fields] == [f.json_name for f in input_.fields]
+
+
+@pytest.mark.parametrize(("name", "draft"), RESOURCES)
+def test_a_rest_response_has_each_field_of_the_draft_except_secrets(
+    name: str, draft: tuple[str, ...]
+) -> None:
+    fields = message(REST, name).fields_by_name
+
+    assert {field for field in draft if dialect.field_name(field) not in fields} <= SECRETS
+
+
 PROVIDER_KEYS = ["Name", "Type", "WellKnownURL", "SSLInsecureSkipVerify"]
 # Only those that are set are in a response: the callers of earlier versions do not know them.
 REGISTRATION_KEYS = ["RegistrationURL", "CACertificate", "CredentialType", "CredentialClientID"]
@@ -561,10 +584,7 @@ def test_the_comment_of_each_reason_has_its_status_on_both_surfaces() -> None:
     assert of_edge == {}
 
 
-READS = ("Get", "List", "Preview")
 WRITES = ("Create", "Update", "Delete", "Register", "Rotate", "Resolve", "Forget", "Check")
-# Its request names a stored provider only.
-CHECK = "portal.rest.v1.PortalRestService.CheckProvider"
 
 
 @pytest.mark.parametrize("file", [*NATIVE, REST], ids=lambda file: file.name)
@@ -572,7 +592,7 @@ def test_each_read_and_no_write_is_declared_without_side_effects(file: FileDescr
     methods = [m for s in file.services_by_name.values() for m in s.methods]
     level = MethodOptions.NO_SIDE_EFFECTS
     for method in methods:
-        reads = method.name.startswith(READS) or method.full_name == CHECK
+        reads = is_read(method.full_name)
 
         assert (method.GetOptions().idempotency_level == level) is reads, method.full_name
         assert method.name.startswith((*READS, *WRITES))
