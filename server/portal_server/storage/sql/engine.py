@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from portal_server.storage.sql import dialects
+from portal_server.storage.sql.types import from_json
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
         isolation_level="AUTOCOMMIT",
         paramstyle="format",
         hide_parameters=True,
+        json_deserializer=from_json,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": TCP_TIMEOUT_S * 1000,
@@ -128,6 +130,7 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         pool_timeout=POOL_TIMEOUT_S,
         pool_reset_on_return=None,
         hide_parameters=True,
+        json_deserializer=from_json,
         connect_args={"timeout": LOCK_TIMEOUT_S, "isolation_level": None},
     )
     event.listen(engine, "connect", _prepare)

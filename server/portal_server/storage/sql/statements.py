@@ -39,7 +39,12 @@ class Statement:
             for name in compiled.positiontup or ()
         ]
         returned = getattr(clause, "exported_columns", {})
-        self._outputs = [(column.name, _read(column.type, dialect)) for column in returned]
+        self._names = [column.name for column in returned]
+        self._outputs = [
+            (column.name, convert)
+            for column in returned
+            if (convert := _read(column.type, dialect))
+        ]
 
     def filled(self, place: str, between: str, parts: "Sequence[Statement]") -> "Statement":
         """This statement with expressions in place of a placeholder that it has once.
@@ -77,13 +82,11 @@ class Statement:
     def rows(self, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
         """Run it; returns its rows, by name of column."""
         self.run(cursor, values)
-        return [
-            {
-                name: convert(value) if convert else value
-                for (name, convert), value in zip(self._outputs, row, strict=True)
-            }
-            for row in cursor.fetchall()
-        ]
+        rows = [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+        for name, convert in self._outputs:
+            for row in rows:
+                row[name] = convert(row[name])
+        return rows
 
 
 class InsertRows(ABC):
@@ -138,10 +141,14 @@ class InsertValues(InsertRows):
 
 
 def _bound(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    convert = kind.dialect_impl(dialect).bind_processor(dialect)
-    # Our own types have few values (words) or repeat them (the time of a write).
-    return lru_cache(_KEPT)(convert) if convert and isinstance(kind, TypeDecorator) else convert
+    return _cached(kind, kind.dialect_impl(dialect).bind_processor(dialect))
 
 
 def _read(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    return kind.dialect_impl(dialect).result_processor(dialect, None)
+    return _cached(kind, kind.dialect_impl(dialect).result_processor(dialect, None))
+
+
+def _cached(kind: TypeEngine[Any], convert: Convert | None) -> Convert | None:
+    # Our own types have few values (words) or repeat them (times), all of which are immutable.
+    # Without the cache, conversions take more than half of the time of a list.
+    return lru_cache(_KEPT)(convert) if convert and isinstance(kind, TypeDecorator) else convert

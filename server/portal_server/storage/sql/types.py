@@ -4,14 +4,32 @@ Words are stored as text and lists of words as JSON, so that a person can read
 the tables. Times are UTC.
 """
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
 
 from portal_server.domain.fields import Sealed
+
+# How a list of texts begins in JSON.
+_TEXTS = ('["', b'["', "[]", b"[]")
+_MAX_KEPT_BYTES = 256
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a column with JSON; a list of texts as a tuple, so that it can be cached."""
+    if text[:2] not in _TEXTS:
+        return json.loads(text)
+    return _texts(text) if len(text) <= _MAX_KEPT_BYTES else tuple(json.loads(text))
+
+
+@lru_cache(1024)
+def _texts(text: str | bytes) -> tuple[str, ...]:
+    return tuple(json.loads(text))
 
 
 class UtcTime(TypeDecorator[datetime]):
