@@ -79,6 +79,6 @@ def digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def matches(text: str, stored: bytes) -> bool:
-    """Whether a text is the stored key; takes the same time either way."""
-    return hmac.compare_digest(digest(text), stored)
+def matches(given: bytes, stored: bytes) -> bool:
+    """Whether two digests are the same; takes the same time either way."""
+    return hmac.compare_digest(given, stored)
