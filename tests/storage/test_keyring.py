@@ -1,12 +1,14 @@
 """What the store has of API keys, all at once, and which keys are remembered."""
 
 import time
+from typing import Any
 
 import pytest
 
 from portal_server.catalog import keyring as module
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain import keys
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.domain.keys import Role
 from portal_server.storage.store import Store
@@ -30,12 +32,14 @@ def test_a_valid_key_is_looked_up_again_after_a_second(
 ) -> None:
     keyring = KeyRing(store)
     text = keyring.create(Role.VIEWER, "")
-    looked_up = []
-    monkeypatch.setattr(
-        store,
-        "read_latest",
-        lambda call, work, read=store.read_latest: (looked_up.append(1), read(call, work))[1],
-    )
+    looked_up: list[str] = []
+    read = store.read_latest
+
+    def counted(call: Call, work: Any) -> Any:
+        looked_up.append("")
+        return read(call, work)
+
+    monkeypatch.setattr(store, "read_latest", counted)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     found = [keyring.authenticate(CALL, [text]) for _ in range(3)]

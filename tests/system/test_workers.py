@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.postgres import Postgres
-from tests.support.stack import Stack
+from tests.support.stack import Stack, portal
 
 WORKERS = 3
 PROVIDER = {"Name": "x", "Type": "Other", "WellKnownURL": "https://idp.test/x"}
@@ -61,6 +62,32 @@ def test_all_of_them_serve_what_one_has_written(several: Stack, client_types: st
     assert len(workers(several)) == WORKERS
     assert len(set(made)) == 80
     assert log.count("CreateClientType OK") == 80
+
+
+def test_no_server_accepts_a_key_when_its_revocation_returns(
+    several: Stack, client_types: str
+) -> None:
+    key = portal("keys", "create", **several.settings).stdout.strip()
+    stop = threading.Event()
+
+    def call(_number: int) -> int:
+        served = 0
+        with several.client(key) as rest:
+            while not stop.is_set():
+                served += rest.get(client_types).status_code == 200
+        return served
+
+    with ThreadPoolExecutor(8) as pool:
+        callers = [pool.submit(call, number) for number in range(8)]
+        time.sleep(0.5)
+        revoked = portal("keys", "revoke", key.split("_")[1], **several.settings)
+        with several.client(key) as rest:
+            after = [rest.get(client_types).status_code for _ in range(60)]
+        stop.set()
+
+    assert revoked.returncode == 0, revoked.stderr
+    assert all(caller.result() for caller in callers)
+    assert after == [401] * 60
 
 
 def test_twins_of_a_request_get_one_response_wherever_they_are_served(
