@@ -228,7 +228,7 @@ def test_the_headers_of_a_verb(verb: str, headers: set[str]) -> None:
     ],
     ids=["provider", "client type", "client"],
 )
-def test_the_comments_of_the_protos_name_each_limit_and_word(
+def test_the_description_of_each_key_names_its_limit_and_words(
     message: str, table: dict[str, Any]
 ) -> None:
     properties = SCHEMAS[message]["properties"]
@@ -238,7 +238,7 @@ def test_the_comments_of_the_protos_name_each_limit_and_word(
             assert str(field.max_length) in comment, name
         if hasattr(field, "vocabulary"):
             spelled = [dialect.spell(word) for word in field.vocabulary]
-            assert re.findall(r"`(\w+)`", comment)[: len(spelled)] == spelled, name
+            assert re.findall(r"`(\w+)`", comment)[-len(spelled) :] == spelled, name
 
 
 def test_the_tables_of_the_rest_page_have_every_field_and_status() -> None:

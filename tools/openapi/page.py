@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tools.openapi.document import ERRORS
 from tools.openapi.protos import Service
+from tools.openapi.schemas import meaning
 
 _PAGE_ONLY = {405: "The path does not have this method; `Allow` lists those that it has."}
 
@@ -27,7 +28,7 @@ def _fields(service: Service) -> Iterator[str]:
     for name in bodies:
         for field in service.messages[name or ""].fields:
             required = "yes" if field.required else ""
-            yield f"| `{field.key}` | {name} | {required} | {field.comment} |"
+            yield f"| `{field.key}` | {name} | {required} | {meaning(field)} |"
 
 
 def _statuses() -> Iterator[str]:

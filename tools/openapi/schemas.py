@@ -125,6 +125,12 @@ _ADDED: dict[str, Form] = {
     "Outcome": _word(CheckOutcome, unset=()),
 }
 _BY_KEY = {SURFACE.fields[name]: form for name, form in _FORMS.items()} | _ADDED
+# The words of each key with an enum, for people.
+_WORDS = {
+    SURFACE.fields[name]: ", ".join(f"`{spell(word)}`" for word in field.vocabulary)
+    for name, field in {**PROVIDER, **CLIENT_TYPE, **CLIENT}.items()
+    if isinstance(field, Word | Words)
+}
 
 _TIMES = {"CreatedAt": "2026-01-31 09:30", "UpdatedAt": "2026-02-01 17:05"}
 _PROVIDER = {
@@ -192,6 +198,12 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def meaning(field: Field) -> str:
+    """What a key means: the comment of the proto and, for an enum, the words of the domain."""
+    words = _WORDS.get(field.key)
+    return f"{field.comment} Values: {words}." if words else field.comment
+
+
 def reference(message: str) -> Schema:
     """The schema of a message, by reference."""
     return {"$ref": f"#/components/schemas/{message}"}
@@ -220,7 +232,7 @@ def _object(message: Message, keys: Mapping[str, Schema]) -> Schema:
     examples = next(known for name, known in _EXAMPLES.items() if message.name.startswith(name))
     properties = {
         field.key: {
-            "description": field.comment,
+            "description": meaning(field),
             **keys[field.key],
             **({"examples": [examples[field.key]]} if field.key in examples else {}),
         }

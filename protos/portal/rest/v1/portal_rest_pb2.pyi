@@ -51,7 +51,7 @@ class ProviderInput(_message.Message):
     name: _builtins.str
     """Name of the provider; 1 to 255 characters, not blank."""
     type: _builtins.str
-    """`Keycloak`, `Gluu`, `Okta` or `Other`."""
+    """Product of the provider."""
     well_known_url: _builtins.str
     """Location of the discovery document: an absolute http or https URL, at
     most 2048 characters.
@@ -71,8 +71,8 @@ class ProviderInput(_message.Message):
     PEM, at most 65536 characters.
     """
     credential_type: _builtins.str
-    """`None`, `InitialAccessToken`, `ClientCredentials` or `SSWS`. The default is
-    `SSWS` for the Type `Okta`, otherwise `InitialAccessToken` if there is a
+    """What the portal registers clients with. The default is `SSWS` for the Type
+    `Okta`, otherwise `InitialAccessToken` if there is a
     RegistrationAccessToken, otherwise `None`.
     """
     credential_client_id: _builtins.str
@@ -175,7 +175,7 @@ class Provider(_message.Message):
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
-    """`Keycloak`, `Gluu`, `Okta` or `Other`."""
+    """Product of the provider."""
     well_known_url: _builtins.str
     """Location of the discovery document."""
     ssl_insecure_skip_verify: _builtins.bool
@@ -265,7 +265,7 @@ class ProviderWithClientTypes(_message.Message):
     name: _builtins.str
     """Name of the provider."""
     type: _builtins.str
-    """`Keycloak`, `Gluu`, `Okta` or `Other`."""
+    """Product of the provider."""
     well_known_url: _builtins.str
     """Location of the discovery document."""
     ssl_insecure_skip_verify: _builtins.bool
@@ -355,16 +355,14 @@ class ClientTypeInput(_message.Message):
     description: _builtins.str
     """Description of the client type; at most 4096 characters."""
     response_types: _builtins.str
-    """Comma-separated list of `code`, `token`, `it_token`, `none`; at least one."""
+    """Comma-separated list of response types; at least one."""
     grant_type: _builtins.str
-    """Comma-separated list of `authorization_code`, `pkce`, `client_credentials`,
-    `device_code`, `refresh_token`, `password`, `implicit`; at least one.
-    """
+    """Comma-separated list of grant types; at least one."""
     token_endpoint_auth_method: _builtins.str
-    """`client_secret_basic` or `client_secret_post`; "" means unset."""
+    """How clients authenticate at the token endpoint; "" means unset."""
     okta_app_type: _builtins.str
-    """`web`, `native`, `browser` or `service`; "" means unset. Required when the
-    provider is of Type `Okta`.
+    """Kind of application at Okta; "" means unset. Required when the provider is of
+    Type `Okta`.
     """
     def __init__(
         self,
@@ -427,15 +425,13 @@ class ClientType(_message.Message):
     description: _builtins.str
     """Description of the client type."""
     response_types: _builtins.str
-    """Comma-separated list of `code`, `token`, `it_token`, `none`."""
+    """Comma-separated list of response types."""
     grant_type: _builtins.str
-    """Comma-separated list of `authorization_code`, `pkce`, `client_credentials`,
-    `device_code`, `refresh_token`, `password`, `implicit`.
-    """
+    """Comma-separated list of grant types."""
     token_endpoint_auth_method: _builtins.str
-    """`client_secret_basic`, `client_secret_post`, or "" when unset."""
+    """How clients authenticate at the token endpoint, or "" when unset."""
     okta_app_type: _builtins.str
-    """`web`, `native`, `browser`, `service`, or "" when unset."""
+    """Kind of application at Okta, or "" when unset."""
     id: _builtins.int
     """Number of the client type; never reused."""
     created_at: _builtins.str
