@@ -80,13 +80,51 @@ def test_a_200_with_a_client_id_is_a_registration(registrar: Registrar, provider
     assert client.registration_access_token == ""
 
 
-@pytest.mark.parametrize("uri", ["https://stranger.example/one", "http://127.0.0.1:1/one", "/one"])
-def test_a_client_uri_at_another_origin_is_not_used(
-    registrar: Registrar, provider: Scripted, uri: str
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("https://stranger.example/one", "manages this client at https://stranger.example, and"),
+        ("http://127.0.0.1:1/one", "manages this client at http://127.0.0.1:1, and"),
+        ("/one", "no URL for this client"),
+    ],
+)
+def test_a_client_uri_at_another_origin_is_reported_and_not_used(
+    registrar: Registrar, provider: Scripted, uri: str, message: str
 ) -> None:
     provider.responses["/register"] = http(201, {**CLIENT, "registration_client_uri": uri})
     client = registrar.register(access_to(provider.well_known), METADATA)
-    assert client.registration_client_uri == ""
+    one = Handle(
+        client_id=client.client_id,
+        registration_client_uri=client.registration_client_uri,
+        registration_access_token=client.registration_access_token,
+    )
+    seen = len(provider.seen)
+    with pytest.raises(Rejected) as caught:
+        registrar.read(access_to(provider.well_known), one)
+    assert message in client.message
+    assert caught.value.message == client.message
+    assert len(provider.seen) == seen
+
+
+def test_a_client_uri_at_the_well_known_or_the_registration_endpoint_is_used(
+    registrar: Registrar, provider: Scripted
+) -> None:
+    # Such as Hydra, where clients are registered by another way than the public one.
+    with Scripted() as public:
+        public.discovers()
+        public.responses["/one"] = http(200, CLIENT | {"registration_client_uri": "http://no/"})
+        uri = f"{public.url}/one"
+        provider.responses["/register"] = http(201, {**CLIENT, "registration_client_uri": uri})
+        access = access_to(public.well_known, registration_endpoint=f"{provider.url}/register")
+        client = registrar.register(access, METADATA)
+        one = Handle(
+            client_id=client.client_id,
+            registration_client_uri=client.registration_client_uri,
+            registration_access_token=client.registration_access_token,
+        )
+        read = registrar.read(access, one)
+    assert client.message == ""
+    assert client.registration_client_uri == read.registration_client_uri == uri
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405])

@@ -264,7 +264,7 @@ class Registrations:
     def confirmed(self, stored: Client, found: ProviderClient, provider: Provider) -> Client:
         """The client after the provider returned it, ACTIVE; a secret that is stored stays."""
         client = replace(
-            moved(stored, ClientState.ACTIVE),
+            moved(stored, ClientState.ACTIVE, found.message),
             client_id=found.client_id,
             client_secret_expire_time=found.client_secret_expire_time,
             registered=found.metadata,

@@ -82,7 +82,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderClient:
-    """A client as the provider returned it. `metadata` has no secrets; times are UTC."""
+    """A client as the provider returned it. `metadata` has no secrets; times are UTC.
+
+    `message` is what is wrong with it.
+    """
 
     client_id: str
     metadata: Metadata
@@ -91,6 +94,7 @@ class ProviderClient:
     registration_access_token: str = field(default="", repr=False)
     client_id_issue_time: datetime | None = None
     client_secret_expire_time: datetime | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from portal_server.domain.provider import Provider
+from portal_server.idp import urls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,12 @@ class Access:
     def version(self) -> tuple[str, str]:
         """Changes with the provider: the key of what is cached for it."""
         return (self.provider.uid, self.provider.etag)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins that may see its secrets and its clients' tokens: an administrator's."""
+        given = (self.provider.well_known_uri, self.provider.registration_endpoint)
+        return tuple(url.origin for text in given if (url := urls.parse(text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,16 +47,6 @@ class Call:
         self._total_s = deadline.left_s
         self._allow_private = allow_private
 
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """The origins that may see a token: of the well-known URL, or of the override."""
-        provider = self.access.provider
-        return tuple(
-            url.origin
-            for text in (provider.registration_endpoint or provider.well_known_uri,)
-            if (url := urls.parse(text))
-        )
-
     def send(
         self,
         method: str,

@@ -160,9 +160,7 @@ def token_endpoint(access: Access, discovery: Discovery) -> Url:
 
 def _check_origin(access: Access, url: Url, what: str, reason: Reason) -> None:
     """A secret is only sent to the origin that an administrator has set."""
-    provider = access.provider
-    given = (provider.well_known_uri, provider.registration_endpoint)
-    origins = [each.origin for text in given if (each := urls.parse(text))]
+    origins = access.origins
     if url.origin in origins:
         return
     text = (

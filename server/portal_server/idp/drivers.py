@@ -161,7 +161,7 @@ class Okta(Driver):
         path = f"{quote(handle.client_id, safe='')}/lifecycle/newSecret"
         url = _join(endpoint, path)
         response = self._credentials.send(call, "POST", url)
-        return client_of(response, call.origins, self._credentials.secrets(call.access))
+        return client_of(response, self._credentials.secrets(call.access))
 
 
 class KeycloakAccount(Driver):

@@ -124,10 +124,10 @@ def not_sent(error: ProviderError, what: str) -> NotSent:
     )
 
 
-def client_of(response: Response, origins: Iterable[str], hidden: Iterable[str]) -> ProviderClient:
+def client_of(response: Response, hidden: Iterable[str]) -> ProviderClient:
     """The client of a successful response (RFC 7591, section 3.2.1; RFC 7592, section 3).
 
-    A registration_client_uri at another origin is dropped: its token would go to strangers.
+    Its registration_client_uri may be at another origin, which must not see its token.
 
     Raises:
         OutcomeUnknown, Rejected: the response has no client.
@@ -142,7 +142,7 @@ def client_of(response: Response, origins: Iterable[str], hidden: Iterable[str])
         client_id=document["client_id"],
         metadata=metadata_of(document),
         client_secret=secret,
-        registration_client_uri=_uri_of(document, frozenset(origins)),
+        registration_client_uri=_uri_of(document),
         registration_access_token=token_of(document, "registration_access_token"),
         client_id_issue_time=_time(document.get("client_id_issued_at")),
         client_secret_expire_time=_time(document.get("client_secret_expires_at")),
@@ -190,10 +190,10 @@ def _is_text(value: object, most: int) -> bool:
     return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
 
 
-def _uri_of(document: Mapping[str, Any], origins: frozenset[str]) -> str:
+def _uri_of(document: Mapping[str, Any]) -> str:
     text = document.get("registration_client_uri")
     url = urls.parse(text) if isinstance(text, str) else None
-    return url.text if url and url.origin in origins else ""
+    return url.text if url else ""
 
 
 def _time(value: object) -> datetime | None:

@@ -88,13 +88,19 @@ class Registrar:
         return override or registration_endpoint(access, self.discover(access)).text
 
     def register(self, access: Access, metadata: Metadata) -> ProviderClient:
-        """Register a client (RFC 7591, section 3.1). The request is sent once."""
+        """Register a client (RFC 7591, section 3.1). The request is sent once.
+
+        The result has a message if nothing could be done with the client any more.
+        """
         with self._caller.call(access) as call:
             url = self._endpoint(call)
             response = self._credentials.send(call, "POST", url, document=dict(metadata))
             if not is_success(response):
                 raise self._failure(call, response)
-            return client_of(response, call.origins, self._credentials.secrets(access))
+            client = client_of(response, self._credentials.secrets(access))
+            if driver_of(access, self._credentials).own_credential:
+                return client
+            return replace(client, message=_unmanageable(access, _handle_of(client)))
 
     def read(self, access: Access, handle: Handle) -> ProviderClient:
         """Read a client (RFC 7592, section 2.1). Its secret is there if the provider shows it."""
@@ -134,7 +140,7 @@ class Registrar:
         driver.check_rotation(metadata)
         with self._caller.call(access) as call:
             client = driver.rotate(call, self._endpoint(call), handle, metadata)
-            return _completed(client, handle)
+            return _completed(call.access, client, handle)
 
     def find(self, access: Access, client_name: str) -> tuple[Handle, ...] | None:
         """The clients with this name; None if this provider cannot be searched."""
@@ -167,20 +173,17 @@ class Registrar:
         if driver.own_credential:
             response = self._manage_by_credential(call, driver, method, handle, metadata)
             # An account that may only create clients manages them by their own tokens.
-            by_token = response.status == HTTPStatus.FORBIDDEN and _own_url(call, handle)
+            by_token = response.status == HTTPStatus.FORBIDDEN and _own_url(call.access, handle)
             if not by_token:
                 if is_success(response):
                     return response
                 if driver.is_gone(response):
                     raise _gone(self._failure(call, response))
                 raise self._failure(call, response)
-        url = _own_url(call, handle)
+        url = _own_url(call.access, handle)
         if url is None:
-            raise Rejected(
-                Reason.PROVIDER_CREDENTIAL_REJECTED,
-                "the provider returned no registration access token and no URL for this client:"
-                " only its administrator can change or delete it",
-            )
+            text = _unmanageable(call.access, handle)
+            raise Rejected(Reason.PROVIDER_CREDENTIAL_REJECTED, text)
         response = call.send(
             method,
             url,
@@ -207,18 +210,13 @@ class Registrar:
         except Rejected:
             return
         text = "the provider still has the client: it does not support deletions"
-        raise Rejected(
-            Reason.PROVIDER_REJECTED,
-            f"{error.message}, but {text}",
-            error=error.error,
-            description=error.description,
-        )
+        raise Rejected(Reason.PROVIDER_REJECTED, f"{error.message}, but {text}")
 
     def _manage_by_credential(
         self, call: Call, driver: Driver, method: str, handle: Handle, metadata: Metadata | None
     ) -> Response:
         url = urls.parse(handle.registration_client_uri)
-        if url is None or url.origin not in call.origins:
+        if url is None or url.origin not in call.access.origins:
             url = client_url(self._endpoint(call), handle.client_id)
         if metadata is not None:
             metadata = driver.complete(call, url, metadata)
@@ -226,11 +224,11 @@ class Registrar:
 
     def _client(self, call: Call, response: Response, handle: Handle) -> ProviderClient:
         hidden = (*self._credentials.secrets(call.access), handle.registration_access_token)
-        client = client_of(response, call.origins, hidden)
+        client = client_of(response, hidden)
         if client.client_id != handle.client_id:
             text = "the provider responded with another client"
             raise OutcomeUnknown(Reason.PROVIDER_OUTCOME_UNKNOWN, text)
-        return _completed(client, handle)
+        return _completed(call.access, client, handle)
 
     def _failure(self, call: Call, response: Response) -> ProviderError:
         hidden: Iterable[str] = self._credentials.secrets(call.access)
@@ -240,12 +238,33 @@ class Registrar:
         return error
 
 
-def _own_url(call: Call, handle: Handle) -> Url | None:
+def _own_url(access: Access, handle: Handle) -> Url | None:
     """The client's own URL, if it has one with a token, at an origin that may see the token."""
     url = urls.parse(handle.registration_client_uri)
-    if url is None or not handle.registration_access_token or url.origin not in call.origins:
+    if url is None or not handle.registration_access_token or url.origin not in access.origins:
         return None
     return url
+
+
+def _unmanageable(access: Access, handle: Handle) -> str:
+    """Why a client cannot be managed by its own token (RFC 7592 is optional); "" if it can."""
+    if _own_url(access, handle):
+        return ""
+    url = urls.parse(handle.registration_client_uri)
+    why = "the provider returned no registration access token and no URL for this client"
+    what = "only its administrator can change or delete it"
+    if url and handle.registration_access_token:
+        why = f"the provider manages this client at {url.origin}, and its token is not sent there"
+        what += ", unless the registration endpoint or well-known URL of the provider is there"
+    return f"{why}: {what}"
+
+
+def _handle_of(client: ProviderClient) -> Handle:
+    return Handle(
+        client_id=client.client_id,
+        registration_client_uri=client.registration_client_uri,
+        registration_access_token=client.registration_access_token,
+    )
 
 
 def _body(handle: Handle, metadata: Metadata | None) -> dict[str, object] | None:
@@ -253,11 +272,18 @@ def _body(handle: Handle, metadata: Metadata | None) -> dict[str, object] | None
     return None if metadata is None else {**metadata, "client_id": handle.client_id}
 
 
-def _completed(client: ProviderClient, handle: Handle) -> ProviderClient:
-    """A client with the token and URL that it had, where the response has none."""
+def _completed(access: Access, client: ProviderClient, handle: Handle) -> ProviderClient:
+    """A client with the token and URL that it had, where the response has none.
+
+    A URL at an origin that must not see the token does not replace the one that it had.
+    """
+    uri = handle.registration_client_uri
+    given = urls.parse(client.registration_client_uri)
+    if given and (not uri or given.origin in access.origins):
+        uri = given.text
     return replace(
         client,
-        registration_client_uri=client.registration_client_uri or handle.registration_client_uri,
+        registration_client_uri=uri,
         registration_access_token=(
             client.registration_access_token or handle.registration_access_token
         ),
