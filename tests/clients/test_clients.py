@@ -240,7 +240,9 @@ def test_an_existing_file_is_an_error_before_anything_is_registered(
 def test_no_file_stays_without_a_secret(server: Served, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     server.fake.state = ClientState.UNKNOWN
-    command(*REGISTER, f"--secret-file={file}")
+    unknown = command(*REGISTER, f"--secret-file={file}", code=1)
+    assert unknown.stderr.endswith("portal: client 1 is unknown: the connection was lost\n")
+    assert "unknown" in unknown.stdout
     assert not file.exists()
     server.fake.error = Rejected(Reason.PROVIDER_REJECTED, "t", description="not allowed")
     done = command(*REGISTER, f"--secret-file={file}", code=1)

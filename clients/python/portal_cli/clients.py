@@ -63,7 +63,10 @@ def register(
     label: Labels = None,
     secret_file: SecretFile = None,
 ) -> None:
-    """Register a client at the provider. The secret is shown once."""
+    """Register a client at the provider. The secret is shown once.
+
+    Exit code 1 if it is not known whether the client was registered.
+    """
     message, _ = client_message(name, redirect_uris, scope, label)
     common = options.of(context)
     with common.portal() as portal, _secret(secret_file) as secret:
@@ -71,6 +74,9 @@ def register(
         report_findings(registered.findings)
         more = secret.taken(registered.client_secret)
         write_one(registered.client, common.output, **more)
+    client = as_dict(registered.client)
+    if client["state"] != "active":
+        raise CommandError(f"client {client['id']} is {client['state']}: {client['message']}")
 
 
 @app.command()
