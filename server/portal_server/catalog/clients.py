@@ -324,7 +324,7 @@ class Clients:
             raise _wrong_state(stored, "wait until it is over")
         if stored.state not in _REMOVABLE:
             if not force:
-                raise _wrong_state(stored, "resolve it, or set force")
+                raise _wrong_state(stored, "resolve it, or delete it with force")
             self._end_deletion(call, stored)
             return
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
