@@ -22,7 +22,7 @@ STUBS := build/stubs
 DESCRIPTORS := protos/portal/descriptors.binpb
 # The languages whose stubs are committed, beside Python.
 LANGUAGES := go node web
-GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen \
+GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen bench/peers/go/gen \
 	edge/openapi.json docs
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
-	generate verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
+	generate generate-peer verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-18s%s\n", $$1, $$2}' \
@@ -106,7 +106,7 @@ format: .venv/dev ## Format the code and the protos, and apply lint fixes
 
 ##@ Generate
 
-generate: protos $(LANGUAGES:%=generate-%) generate-docs ## Generate every generated file: stubs, OpenAPI document, tables of the docs
+generate: protos $(LANGUAGES:%=generate-%) generate-peer generate-docs ## Generate every generated file: stubs, OpenAPI document, tables of the docs
 
 verify: .venv/dev ## Generate every generated file; fails if one was not current
 	@mkdir -p build && $(CHECKSUMS) >build/checksums
@@ -131,6 +131,13 @@ $(LANGUAGES:%=generate-%): generate-%: protos .venv/dev
 	@if command -v $(TOOL) >/dev/null; \
 	then cd clients/$* && { $(INSTALL); } && $(CURDIR)/$(BIN)/buf generate; \
 	else echo 'clients/$*: stubs not generated, because $(TOOL) is not installed'; [ -z "$$CI" ]; fi
+
+generate-peer: .venv/dev
+	@if command -v go >/dev/null; \
+	then $(PROTOC) -Ibench/peers/go --include_imports --include_source_info \
+		--descriptor_set_out=build/peer.binpb peer.proto \
+		&& cd bench/peers/go && $(CURDIR)/$(BIN)/buf generate; \
+	else echo 'bench/peers/go: stubs not generated, because go is not installed'; [ -z "$$CI" ]; fi
 
 generate-docs: protos
 	@$(BIN)/python -m tools.openapi

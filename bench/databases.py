@@ -11,7 +11,7 @@ import psycopg
 from bench.processes import tree
 from tests.support.postgres import Postgres
 
-OWNERS = ("portal", "tutorial", "tuned", "bare")
+OWNERS = ("portal", "tutorial", "tuned", "bare", "go")
 _COUNT = "SELECT count(*) FROM client_type"
 
 

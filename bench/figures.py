@@ -10,6 +10,8 @@ from bench.measure import Measured
 from bench.systems import (
     EMPTY_RPC,
     EMPTY_RPCS,
+    GO_GRPC,
+    GO_REST,
     GRPC,
     GRPC_DIRECT,
     PLAIN_EMPTY_RPC,
@@ -18,6 +20,10 @@ from bench.systems import (
     TUTORIAL,
 )
 from bench.workloads import EMPTY
+
+# The systems of the portal and the one of the Go peer with the same protocol.
+GO_COUNTERPARTS = {REST: GO_REST, GRPC: GO_GRPC, GRPC_DIRECT: GO_GRPC}
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,11 @@ class Figure:
     def error_count(self) -> int:
         """Errors of any kind."""
         return sum(self.errors.values())
+
+    @property
+    def own_cpu_us(self) -> float:
+        """The CPU of a call without that of the database's processes."""
+        return sum(cost for part, cost in self.cpu_us.items() if part != "database")
 
 
 def _figure(rounds: list[Measured]) -> Figure:
@@ -90,6 +101,27 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class OverGo:
+    """A figure of the portal divided by that of the Go peer: calls a second, and CPU a call."""
+
+    speed: float
+    cpu: float
+
+
+def over_go(
+    figures: Figures, database: str, system: str, workload: str, callers: int
+) -> OverGo | None:
+    """The comparison with the Go peer, where both were measured."""
+    ours = figures.get(database, system, workload, callers)
+    theirs = figures.get(database, GO_COUNTERPARTS[system], workload, callers)
+    if not ours or not theirs or not theirs.calls_per_second or not theirs.own_cpu_us:
+        return None
+    return OverGo(
+        ours.calls_per_second / theirs.calls_per_second, ours.own_cpu_us / theirs.own_cpu_us
+    )
+
+
+@dataclass(frozen=True)
 class Target:
     """What a figure is for: a sentence and its value, as text."""
 
@@ -106,6 +138,10 @@ def targets(figures: Figures) -> list[Target]:
         if not ours or not theirs or not theirs.calls_per_second:
             return "not measured"
         return form.format(ours.calls_per_second / theirs.calls_per_second)
+
+    def times_go(database: str, system: str, workload: str) -> str:
+        found = over_go(figures, database, system, workload, 16)
+        return f"{found.speed:.2f}, CPU {found.cpu:.1f}" if found else "not measured"
 
     def at_256(text: str) -> str:
         figure = figures.get("sqlite", REST, "create", 256)
@@ -136,7 +172,7 @@ def targets(figures: Figures) -> list[Target]:
                 f"gRPC create, 16 callers, {label}: times the tuned peer",
                 ratio(database, GRPC, TUNED, 16),
             )
-            for database, label in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL"))
+            for database, label in DATABASES.items()
         ),
         *(
             Target(
@@ -144,6 +180,15 @@ def targets(figures: Figures) -> list[Target]:
                 ratio("sqlite", GRPC_DIRECT, empty, 16, "{:.0%}"),
             )
             for empty in (PLAIN_EMPTY_RPC, EMPTY_RPC)
+        ),
+        *(
+            Target(
+                f"{protocol} {workload}, 16 callers, {DATABASES[database]}: times the Go peer",
+                times_go(database, system, workload),
+            )
+            for database in DATABASES
+            for workload in ("create", "get")
+            for protocol, system in (("REST", REST), ("gRPC", GRPC))
         ),
         Target("REST create, 256 callers, SQLite: errors", at_256("{figure.error_count}")),
         Target("REST create, 256 callers, SQLite: p99", at_256("{figure.p99_ms:.0f} ms")),

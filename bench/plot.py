@@ -5,8 +5,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from bench.figures import Figures
-from bench.systems import BARE, GRPC, REST, TUNED, TUTORIAL
+from bench.figures import DATABASES, Figures
+from bench.systems import BARE, GO_REST, GRPC, REST, TUNED, TUTORIAL
 
 # Legible on white and on black alike.
 _TEXT = "#808080"
@@ -16,8 +16,8 @@ _COLOURS = {
     TUTORIAL: "#d1603d",
     TUNED: "#a371f7",
     BARE: "#6e7781",
+    GO_REST: "#00a0b0",
 }
-_TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 def plot(figures: Figures, file: Path) -> None:
@@ -43,7 +43,7 @@ def plot(figures: Figures, file: Path) -> None:
                 points = [(one.callers, one.calls_per_second) for one in found if one]
                 if points:
                     axis.plot(*zip(*points, strict=True), "o-", color=color, label=system)
-            axis.set_title(f"{_TITLES[database]}: durable creates a second")
+            axis.set_title(f"{DATABASES[database]}: durable creates a second")
             axis.set_xscale("log", base=2)
             axis.set_xticks(callers, [str(number) for number in callers])
             axis.set_xlabel("callers")

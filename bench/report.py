@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench.figures import Figure, Figures, targets
+from bench.figures import DATABASES, GO_COUNTERPARTS, Figure, Figures, over_go, targets
 from bench.systems import EMPTY_RPCS, TUTORIAL
 from bench.workloads import EMPTY
 
 _BEGIN = "<!-- written by `make bench`: begin -->"
 _END = "<!-- written by `make bench`: end -->"
-_DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -25,13 +24,15 @@ def report(figures: Figures, facts: dict[str, str]) -> str:
         table(("what", "measured"), [(one.what, one.value) for one in targets(figures)]),
     ]
     for database in figures.distinct("database"):
-        title = _DATABASES[database]
+        title = DATABASES[database]
         for workload in figures.distinct("workload"):
             if workload != EMPTY:
                 sections += [
                     f"### {title}: {workload}\n",
                     _speed(figures, database, workload, callers),
                 ]
+        if over := _over_go(figures, database, callers):
+            sections += [f"### {title}: the portal over the Go peer\n", over]
         sections += [
             f"### {title}: CPU a call, in µs\n",
             _cost(figures, database),
@@ -71,6 +72,19 @@ def _cell(figure: Figure, tutorial: Figure | None) -> str:
     return text
 
 
+def _over_go(figures: Figures, database: str, callers: list[int]) -> str:
+    """Calls a second over those of the Go peer, and CPU a call over its; "" without it."""
+    rows = []
+    for workload in figures.distinct("workload"):
+        for system in GO_COUNTERPARTS:
+            cases = [over_go(figures, database, system, workload, number) for number in callers]
+            if any(cases):
+                cells = [f"{one.speed:.2f}x, CPU {one.cpu:.1f}x" if one else "" for one in cases]
+                rows.append((f"{workload}: {system}", *cells))
+    head = ("calls/s, CPU a call", *map(_callers, callers))
+    return table(head, rows) if rows else ""
+
+
 def _cost(figures: Figures, database: str) -> str:
     workloads = figures.distinct("workload")
     # Fixed costs dominate with few callers, waiting with many: 16 is in between.
@@ -88,7 +102,7 @@ def _cost(figures: Figures, database: str) -> str:
 
 def _cpu(figure: Figure) -> str:
     own = {part: cost for part, cost in figure.cpu_us.items() if part != "database"}
-    text = f"{sum(own.values()):.0f}"
+    text = f"{figure.own_cpu_us:.0f}"
     if len(own) > 1:
         text += f" ({', '.join(f'{part} {cost:.0f}' for part, cost in own.items())})"
     if "database" in figure.cpu_us:

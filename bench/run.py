@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import disk, machine, systems
+from bench import disk, go_peer, machine, systems
 from bench.check import check_and_seed
 from bench.databases import Database, running
 from bench.figures import Figures, targets
@@ -25,6 +25,7 @@ from bench.workloads import EMPTY, WORKLOADS
 from tests.support.stack import ROOT
 
 _DATABASES = ("sqlite", "postgresql")
+_SYSTEMS = ("portal", "tutorial", "tuned", "bare", "go", "empty")
 # Workloads, callers, rounds, seconds.
 _FULL = WORKLOADS, (1, 16, 64, 256), 3, 2.0
 _QUICK = ("create", "get"), (1, 16, 256), 1, 1.0
@@ -39,6 +40,7 @@ class Plan:
     """What to measure."""
 
     databases: list[str]
+    systems: list[str]
     workloads: list[str]
     callers: list[int]
     rounds: int
@@ -50,12 +52,14 @@ class Plan:
     def is_full(self) -> bool:
         """Whether its figures may go into the documentation."""
         measured = tuple(self.workloads), tuple(self.callers), self.rounds, self.seconds
-        return measured == _FULL and tuple(self.databases) == _DATABASES
+        everything = tuple(self.databases), tuple(self.systems)
+        return measured == _FULL and everything == (_DATABASES, _SYSTEMS)
 
 
 def _plan() -> Plan:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--database", nargs="+", choices=_DATABASES, default=list(_DATABASES))
+    parser.add_argument("--system", nargs="+", choices=_SYSTEMS, default=list(_SYSTEMS))
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, help="default: all")
     parser.add_argument("--callers", nargs="+", type=int, help="default: 1 16 64 256")
     parser.add_argument("--rounds", type=int, help="default: 3")
@@ -75,6 +79,7 @@ def _plan() -> Plan:
     workloads, callers, rounds, seconds = _QUICK if given.quick else _FULL
     return Plan(
         databases=given.database,
+        systems=given.system,
         workloads=given.workload or list(workloads),
         callers=given.callers or list(callers),
         rounds=given.rounds or rounds,
@@ -123,7 +128,7 @@ def _measure(system: System, ids: list[int], database: Database, case: _Case) ->
 
 
 def _best_number_of_workers(plan: Plan, database: Database, folder: Path) -> int:
-    if len(plan.tuned_workers) == 1:
+    if len(plan.tuned_workers) == 1 or not {"tuned", "bare"} & set(plan.systems):
         return plan.tuned_workers[0]
     speeds = {}
     for workers in plan.tuned_workers:
@@ -137,19 +142,39 @@ def _best_number_of_workers(plan: Plan, database: Database, folder: Path) -> int
 
 @contextmanager
 def _systems(
-    database: Database, folder: Path, workers: int
+    plan: Plan, database: Database, folder: Path, workers: int, program: Path | None
 ) -> Iterator[list[tuple[System, list[int]]]]:
-    """All systems on a database, each checked and with IDs that exist in it."""
+    """The systems on a database, each checked and with IDs that exist in it."""
     with ExitStack() as stack:
-        started = [
-            *stack.enter_context(systems.portal(database, folder)),
-            stack.enter_context(systems.tutorial(database, folder)),
-            stack.enter_context(systems.tuned(database, folder, workers)),
-            stack.enter_context(systems.tuned(database, folder, workers, systems.BARE)),
-        ]
+        started: list[System] = []
+        if "portal" in plan.systems:
+            started += stack.enter_context(systems.portal(database, folder))
+        if "tutorial" in plan.systems:
+            started.append(stack.enter_context(systems.tutorial(database, folder)))
+        for name in (systems.TUNED, systems.BARE):
+            if name in plan.systems:
+                started.append(stack.enter_context(systems.tuned(database, folder, workers, name)))
+        if program:
+            started += stack.enter_context(systems.go(database, folder, program))
         checked = [(system, check_and_seed(system)) for system in started]
-        empty = [stack.enter_context(systems.empty_rpc(folder, name)) for name in EMPTY_RPCS]
-        yield [*checked, *((system, [1]) for system in empty)]
+        if "empty" in plan.systems:
+            empty = [stack.enter_context(systems.empty_rpc(folder, name)) for name in EMPTY_RPCS]
+            checked += [(system, [1]) for system in empty]
+        yield checked
+
+
+def _go_peer(plan: Plan, facts: dict[str, str]) -> Path | None:
+    """The program of the Go peer; a reason in the facts if it is left out."""
+    if "go" not in plan.systems:
+        return None
+    try:
+        program = go_peer.build()
+    except go_peer.NotBuilt as reason:
+        facts["Go"] = f"the Go peer is left out: {reason}"
+        _say(facts["Go"])
+        return None
+    facts["Go"] = go_peer.version()
+    return program
 
 
 def _cases(plan: Plan) -> Iterator[_Case]:
@@ -161,12 +186,14 @@ def _cases(plan: Plan) -> Iterator[_Case]:
                 yield _Case(workload=turn, callers=callers, seconds=plan.seconds)
 
 
-def _measure_database(plan: Plan, name: str, folder: Path) -> tuple[list[Measured], int]:
+def _measure_database(
+    plan: Plan, name: str, folder: Path, program: Path | None
+) -> tuple[list[Measured], int]:
     """All measurements on one database, and how many workers the tuned peer had."""
     found = []
     with running(name, folder) as database:
         workers = _best_number_of_workers(plan, database, folder)
-        with _systems(database, folder, workers) as started:
+        with _systems(plan, database, folder, workers, program) as started:
             for number in range(plan.rounds):
                 _say(f"{name}, round {number + 1} of {plan.rounds}")
                 for case in _cases(plan):
@@ -214,13 +241,14 @@ def main() -> None:
         facts = machine.describe(folder)
         if facts["file system of the data"] == "tmpfs":
             _say("The data is in memory: nothing here is durable. Give --folder on a disk.")
+        program = _go_peer(plan, facts)
         facts["SQLite commits of 200 bytes a second"] = f"{disk.sqlite_commits(folder):.0f}"
         facts["fdatasync of 200 bytes a second"] = f"{disk.fdatasyncs(folder):.0f}"
         facts["load before"] = f"{os.getloadavg()[0]:.1f}"
         for database in plan.databases:
             home = folder / database
             home.mkdir()
-            found, workers = _measure_database(plan, database, home)
+            found, workers = _measure_database(plan, database, home, program)
             measured += found
             facts[f"workers of the tuned peer, {database}"] = str(workers)
     facts["rounds"] = f"{plan.rounds} of {plan.seconds:g} s"

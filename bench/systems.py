@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Self
 
 from bench.databases import Database
-from bench.peers.tables import create_db_and_tables, open_engine
+from bench.peers.tables import create_api_key, create_db_and_tables, open_engine
 from bench.processes import tree
 from bench.workloads import EMPTY, WORKLOADS
 from tests.support.postgres import free_port
 from tests.support.stack import ENVIRONMENT, ROOT, Stack
 
-# The API key of the peers, which is not in their databases.
+# The API key of the Python peers, which is not in their databases.
 PEER_KEY = "the-key-of-the-peers"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 3.0
@@ -30,6 +30,8 @@ GRPC_DIRECT = "portal, gRPC direct"
 TUTORIAL = "tutorial"
 TUNED = "tuned"
 BARE = "bare"
+GO_REST = "go, REST"
+GO_GRPC = "go, gRPC"
 EMPTY_RPC = "empty RPC"
 PLAIN_EMPTY_RPC = "empty RPC, plain"
 EMPTY_RPCS = (EMPTY_RPC, PLAIN_EMPTY_RPC)
@@ -130,6 +132,35 @@ def tuned(database: Database, folder: Path, workers: int, name: str = TUNED) -> 
     options = ("--no-access-log", "--loop", "uvloop", "--http", "httptools")
     with _peer(name, database, folder, workers, *options) as process:
         yield _rest_system(name, name, process)
+
+
+@contextmanager
+def go(database: Database, folder: Path, program: Path) -> Iterator[tuple[System, ...]]:
+    """The peer in Go, which `go_peer.build` has built: REST through grpc-gateway, and gRPC."""
+    engine = open_engine(database.url("go"))
+    create_db_and_tables(engine)
+    key = create_api_key(engine)
+    engine.dispose()
+    http_port, grpc_port = free_port(), free_port()
+    settings = {
+        "PEER_DATABASE_URL": database.url("go"),
+        "PEER_HTTP_PORT": str(http_port),
+        "PEER_GRPC_PORT": str(grpc_port),
+    }
+    with _Process([str(program)], http_port, folder / "go.txt", settings) as process:
+
+        def system(name: str, protocol: str, port: int) -> System:
+            return System(
+                name=name,
+                protocol=protocol,
+                port=port,
+                owner="go",
+                processes=lambda: {"server": process.tree()},
+                restart=process.restart,
+                key=key,
+            )
+
+        yield system(GO_REST, "http", http_port), system(GO_GRPC, "grpc", grpc_port)
 
 
 @contextmanager

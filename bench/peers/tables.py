@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, DateTime, Engine, Index
+from sqlalchemy import JSON, DateTime, Engine, Index, LargeBinary
 from sqlmodel import Field, Session, SQLModel, create_engine, select
+
+from portal_server.domain import keys
 
 
 def now() -> datetime:
@@ -57,6 +59,17 @@ class ClientType(SQLModel, table=True):
     update_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
 
 
+class ApiKey(SQLModel, table=True):
+    """An API key, as the portal stores it. Only the Go peer reads them."""
+
+    __tablename__: ClassVar[Any] = "api_key"
+
+    key_id: str = Field(max_length=8, primary_key=True)
+    digest: bytes = Field(sa_type=LargeBinary)
+    create_time: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+    revoke_time: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
 def open_engine(url: str) -> Engine:
     """An engine as in the tutorial.
 
@@ -81,3 +94,12 @@ def create_db_and_tables(engine: Engine) -> None:
                 )
             )
             session.commit()
+
+
+def create_api_key(engine: Engine) -> str:
+    """Store a new API key; returns its text."""
+    key_id, text = keys.generate()
+    with Session(engine) as session:
+        session.add(ApiKey(key_id=key_id, digest=keys.digest(text)))
+        session.commit()
+    return text
