@@ -279,6 +279,21 @@ def test_an_update_without_a_change_restores_what_was_requested(portal: Portal) 
     assert there.metadata["redirect_uris"] == [URI]
 
 
+def test_an_update_gives_no_secret_to_a_public_client(portal: Portal) -> None:
+    public = replace(CODE, grant_types=(GrantType.PKCE,), token_endpoint_auth_method=None)
+    type_ = portal.catalog.client_types.create(CALL, portal.provider.id, public)
+    client = portal.clients.register(CALL, portal.provider.id, type_.id, DRAFT).client
+    confidential = replace(public, token_endpoint_auth_method=CODE.token_endpoint_auth_method)
+    method = Change(confidential, {"token_endpoint_auth_method"})
+    portal.catalog.client_types.update(CALL, portal.provider.id, type_.id, method)
+    name = Change(replace(DRAFT, name="new"), {"name"})
+    with pytest.raises(Precondition, match="register a new client"):
+        portal.clients.update(CALL, portal.provider.id, client.id, name)
+
+    assert portal.get(client) == client
+    assert [one[0] for one in portal.idp.requests] == ["POST"]
+
+
 @pytest.mark.parametrize("failure", [Failure.BUSY, Failure.REDIRECT, Failure.REJECT])
 def test_a_check_that_says_nothing_about_the_client_changes_nothing(
     portal: Portal, failure: Failure
