@@ -160,10 +160,12 @@ class ClientServiceServicer:
 
     def UpdateClient(self, request, context):
         """Updates the fields of a client that the mask names (AIP-134), at the
-        provider and here. The provider gets the complete metadata.
+        provider and here. The provider gets the complete metadata if they change. An
+        update that changes nothing restores them if the provider has something else.
 
-        FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-        it. ABORTED: the etag does not match the current one; nothing is changed.
+        FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+        the client is public and its client type now has an authentication method.
+        ABORTED: the etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,9 +174,10 @@ class ClientServiceServicer:
     def DeleteClient(self, request, context):
         """Deletes a client at the provider, then here.
 
-        UNAVAILABLE: the provider cannot be reached; the client is in the state
-        DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-        provider does not accept the deletion.
+        UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+        cannot be reached or is busy; the client is in the state DELETING, and the
+        server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+        the deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

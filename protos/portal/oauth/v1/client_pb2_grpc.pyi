@@ -78,17 +78,20 @@ class ClientServiceStub:
     """
     UpdateClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]
     """Updates the fields of a client that the mask names (AIP-134), at the
-    provider and here. The provider gets the complete metadata.
+    provider and here. The provider gets the complete metadata if they change. An
+    update that changes nothing restores them if the provider has something else.
 
-    FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-    it. ABORTED: the etag does not match the current one; nothing is changed.
+    FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+    the client is public and its client type now has an authentication method.
+    ABORTED: the etag does not match the current one; nothing is changed.
     """
     DeleteClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.DeleteClientRequest, _empty_pb2.Empty]
     """Deletes a client at the provider, then here.
 
-    UNAVAILABLE: the provider cannot be reached; the client is in the state
-    DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-    provider does not accept the deletion.
+    UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+    cannot be reached or is busy; the client is in the state DELETING, and the
+    server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+    the deletion.
     """
     RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_client_pb2.RotateClientSecretRequest, _client_pb2.RotateClientSecretResponse]
     """Replaces the secret of a client by a new one.
@@ -153,17 +156,20 @@ class ClientServiceAsyncStub(ClientServiceStub):
     """
     UpdateClient: _aio.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Updates the fields of a client that the mask names (AIP-134), at the
-    provider and here. The provider gets the complete metadata.
+    provider and here. The provider gets the complete metadata if they change. An
+    update that changes nothing restores them if the provider has something else.
 
-    FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-    it. ABORTED: the etag does not match the current one; nothing is changed.
+    FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+    the client is public and its client type now has an authentication method.
+    ABORTED: the etag does not match the current one; nothing is changed.
     """
     DeleteClient: _aio.UnaryUnaryMultiCallable[_client_pb2.DeleteClientRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client at the provider, then here.
 
-    UNAVAILABLE: the provider cannot be reached; the client is in the state
-    DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-    provider does not accept the deletion.
+    UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+    cannot be reached or is busy; the client is in the state DELETING, and the
+    server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+    the deletion.
     """
     RotateClientSecret: _aio.UnaryUnaryMultiCallable[_client_pb2.RotateClientSecretRequest, _client_pb2.RotateClientSecretResponse]  # type: ignore[assignment]
     """Replaces the secret of a client by a new one.
@@ -255,10 +261,12 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.Client, _abc.Awaitable[_client_pb2.Client]]:
         """Updates the fields of a client that the mask names (AIP-134), at the
-        provider and here. The provider gets the complete metadata.
+        provider and here. The provider gets the complete metadata if they change. An
+        update that changes nothing restores them if the provider has something else.
 
-        FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-        it. ABORTED: the etag does not match the current one; nothing is changed.
+        FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+        the client is public and its client type now has an authentication method.
+        ABORTED: the etag does not match the current one; nothing is changed.
         """
 
     @_abc_1.abstractmethod
@@ -269,9 +277,10 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a client at the provider, then here.
 
-        UNAVAILABLE: the provider cannot be reached; the client is in the state
-        DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-        provider does not accept the deletion.
+        UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+        cannot be reached or is busy; the client is in the state DELETING, and the
+        server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+        the deletion.
         """
 
     @_abc_1.abstractmethod

@@ -76,16 +76,19 @@ type ClientServiceClient interface {
 	// the provider.
 	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
-	// provider and here. The provider gets the complete metadata.
+	// provider and here. The provider gets the complete metadata if they change. An
+	// update that changes nothing restores them if the provider has something else.
 	//
-	// FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-	// it. ABORTED: the etag does not match the current one; nothing is changed.
+	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+	// the client is public and its client type now has an authentication method.
+	// ABORTED: the etag does not match the current one; nothing is changed.
 	UpdateClient(ctx context.Context, in *UpdateClientRequest, opts ...grpc.CallOption) (*Client, error)
 	// Deletes a client at the provider, then here.
 	//
-	// UNAVAILABLE: the provider cannot be reached; the client is in the state
-	// DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-	// provider does not accept the deletion.
+	// UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+	// cannot be reached or is busy; the client is in the state DELETING, and the
+	// server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+	// the deletion.
 	DeleteClient(ctx context.Context, in *DeleteClientRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Replaces the secret of a client by a new one.
 	//
@@ -243,16 +246,19 @@ type ClientServiceServer interface {
 	// the provider.
 	ListClients(context.Context, *ListClientsRequest) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
-	// provider and here. The provider gets the complete metadata.
+	// provider and here. The provider gets the complete metadata if they change. An
+	// update that changes nothing restores them if the provider has something else.
 	//
-	// FAILED_PRECONDITION: the state does not allow it, or the provider rejected
-	// it. ABORTED: the etag does not match the current one; nothing is changed.
+	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
+	// the client is public and its client type now has an authentication method.
+	// ABORTED: the etag does not match the current one; nothing is changed.
 	UpdateClient(context.Context, *UpdateClientRequest) (*Client, error)
 	// Deletes a client at the provider, then here.
 	//
-	// UNAVAILABLE: the provider cannot be reached; the client is in the state
-	// DELETING, and the server repeats the deletion. FAILED_PRECONDITION: the
-	// provider does not accept the deletion.
+	// UNAVAILABLE, or RESOURCE_EXHAUSTED with the reason PROVIDER_BUSY: the provider
+	// cannot be reached or is busy; the client is in the state DELETING, and the
+	// server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
+	// the deletion.
 	DeleteClient(context.Context, *DeleteClientRequest) (*emptypb.Empty, error)
 	// Replaces the secret of a client by a new one.
 	//
