@@ -106,6 +106,14 @@ local function rejection(handle)
   return route:get("status"), route:get("text")
 end
 
+-- The paths of lists end in the name of a resource.
+local LISTS = {["oauth-providers"] = true, ["client-types"] = true, clients = true}
+
+local function is_list(method, plain)
+  local name = plain:match("^[^?]*"):match("[^/]*$")
+  return LISTS[name] and (method == "GET" or method == "HEAD")
+end
+
 -- A rotation is a PUT without a body.
 local function is_rotation(plain)
   return plain:match("^[^?]*"):sub(-7) == "/rotate"
@@ -124,6 +132,9 @@ function envoy_on_request(handle)
   if wrong then return fail(handle, 400, wrong) end
   if plain ~= path then headers:replace(":path", plain) end
   if method == "HEAD" then headers:replace(":method", "GET") end
+  if is_list(method, plain) then
+    handle:streamInfo():dynamicMetadata():set(OURS, "list", true)
+  end
   local other_type = is_other_type(headers:get("content-type"))
   local has_body = method == "POST" or method == "PUT" and not is_rotation(plain)
   if has_body and other_type then return fail(handle, 415, NOT_JSON) end
@@ -229,15 +240,41 @@ local function send(handle, status, body, head)
   return headers
 end
 
-local function send_resource(handle, head)
+-- The rows of the parts in a chunk of a list. The transcoder passes on whole parts, with a
+-- bracket or a comma before each, and the last bracket with the last part or alone. A quote
+-- inside of a row's text is escaped, so these strings are never part of a row.
+local OPEN, BETWEEN = '{"Items":[', ']},{"Items":['
+
+local function rows_of(text)
+  if text:sub(2, #OPEN + 1) ~= OPEN then return text end
+  local last = text:sub(-2) ~= "]}"
+  local rows = text:sub(#OPEN + 2, last and -4 or -3)
+  local parts, from = {}, 1
+  repeat
+    local at, stop = rows:find(BETWEEN, from, true)
+    parts[#parts + 1] = rows:sub(from, (at or 0) - 1)
+    from = (stop or 0) + 1
+  until not at
+  return text:sub(1, 1) .. table.concat(parts, ",") .. (last and "]" or "")
+end
+
+local function send_resource(handle, ours)
   local trailers = handle:streamInfo():dynamicMetadata():get(TRAILERS)
   if trailers and trailers.etag then handle:headers():add("etag", trailers.etag) end
-  if not head then return end
-  for chunk in handle:bodyChunks() do chunk:setBytes("") end
+  if not ours.head and not ours.list then return end
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if ours.head then
+      chunk:setBytes("")
+    elseif length > 0 then
+      chunk:setBytes(rows_of(chunk:getBytes(0, length)))
+    end
+  end
 end
 
 function envoy_on_response(handle)
-  local head = (handle:streamInfo():dynamicMetadata():get(OURS) or {}).head
+  local ours = handle:streamInfo():dynamicMetadata():get(OURS) or {}
+  local head = ours.head
   local rejected, reason = rejection(handle)
   if rejected == "415" then
     -- Envoy has formed a response of gRPC, because the request looked like gRPC.
@@ -247,7 +284,7 @@ function envoy_on_response(handle)
     return
   end
   local status = tonumber(handle:headers():get(":status"))
-  if status < 400 then return send_resource(handle, head) end
+  if status < 400 then return send_resource(handle, ours) end
   local body = handle:body(true)
   local text = body:length() > 0 and body:getBytes(0, body:length()) or ""
   if head and text == "" then return end  -- Envoy's own response, without a body already

@@ -13,7 +13,7 @@ from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.wire.interceptors.method import BROKEN_MESSAGE
 from tests.support.own_envoy import Door, Small, door
 
-ROW = pb.Provider(name="x", id=1).SerializeToString()
+PART = pb.ListProvidersResponse(providers=[pb.Provider(name="x", id=1)]).SerializeToString()
 
 
 def test_a_page_of_many_reads_is_complete(rest: httpx.Client) -> None:
@@ -27,8 +27,28 @@ def test_a_page_of_many_reads_is_complete(rest: httpx.Client) -> None:
     assert rest.get(f"{path}/client-types?per_page=210&page=2").json() == created[210:420]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 49, 50, 51, 100])
+def test_a_list_is_one_array_however_many_parts_it_has(rest: httpx.Client, rows: int) -> None:
+    provider = {"Name": "Idp", "Type": "Other", "WellKnownURL": "https://idp.test/x"}
+    path = f"/oauth-providers/{rest.post('/oauth-providers', json=provider).json()['ID']}"
+    # What stands between two parts, as a text.
+    names = ['"]},{"Items":[', ']},{"Items":[', '[{"Items":[]}]', "]}]", "\\", "x"]
+    created = [
+        rest.post(
+            f"{path}/client-types",
+            json={"Name": names[n % 6], "ResponseTypes": "code", "GrantType": "pkce"},
+        ).json()
+        for n in range(rows)
+    ]
+    listed = rest.get(f"{path}/client-types?per_page=100")
+    head = rest.head(f"{path}/client-types?per_page=100")
+
+    assert listed.json() == created
+    assert (head.status_code, head.content) == (200, b"")
+
+
 class Lists(Small):
-    """A server whose lists have three rows, and then an end of the test's own."""
+    """A server whose lists have three parts of a row, and then an end of the test's own."""
 
     def __init__(self, folder: Path, end: bytes | None) -> None:
         self._end = end
@@ -41,7 +61,7 @@ class Lists(Small):
 
     def _list(self, _request: bytes, context: Any) -> Iterator[bytes]:
         self.remaining.append(context.time_remaining())
-        yield from [ROW] * 3
+        yield from [PART] * 3
         if self._end is not None:
             yield self._end
 

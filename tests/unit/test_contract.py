@@ -314,6 +314,7 @@ REST_RESPONSES = [
     "Client",
     "ClientWithSecret",
 ]
+REST_LISTS = ["ListProviders", "ListClientTypes", "ListClients"]
 
 
 @pytest.mark.parametrize("name", REST_RESPONSES)
@@ -416,16 +417,22 @@ def test_each_rest_message_is_tested_for_its_keys_or_is_a_request() -> None:
     others = {m.name for m in messages(REST) if not m.name.endswith("Request")}
 
     results = {"Difference", "Preview", "Finding", "Check", "ProviderCheck", "Status"}
+    parts = {f"{name}Response" for name in REST_LISTS}
     inputs = {"ProviderInput", "ClientTypeInput", "ClientInput"}
-    assert others == {*REST_RESPONSES, *inputs, *results}
+    assert others == {*REST_RESPONSES, *inputs, *results, *parts}
 
 
-@pytest.mark.parametrize("name", ["ListProviders", "ListClientTypes", "ListClients"])
-def test_a_rest_list_is_a_stream_of_resources_so_that_json_writes_a_bare_array(name: str) -> None:
+@pytest.mark.parametrize("name", REST_LISTS)
+def test_a_rest_list_is_a_stream_of_parts_which_edge_rest_lua_writes_as_one_array(
+    name: str,
+) -> None:
     method = REST.services_by_name["PortalRestService"].methods_by_name[name]
+    [field] = method.output_type.fields
 
     assert method.server_streaming
-    assert method.output_type in [message(REST, response) for response in REST_RESPONSES]
+    assert field.is_repeated
+    assert field.json_name == "Items"
+    assert field.message_type in [message(REST, response) for response in REST_RESPONSES]
 
 
 BASE = "/portal-api/oauth-providers"
@@ -435,12 +442,18 @@ TYPE = BASE + "/{provider_id}/client-types/{client_type_id}"
 @pytest.mark.parametrize(
     ("name", "verb", "path", "body", "response"),
     [
-        ("ListProviders", "get", BASE, "", "Provider"),
+        ("ListProviders", "get", BASE, "", "ListProvidersResponse"),
         ("CreateProvider", "post", BASE, "provider", "Provider"),
         ("GetProvider", "get", BASE + "/{provider_id}", "", "ProviderWithClientTypes"),
         ("UpdateProvider", "put", BASE + "/{provider_id}", "provider", "ProviderWithClientTypes"),
         ("DeleteProvider", "delete", BASE + "/{provider_id}", "", "Status"),
-        ("ListClientTypes", "get", BASE + "/{provider_id}/client-types", "", "ClientType"),
+        (
+            "ListClientTypes",
+            "get",
+            BASE + "/{provider_id}/client-types",
+            "",
+            "ListClientTypesResponse",
+        ),
         (
             "CreateClientType",
             "post",
@@ -471,7 +484,7 @@ TYPE = BASE + "/{provider_id}/client-types/{client_type_id}"
         ),
         ("CheckProvider", "get", BASE + "/{provider_id}/check", "", "Check"),
         ("PreviewClient", "post", TYPE + "/preview", "client", "Preview"),
-        ("ListClients", "get", TYPE + "/clients", "", "Client"),
+        ("ListClients", "get", TYPE + "/clients", "", "ListClientsResponse"),
         ("CreateClient", "post", TYPE + "/clients", "client", "ClientWithSecret"),
         ("GetClient", "get", TYPE + "/clients/{client_id}", "", "Client"),
         ("UpdateClient", "put", TYPE + "/clients/{client_id}", "client", "Client"),

@@ -1,6 +1,5 @@
 """The pages of the REST dialect."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.lists import Page, PageRange, read_page
-from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.paging import page_range, read_parts
 
 
 @pytest.mark.parametrize(
@@ -97,8 +96,10 @@ def test_the_rows_of_a_page_are_read_in_parts(
         ids = range(rows.after + rows.offset + 1, stored + 1)
         return read_page(rows, lambda part: [Row(id_) for id_ in ids[: part.limit]])
 
-    rows: Iterator[Row] = read_rows(PageRange(limit=limit, offset=offset), read)
+    sent = list(read_parts(PageRange(limit=limit, offset=offset), read))
 
-    assert [row.id for row in rows] == list(found)
+    assert [row.id for part in sent for row in part] == list(found)
+    assert all(len(part) == 50 for part in sent[:-1])
+    assert [] not in sent
     assert max(parts) <= 200
     assert len(parts) <= limit // 200 + 1

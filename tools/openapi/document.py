@@ -241,11 +241,14 @@ _ERRORS_SCHEMA: Schema = {
 
 def _schemas(service: Service) -> dict[str, Schema]:
     bodies = {method.body.message for method in service.methods if method.body}
-    requests = {f"{method.name}Request" for method in service.methods}
+    # Requests are paths and parameters. Of a list's parts, callers see the rows.
+    wrappers = {
+        f"{method.name}{kind}" for method in service.methods for kind in ("Request", "Response")
+    }
     return {
         name: schemas.given(message) if name in bodies else schemas.in_response(message)
         for name, message in service.messages.items()
-        if name not in requests
+        if name not in wrappers
     }
 
 

@@ -147,6 +147,9 @@ def _method(method: MethodDescriptorProto, comment: str, messages: Mapping[str, 
     rule = method.options.Extensions[http]
     verb = rule.WhichOneof("pattern")
     request = messages[method.input_type.rpartition(".")[2]]
+    response = method.output_type.rpartition(".")[2]
+    # A list is a stream of parts, whose only field has the rows.
+    row = messages[response].fields[0].message if method.server_streaming else None
     return Method(
         name=method.name,
         comment=comment,
@@ -154,7 +157,7 @@ def _method(method: MethodDescriptorProto, comment: str, messages: Mapping[str, 
         path=getattr(rule, verb),
         body=next((field for field in request.fields if field.name == rule.body), None),
         parameters=[field for field in request.fields if field.name != rule.body],
-        response=method.output_type.rpartition(".")[2],
+        response=row or messages[response].name,
         returns_list=method.server_streaming,
         reads=method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS,
     )

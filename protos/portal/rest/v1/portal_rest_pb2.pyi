@@ -12,7 +12,9 @@ gRPC use portal.oauth.v1 instead.
   of range, not the parser; those in responses have 32 bits, because JSON
   writes longer ones as strings.
 - Ids in paths are strings: a number or a uid.
-- A list is a stream, because Envoy writes a stream as a bare JSON array.
+- A list is a stream of parts with an array of rows each: a row of its own
+  message would cost Envoy and the server twice as much. Envoy writes a stream
+  as a JSON array, and edge/rest.lua writes the rows of all parts as one array.
 """
 
 from collections import abc as _abc
@@ -943,6 +945,30 @@ class ListProvidersRequest(_message.Message):
 Global___ListProvidersRequest: _TypeAlias = ListProvidersRequest  # noqa: Y015
 
 @_typing.final
+class ListProvidersResponse(_message.Message):
+    """A part of the response of ListProviders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
+        """The rows of this part, in ascending order of ID."""
+
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[Global___Provider] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProvidersResponse: _TypeAlias = ListProvidersResponse  # noqa: Y015
+
+@_typing.final
 class CreateProviderRequest(_message.Message):
     """Request of CreateProvider."""
 
@@ -1110,6 +1136,30 @@ class ListClientTypesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
 
 Global___ListClientTypesRequest: _TypeAlias = ListClientTypesRequest  # noqa: Y015
+
+@_typing.final
+class ListClientTypesResponse(_message.Message):
+    """A part of the response of ListClientTypes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_TYPES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def client_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientType]:
+        """The rows of this part, in ascending order of ID."""
+
+    def __init__(
+        self,
+        *,
+        client_types: _abc.Iterable[Global___ClientType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_types", b"client_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClientTypesResponse: _TypeAlias = ListClientTypesResponse  # noqa: Y015
 
 @_typing.final
 class CreateClientTypeRequest(_message.Message):
@@ -1388,6 +1438,30 @@ class ListClientsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_id) -> _WhichOneofReturnType__provider_id | None: ...
 
 Global___ListClientsRequest: _TypeAlias = ListClientsRequest  # noqa: Y015
+
+@_typing.final
+class ListClientsResponse(_message.Message):
+    """A part of the response of ListClients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Client]:
+        """The rows of this part, in ascending order of ID."""
+
+    def __init__(
+        self,
+        *,
+        clients: _abc.Iterable[Global___Client] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClientsResponse: _TypeAlias = ListClientsResponse  # noqa: Y015
 
 @_typing.final
 class CreateClientRequest(_message.Message):

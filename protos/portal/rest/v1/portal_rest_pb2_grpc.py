@@ -39,7 +39,7 @@ class PortalRestServiceStub:
         self.ListProviders = channel.unary_stream(
                 '/portal.rest.v1.PortalRestService/ListProviders',
                 request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersRequest.SerializeToString,
-                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Provider.FromString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersResponse.FromString,
                 _registered_method=True)
         self.CreateProvider = channel.unary_unary(
                 '/portal.rest.v1.PortalRestService/CreateProvider',
@@ -64,7 +64,7 @@ class PortalRestServiceStub:
         self.ListClientTypes = channel.unary_stream(
                 '/portal.rest.v1.PortalRestService/ListClientTypes',
                 request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesRequest.SerializeToString,
-                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientType.FromString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesResponse.FromString,
                 _registered_method=True)
         self.CreateClientType = channel.unary_unary(
                 '/portal.rest.v1.PortalRestService/CreateClientType',
@@ -99,7 +99,7 @@ class PortalRestServiceStub:
         self.ListClients = channel.unary_stream(
                 '/portal.rest.v1.PortalRestService/ListClients',
                 request_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.SerializeToString,
-                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+                response_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsResponse.FromString,
                 _registered_method=True)
         self.CreateClient = channel.unary_unary(
                 '/portal.rest.v1.PortalRestService/CreateClient',
@@ -268,7 +268,7 @@ def add_PortalRestServiceServicer_to_server(servicer, server):
             'ListProviders': grpc.unary_stream_rpc_method_handler(
                     servicer.ListProviders,
                     request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersRequest.FromString,
-                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Provider.SerializeToString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersResponse.SerializeToString,
             ),
             'CreateProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateProvider,
@@ -293,7 +293,7 @@ def add_PortalRestServiceServicer_to_server(servicer, server):
             'ListClientTypes': grpc.unary_stream_rpc_method_handler(
                     servicer.ListClientTypes,
                     request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesRequest.FromString,
-                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientType.SerializeToString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesResponse.SerializeToString,
             ),
             'CreateClientType': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateClientType,
@@ -328,7 +328,7 @@ def add_PortalRestServiceServicer_to_server(servicer, server):
             'ListClients': grpc.unary_stream_rpc_method_handler(
                     servicer.ListClients,
                     request_deserializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.FromString,
-                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.SerializeToString,
+                    response_serializer=portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsResponse.SerializeToString,
             ),
             'CreateClient': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateClient,
@@ -384,7 +384,7 @@ class PortalRestService:
             target,
             '/portal.rest.v1.PortalRestService/ListProviders',
             portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersRequest.SerializeToString,
-            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Provider.FromString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListProvidersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -519,7 +519,7 @@ class PortalRestService:
             target,
             '/portal.rest.v1.PortalRestService/ListClientTypes',
             portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesRequest.SerializeToString,
-            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ClientType.FromString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientTypesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -708,7 +708,7 @@ class PortalRestService:
             target,
             '/portal.rest.v1.PortalRestService/ListClients',
             portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsRequest.SerializeToString,
-            portal_dot_rest_dot_v1_dot_portal__rest__pb2.Client.FromString,
+            portal_dot_rest_dot_v1_dot_portal__rest__pb2.ListClientsResponse.FromString,
             options,
             channel_credentials,
             insecure,

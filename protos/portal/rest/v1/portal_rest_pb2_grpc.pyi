@@ -12,7 +12,9 @@ gRPC use portal.oauth.v1 instead.
   of range, not the parser; those in responses have 32 bits, because JSON
   writes longer ones as strings.
 - Ids in paths are strings: a number or a uid.
-- A list is a stream, because Envoy writes a stream as a bare JSON array.
+- A list is a stream of parts with an array of rows each: a row of its own
+  message would cost Envoy and the server twice as much. Envoy writes a stream
+  as a JSON array, and edge/rest.lua writes the rows of all parts as one array.
 """
 
 from collections import abc as _abc
@@ -47,7 +49,7 @@ class PortalRestServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PortalRestServiceAsyncStub: ...
-    ListProviders: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListProvidersRequest, _portal_rest_pb2.Provider]
+    ListProviders: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListProvidersRequest, _portal_rest_pb2.ListProvidersResponse]
     """Lists the providers, in ascending order of ID."""
     CreateProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateProviderRequest, _portal_rest_pb2.Provider]
     """Creates a provider."""
@@ -59,7 +61,7 @@ class PortalRestServiceStub:
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteProviderRequest, _portal_rest_pb2.Status]
     """Deletes a provider together with its client types."""
-    ListClientTypes: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientTypesRequest, _portal_rest_pb2.ClientType]
+    ListClientTypes: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientTypesRequest, _portal_rest_pb2.ListClientTypesResponse]
     """Lists the client types of a provider, in ascending order of ID."""
     CreateClientType: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientTypeRequest, _portal_rest_pb2.ClientType]
     """Creates a client type."""
@@ -75,7 +77,7 @@ class PortalRestServiceStub:
     """Returns what CreateClient would send to the provider, and what is wrong or
     surprising about it.
     """
-    ListClients: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.Client]
+    ListClients: _grpc.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.ListClientsResponse]
     """Lists the clients of a client type, in ascending order of ID."""
     CreateClient: _grpc.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientRequest, _portal_rest_pb2.ClientWithSecret]
     """Registers a client at the provider."""
@@ -97,7 +99,7 @@ class PortalRestServiceAsyncStub(PortalRestServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListProviders: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListProvidersRequest, _portal_rest_pb2.Provider]  # type: ignore[assignment]
+    ListProviders: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListProvidersRequest, _portal_rest_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists the providers, in ascending order of ID."""
     CreateProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateProviderRequest, _portal_rest_pb2.Provider]  # type: ignore[assignment]
     """Creates a provider."""
@@ -109,7 +111,7 @@ class PortalRestServiceAsyncStub(PortalRestServiceStub):
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.DeleteProviderRequest, _portal_rest_pb2.Status]  # type: ignore[assignment]
     """Deletes a provider together with its client types."""
-    ListClientTypes: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientTypesRequest, _portal_rest_pb2.ClientType]  # type: ignore[assignment]
+    ListClientTypes: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientTypesRequest, _portal_rest_pb2.ListClientTypesResponse]  # type: ignore[assignment]
     """Lists the client types of a provider, in ascending order of ID."""
     CreateClientType: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientTypeRequest, _portal_rest_pb2.ClientType]  # type: ignore[assignment]
     """Creates a client type."""
@@ -125,7 +127,7 @@ class PortalRestServiceAsyncStub(PortalRestServiceStub):
     """Returns what CreateClient would send to the provider, and what is wrong or
     surprising about it.
     """
-    ListClients: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.Client]  # type: ignore[assignment]
+    ListClients: _aio.UnaryStreamMultiCallable[_portal_rest_pb2.ListClientsRequest, _portal_rest_pb2.ListClientsResponse]  # type: ignore[assignment]
     """Lists the clients of a client type, in ascending order of ID."""
     CreateClient: _aio.UnaryUnaryMultiCallable[_portal_rest_pb2.CreateClientRequest, _portal_rest_pb2.ClientWithSecret]  # type: ignore[assignment]
     """Registers a client at the provider."""
@@ -150,7 +152,7 @@ class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _portal_rest_pb2.ListProvidersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.Provider], _abc.AsyncIterator[_portal_rest_pb2.Provider]]:
+    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.ListProvidersResponse], _abc.AsyncIterator[_portal_rest_pb2.ListProvidersResponse]]:
         """Lists the providers, in ascending order of ID."""
 
     @_abc_1.abstractmethod
@@ -192,7 +194,7 @@ class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _portal_rest_pb2.ListClientTypesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.ClientType], _abc.AsyncIterator[_portal_rest_pb2.ClientType]]:
+    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.ListClientTypesResponse], _abc.AsyncIterator[_portal_rest_pb2.ListClientTypesResponse]]:
         """Lists the client types of a provider, in ascending order of ID."""
 
     @_abc_1.abstractmethod
@@ -250,7 +252,7 @@ class PortalRestServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _portal_rest_pb2.ListClientsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.Client], _abc.AsyncIterator[_portal_rest_pb2.Client]]:
+    ) -> _typing.Union[_abc.Iterator[_portal_rest_pb2.ListClientsResponse], _abc.AsyncIterator[_portal_rest_pb2.ListClientsResponse]]:
         """Lists the clients of a client type, in ascending order of ID."""
 
     @_abc_1.abstractmethod

@@ -29,8 +29,6 @@ BROKEN_MESSAGE = b"\x07"
 Envoy has sent the status 200 by then, and would turn any gRPC status into the end of
 the list. When it cannot read a message, it closes the connection.
 """
-# Encoded together and in memory together.
-_ROWS_IN_A_PART = 200
 # grpcio reports the time until the year 292277026596 for a call without a deadline.
 _NO_DEADLINE_S = 1e8
 
@@ -56,25 +54,20 @@ class Method:
         self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues
     ) -> Iterator[bytes]:
         """Serve a call with a list of responses."""
-        # The status of an error can only be sent before the first row.
-        return chain.from_iterable(self._serve(message, context, queues, self._parts))
+        responses: Iterator[bytes] = self._serve(message, context, queues, self._encoded)
+        return responses
 
-    def _parts(self, rows: Iterable[Any]) -> Iterator[list[bytes]]:
-        """The rows in parts; an error of the first part is raised at once."""
-        rest = iter(rows)
-        return chain([self._part(rest)], self._later_parts(rest))
+    def _encoded(self, responses: Iterable[Any]) -> Iterator[bytes]:
+        """The responses as bytes; an error of the first is raised at once, as it has a status."""
+        rest = map(self.encode, responses)
+        return chain(list(islice(rest, 1)), self._later(rest))
 
-    def _later_parts(self, rows: Iterator[Any]) -> Iterator[list[bytes]]:
+    def _later(self, responses: Iterator[bytes]) -> Iterator[bytes]:
         try:
-            while part := self._part(rows):
-                yield part
+            yield from responses
         except Exception as error:  # noqa: BLE001 - the log has it
             log_broken_list(self.path, error)
-            yield [BROKEN_MESSAGE]
-
-    def _part(self, rows: Iterator[Any]) -> list[bytes]:
-        # Encoded before the first is sent: gRPC and Envoy then send many rows at once.
-        return [self.encode(row) for row in islice(rows, _ROWS_IN_A_PART)]
+            yield BROKEN_MESSAGE
 
     def _serve(
         self,

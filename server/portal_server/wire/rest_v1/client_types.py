@@ -11,7 +11,7 @@ from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
 from portal_server.wire.rest_v1.ids import ref_of
-from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.paging import page_range, read_parts
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 from portal_server.wire.use_cases import UseCases
 
@@ -27,14 +27,15 @@ class ClientTypeOperations:
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: CallContext
-    ) -> Iterator[pb.ClientType]:
+    ) -> Iterator[pb.ListClientTypesResponse]:
         """List the client types of a provider."""
         call = context.call
-        rows = page_range(request)
+        page = page_range(request)
         provider = ref_of(Resource.PROVIDER, request.provider_id)
-        return map(
-            client_type_message,
-            read_rows(rows, lambda part: self._client_types.list(call, provider, (), part)),
+        parts = read_parts(page, lambda rows: self._client_types.list(call, provider, (), rows))
+        return (
+            pb.ListClientTypesResponse(client_types=map(client_type_message, part))
+            for part in parts
         )
 
     def CreateClientType(

@@ -15,7 +15,7 @@ from portal_server.wire.calls import CallContext
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import SURFACE, read_flag, spell, write_minute
 from portal_server.wire.rest_v1.ids import ref_of
-from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.paging import page_range, read_parts
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 from portal_server.wire.use_cases import UseCases
 
@@ -45,15 +45,13 @@ class ClientOperations:
 
     def ListClients(
         self, request: pb.ListClientsRequest, context: CallContext
-    ) -> Iterator[pb.Client]:
+    ) -> Iterator[pb.ListClientsResponse]:
         """List the clients of a client type."""
         call = context.call
-        rows = page_range(request)
-        provider, client_type = _template(request)
-        return map(
-            _message,
-            read_rows(rows, lambda part: self._clients.list(call, provider, client_type, (), part)),
-        )
+        page = page_range(request)
+        template = _template(request)
+        parts = read_parts(page, lambda rows: self._clients.list(call, *template, (), rows))
+        return (pb.ListClientsResponse(clients=map(_message, part)) for part in parts)
 
     def CreateClient(
         self, request: pb.CreateClientRequest, context: CallContext

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.errors import Invalid, Rule, Violation
@@ -12,8 +13,9 @@ DEFAULT_PER_PAGE = 20
 # With it, the offset of a row has at most 64 bits.
 MAX_PAGE_NUMBER = 2**31 - 1
 
-# Each row is a message of its own, so no more rows than these are in memory.
+# No more rows than these are in memory.
 _ROWS_PER_READ = 200
+_ROWS_PER_PART = 50
 
 
 _List = pb.ListProvidersRequest | pb.ListClientTypesRequest | pb.ListClientsRequest
@@ -44,8 +46,14 @@ def page_range(request: _List) -> PageRange:
     return PageRange(limit=min(per_page, limit), offset=per_page * (page - 1))
 
 
-def read_rows(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[Item]:
-    """The rows of a page, read in parts."""
+def read_parts(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[list[Item]]:
+    """The rows of a page, in the parts in which they are sent."""
+    found = _read_rows(rows, read)
+    while part := list(islice(found, _ROWS_PER_PART)):
+        yield part
+
+
+def _read_rows(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[Item]:
     while True:
         part = read(replace(rows, limit=min(rows.limit, _ROWS_PER_READ)))
         yield from part.items

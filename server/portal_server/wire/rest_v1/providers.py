@@ -15,7 +15,7 @@ from portal_server.wire.rest_v1.client_types import client_type_message
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag, spell
 from portal_server.wire.rest_v1.ids import ref_of
-from portal_server.wire.rest_v1.paging import page_range, read_rows
+from portal_server.wire.rest_v1.paging import page_range, read_parts
 from portal_server.wire.rest_v1.preconditions import if_match, send_etag
 from portal_server.wire.use_cases import UseCases
 
@@ -35,11 +35,11 @@ class ProviderOperations:
 
     def ListProviders(
         self, request: pb.ListProvidersRequest, context: CallContext
-    ) -> Iterator[pb.Provider]:
+    ) -> Iterator[pb.ListProvidersResponse]:
         """List providers."""
         call = context.call
-        rows = page_range(request)
-        return map(_message, read_rows(rows, lambda part: self._providers.list(call, (), part)))
+        parts = read_parts(page_range(request), lambda rows: self._providers.list(call, (), rows))
+        return (pb.ListProvidersResponse(providers=map(_message, part)) for part in parts)
 
     def CreateProvider(
         self, request: pb.CreateProviderRequest, context: CallContext
