@@ -2,7 +2,7 @@
 
 # ruff: noqa: S105, S106 - secrets of the tests
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -80,6 +80,27 @@ def test_a_jwt_is_sent_as_a_bearer_token(registrar: Registrar, okta: Okta, acces
     okta.bearers[token] = ("okta.clients.register",)
     registrar.register(replace(access, registration_access_token=token), METADATA)
     assert okta.requests[-1].authorization == f"Bearer {token}"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_token_that_was_revoked_says_nothing_about_a_client(
+    registrar: Registrar, okta: Okta, access: Access, *, gone: bool
+) -> None:
+    handle = registered(registrar, access)
+    if gone:
+        okta.clients.clear()
+    else:
+        okta.token = "another"
+    calls: list[Callable[[], object]] = [
+        lambda: registrar.read(access, handle),
+        lambda: registrar.update(access, handle, METADATA),
+        *([] if gone else [lambda: registrar.delete(access, handle)]),
+    ]
+    for call in calls:
+        with pytest.raises(Rejected) as caught:
+            call()
+        assert caught.value.http_status == (404 if gone else 401)
+        assert caught.value.detached is gone
 
 
 def test_a_client_is_found_by_its_whole_name(

@@ -425,6 +425,39 @@ def test_a_lost_deletion_is_repeated_until_it_is_certain(portal: Portal, failure
     assert portal.idp.clients == {}
 
 
+def test_a_client_that_cannot_be_managed_stays_active(portal: Portal) -> None:
+    portal.idp.manages = False
+    client = portal.register().client
+    change = Change(replace(DRAFT, name="new"), {"name"})
+    attempts: list[Callable[[], object]] = [
+        lambda: portal.clients.check(CALL, portal.provider.id, client.id),
+        lambda: portal.clients.update(CALL, portal.provider.id, client.id, change),
+        lambda: portal.clients.delete(CALL, portal.provider.id, client.id),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Rejected, match="only its administrator"):
+            attempt()
+        stays = portal.get(client)
+        assert stays.state is client.state is ClientState.ACTIVE
+        assert "only its administrator" in stays.message
+        assert stays.message == client.message
+    portal.clients.delete(CALL, portal.provider.id, client.id, force=True)
+
+    assert portal.all() == []
+    assert [one[0] for one in portal.idp.requests] == ["POST"]
+
+
+def test_a_deletion_that_is_forbidden_was_not_done_before(portal: Portal) -> None:
+    client = portal.register().client
+    portal.idp.fail("DELETE", Failure.ERROR, Failure.FORBID)
+    with pytest.raises(OutcomeUnknown):
+        portal.clients.delete(CALL, portal.provider.id, client.id)
+    portal.reconcile(portal.get(client))
+
+    assert portal.get(client).state is ClientState.ACTIVE
+    assert list(portal.idp.clients) == [client.client_id]
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_deletion_that_a_busy_provider_rejects_is_repeated(
     portal: Portal, *, force: bool

@@ -76,7 +76,6 @@ _WAIT_STEP_S = 0.1
 _REMOVE_ALL_S = 9.0
 _PAGE = 100
 
-_GONE = (401, 404)
 _BUSY = (ClientState.REGISTERING, ClientState.UPDATING)
 _REMOVABLE = (ClientState.ACTIVE, ClientState.EXPIRED, ClientState.DELETING)
 
@@ -562,8 +561,8 @@ class Clients:
             self._registrations.save(stored, unchanged)
             raise
         except (Rejected, NotSent) as error:
-            gone = isinstance(error, Rejected) and error.http_status in _GONE
-            state = ClientState.DETACHED if gone else ClientState.ACTIVE
+            detached = isinstance(error, Rejected) and error.detached
+            state = ClientState.DETACHED if detached else ClientState.ACTIVE
             self._registrations.save(stored, partial(back, state=state, message=error.message))
             raise
         except OutcomeUnknown as error:

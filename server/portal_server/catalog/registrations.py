@@ -51,8 +51,6 @@ MAX_MESSAGE = 500
 # How often a provider must not list a client before it counts as not registered.
 _SEARCHES = 3
 _LONGEST_PAUSE = timedelta(hours=1)
-_UNAUTHORIZED = (401, 403)
-_NOT_THERE = (404, 410)
 # Between two tries to store an outcome.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -173,13 +171,13 @@ class Registrations:
             with self._registrar.admitted(access):
                 self._registrar.delete(access, self.handle(client))
         except Rejected as error:
-            if retried and error.http_status in _UNAUTHORIZED:
+            if retried and error.detached:
                 # The deletion before this one was done, but its response was lost.
                 return
             if is_busy(error):
                 self.save(client, partial(later, message=error.message, counts=retried))
             else:
-                state = ClientState.DETACHED if is_detached(error) else ClientState.ACTIVE
+                state = ClientState.DETACHED if error.detached else ClientState.ACTIVE
                 self.save(client, partial(back, state=state, message=error.message))
             raise
         except ProviderError as error:
@@ -199,7 +197,7 @@ class Registrations:
         except Rejected as error:
             # A change whose outcome stays unknown must end.
             updating = client.state is ClientState.UPDATING
-            if not is_detached(error) and not (updating and not is_busy(error)):
+            if not error.detached and not (updating and not is_busy(error)):
                 raise
             detached = partial(moved, state=ClientState.DETACHED, message=error.message)
             return self.observe(client, detached)
@@ -299,11 +297,6 @@ def back(client: Client, state: ClientState, message: str) -> Client:
     if state is ClientState.ACTIVE:
         return replace(unchanged, due_time=next_due(unchanged))
     return unchanged
-
-
-def is_detached(error: Rejected) -> bool:
-    """Whether a rejection means that the provider no longer has the client, or its token."""
-    return error.reason is Reason.PROVIDER_CREDENTIAL_REJECTED or error.http_status in _NOT_THERE
 
 
 def is_busy(error: Rejected) -> bool:

@@ -237,7 +237,13 @@ class NotSent(ProviderError):
 
 
 class Rejected(ProviderError):
-    """The provider rejected the request, so nothing was done there."""
+    """The provider rejected the request, so nothing was done there.
+
+    `detached` is whether it no longer has the client, or no longer accepts its token: the
+    same response to the provider's own credential says nothing about the client.
+    """
+
+    detached: bool = False
 
 
 class OutcomeUnknown(ProviderError):

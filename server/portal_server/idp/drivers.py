@@ -123,6 +123,7 @@ class Okta(Driver):
         if not isinstance(document, dict):
             failed = self._failure(call, response)
             if isinstance(failed, Rejected):
+                failed.detached = self.is_gone(response)
                 raise failed
             raise not_sent(failed, "the client cannot be read before the update")
         return {**metadata_of(document), **metadata}
@@ -239,11 +240,13 @@ class KeycloakAccount(Driver):
             key = each.get("id")
             if each.get("clientId") == client_id and isinstance(key, str):
                 return quote(key, safe="")
-        raise Rejected(
+        gone = Rejected(
             Reason.PROVIDER_REJECTED,
             "the provider does not have this client any more",
             http_status=HTTPStatus.NOT_FOUND,
         )
+        gone.detached = True
+        raise gone
 
 
 def driver_of(access: Access, credentials: Credentials) -> Driver:

@@ -32,6 +32,8 @@ _TOKEN_NAME = (
 )
 
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+# Not 403: the client is there, and not permitted to do this (RFC 7592, section 2.3).
+_DETACHED = _GONE | {HTTPStatus.UNAUTHORIZED}
 # RFC 6750, section 3.1.
 _NEEDS_SCOPE = "insufficient_scope"
 
@@ -44,9 +46,8 @@ class Registrar:
 
     All methods raise:
         NotSent: nothing reached the provider.
-        Rejected: the provider rejected the request, so nothing was done. `http_status` is
-            401 or 403 if it does not accept the credential or the client's token, 404 if it
-            reported that the client is gone.
+        Rejected: the provider rejected the request, so nothing was done. `detached` is
+            whether it no longer has the client, or no longer accepts its token.
         OutcomeUnknown: nobody knows whether it was done.
     """
 
@@ -193,7 +194,10 @@ class Registrar:
         if is_success(response):
             return response
         hidden = (*self._credentials.secrets(call.access), handle.registration_access_token)
-        raise failure(response, hidden, credential=_TOKEN_NAME)
+        error = failure(response, hidden, credential=_TOKEN_NAME)
+        if isinstance(error, Rejected):
+            error.detached = response.status in _DETACHED
+        raise error
 
     def _require_gone(self, call: Call, handle: Handle, error: Rejected) -> None:
         """Accept 404 for a deletion only if the client cannot be read either.
@@ -291,10 +295,12 @@ def _completed(access: Access, client: ProviderClient, handle: Handle) -> Provid
 
 
 def _gone(error: ProviderError) -> Rejected:
-    return Rejected(
+    gone = Rejected(
         Reason.PROVIDER_REJECTED,
         error.message,
         http_status=HTTPStatus.NOT_FOUND,
         error=error.error,
         description=error.description,
     )
+    gone.detached = True
+    return gone

@@ -24,6 +24,7 @@ class Failure(Enum):
     NONE = "none"
     REJECT = "reject: 400"
     BUSY = "too many requests: 429"
+    FORBID = "the client may not do this: 403 (RFC 7592, section 2.3)"
     REDIRECT = "a redirect to a login page, as Spring Authorization Server for an unknown route"
     ERROR = "500 before it is done"
     ERROR_AFTER = "500 after it is done"
@@ -54,6 +55,8 @@ class Provider:
     requests: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Method, path and body of each request for a client."""
     delay_s: float = 0.0
+    manages: bool = True
+    """Whether it returns what clients are managed with: RFC 7592 is optional."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What each response about a client has beside the client."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -203,14 +206,17 @@ def _discovery(url: str) -> dict[str, Any]:
 
 def _information(provider: Provider, one: Registered) -> dict[str, Any]:
     secret = {"client_secret": one.secret, "client_secret_expires_at": 0} if one.secret else {}
+    managed = {
+        "registration_access_token": one.token,
+        "registration_client_uri": f"{provider.url}/reg/{one.client_id}",
+    }
     return {
         **one.metadata,
         **provider.extra,
         **secret,
         "client_id": one.client_id,
         "client_id_issued_at": int(time.time()),
-        "registration_access_token": one.token,
-        "registration_client_uri": f"{provider.url}/reg/{one.client_id}",
+        **(managed if provider.manages else {}),
     }
 
 
@@ -222,6 +228,7 @@ def _error(error: str, description: str) -> dict[str, Any]:
 _NOT_DONE: dict[Failure, tuple[int, dict[str, Any] | None]] = {
     Failure.REJECT: (400, _error("invalid_client_metadata", "the provider says no")),
     Failure.BUSY: (429, _error("too_many_requests", "the provider limits calls")),
+    Failure.FORBID: (403, _error("access_denied", "not permitted")),
     Failure.REDIRECT: (302, None),
     Failure.ERROR: (500, _error("server_error", "the provider is broken")),
 }
