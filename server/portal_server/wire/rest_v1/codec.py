@@ -6,7 +6,7 @@ response is there only if it has a value.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -22,6 +22,8 @@ from portal_server.wire.rest_v1.dialect import (
 )
 
 _Convert = Callable[[Any], Any]
+# Callers use few combinations of words.
+_KEPT = 1024
 
 
 class Codec:
@@ -73,7 +75,7 @@ def _writer(field: Field) -> _Convert:
         case Word():
             return lambda word: spell(word) if word else ""
         case Words():
-            return lambda words: ",".join(map(spell, words))
+            return lru_cache(_KEPT)(lambda words: ",".join(map(spell, words)))
         case RedirectUris():
             return ",".join
         case _:

@@ -41,6 +41,8 @@ _WORDS: Mapping[type[StrEnum], Mapping[str, str]] = {
 # Words that requests may have, too.
 _ALSO_READ: Mapping[str, StrEnum] = {"id_token": ResponseType.ID_TOKEN}
 
+_MINUTE = len("2026-01-31 09:30")
+
 _FLAGS = dict.fromkeys(("", "false", "0"), False) | dict.fromkeys(TRUE, True)
 
 
@@ -97,7 +99,8 @@ def read_list(text: str) -> tuple[str, ...]:
 
 def write_minute(time: datetime | None) -> str:
     """A time in UTC, `YYYY-MM-DD HH:MM`; "" for None."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if time else ""
+    # strftime takes five times as long.
+    return time.astimezone(UTC).isoformat(" ", "minutes")[:_MINUTE] if time else ""
 
 
 def read_flag(field: str, text: str) -> bool:
