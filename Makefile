@@ -80,7 +80,7 @@ test-hostile-long: .venv/dev ## The same, each attack by itself for HOSTILE_SECO
 fuzz: .venv/dev ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)
 
-bench: .venv/bench ## Compare with peers on both databases; BENCH='--quick' takes three minutes
+bench: .venv/bench ## Compare with peers on both databases; BENCH=--quick takes three minutes, --scale has large tables
 	@$(BIN)/python -m bench $(BENCH)
 
 ##@ Check

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import disk, go_peer, machine, systems
+from bench import disk, go_peer, machine, scale, systems
 from bench.check import check_and_seed
 from bench.databases import Database, running
 from bench.figures import Figures, targets
@@ -47,6 +47,7 @@ class Plan:
     seconds: float
     tuned_workers: list[int]
     folder: Path | None
+    scale: int | None
 
     @property
     def is_full(self) -> bool:
@@ -65,6 +66,15 @@ def _plan() -> Plan:
     parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 2")
     parser.add_argument("--quick", action="store_true", help="one short round of fewer cases")
+    parser.add_argument(
+        "--scale",
+        nargs="?",
+        type=int,
+        const=scale.LARGE,
+        metavar="ROWS",
+        help="instead, measure what could grow with the table: with this many client types"
+        f" and with {scale.SMALL:,}; default: {scale.LARGE:,}",
+    )
     parser.add_argument(
         "--tuned-workers",
         nargs="+",
@@ -86,6 +96,7 @@ def _plan() -> Plan:
         seconds=given.seconds or seconds,
         tuned_workers=given.tuned_workers,
         folder=given.folder,
+        scale=given.scale,
     )
 
 
@@ -233,6 +244,9 @@ def main() -> None:
     """Run it all."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     plan = _plan()
+    if plan.scale:
+        scale.measure(plan.databases, plan.scale, plan.folder)
+        return
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="portal-bench-", dir=plan.folder) as name:
         folder = Path(name)
