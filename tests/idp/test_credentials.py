@@ -242,11 +242,11 @@ def test_a_token_is_sent_to_no_stranger(
     assert not provider.seen
 
 
-def test_a_client_that_can_still_be_read_was_not_deleted(
+def test_a_client_that_can_still_be_read_is_not_gone(
     registrar: Registrar, provider: Scripted
 ) -> None:
     def respond(seen: Seen) -> Bytes:
-        # As Spring Authorization Server does: it has no route for a deletion.
+        # As Spring Authorization Server does: it has no route for updates and deletions.
         found = http(200, {"client_id": "one"})
         return found if seen.method == "GET" else http(404, {"error": "Not Found"})
 
@@ -255,6 +255,19 @@ def test_a_client_that_can_still_be_read_was_not_deleted(
         registrar.delete(access_to(provider.well_known), handle(provider))
     # Callers see the words of the provider instead of this message, if there are any.
     assert (caught.value.http_status, caught.value.description, caught.value.error) == (0, "", "")
+    assert not caught.value.detached
+    with pytest.raises(Rejected, match="it does not support updates") as caught:
+        registrar.update(access_to(provider.well_known), handle(provider), METADATA)
+    assert not caught.value.detached
+
+
+def test_an_update_of_a_client_that_cannot_be_read_either_detaches(
+    registrar: Registrar, provider: Scripted
+) -> None:
+    provider.responses["/register/one"] = http(404, {})
+    with pytest.raises(Rejected) as caught:
+        registrar.update(access_to(provider.well_known), handle(provider), METADATA)
+    assert caught.value.detached
 
 
 def test_a_deletion_is_not_certain_while_the_client_cannot_be_read(

@@ -115,7 +115,12 @@ class Registrar:
         The result may have a new registration access token; the old one is invalid then.
         """
         with self._caller.call(access) as call:
-            response = self._manage(call, "PUT", handle, metadata)
+            try:
+                response = self._manage(call, "PUT", handle, metadata)
+            except Rejected as error:
+                if error.http_status in _GONE:
+                    self._require_gone(call, handle, error, "updates")
+                raise
             return self._client(call, response, handle)
 
     def delete(self, access: Access, handle: Handle) -> None:
@@ -126,7 +131,7 @@ class Registrar:
             except Rejected as error:
                 if error.http_status not in _GONE:
                     raise
-                self._require_gone(call, handle, error)
+                self._require_gone(call, handle, error, "deletions")
                 return
             if not is_success(response):
                 raise self._failure(call, response)
@@ -199,11 +204,10 @@ class Registrar:
             error.detached = response.status in _DETACHED
         raise error
 
-    def _require_gone(self, call: Call, handle: Handle, error: Rejected) -> None:
-        """Accept 404 for a deletion only if the client cannot be read either.
+    def _require_gone(self, call: Call, handle: Handle, error: Rejected, what: str) -> None:
+        """Accept 404 for an update or deletion only if the client cannot be read either.
 
-        A provider that can register and read clients, but not delete them, may have no
-        route for a deletion.
+        A provider that registers and reads clients, and no more, may have no route for it.
 
         Raises:
             Rejected: the client is still there.
@@ -213,7 +217,7 @@ class Registrar:
             self._manage(call, "GET", handle)
         except Rejected:
             return
-        text = "the provider still has the client: it does not support deletions"
+        text = f"the provider still has the client: it does not support {what}"
         raise Rejected(Reason.PROVIDER_REJECTED, f"{error.message}, but {text}")
 
     def _manage_by_credential(
