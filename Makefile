@@ -96,8 +96,11 @@ check: .venv/dev verify ## Check formatting, lint, types, import contracts, lang
 	$(BIN)/buf lint $(DESCRIPTORS)
 	$(BIN)/buf breaking $(DESCRIPTORS) --against protos/baseline.binpb
 
-check-bench: .venv/bench ## Check the types of the benchmark, which needs the packages of its peers
+check-bench: .venv/bench ## Check the types of the benchmark, which needs the packages of its peers, and the peer in Go
 	$(BIN)/mypy bench
+	@if command -v go >/dev/null; \
+	then cd bench/peers/go && test -z "$$(gofmt -l .)" && go vet . && go mod tidy -diff; \
+	else echo 'bench/peers/go: not checked, because go is not installed'; [ -z "$$CI" ]; fi
 
 format: .venv/dev ## Format the code and the protos, and apply lint fixes
 	$(BIN)/ruff format
