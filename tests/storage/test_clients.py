@@ -201,7 +201,7 @@ def test_lists_are_of_a_provider_or_of_one_client_type(store: Store, catalog: Ca
     store.write(CALL, lambda tx: tx.clients.save(active(added[0])))
 
     def names(of: tuple[int, int | None], *where: Condition, part: PageRange = ALL) -> list[str]:
-        found = store.read_latest(CALL, lambda tx: tx.clients.list(*of, where, part))
+        found = store.read_latest(CALL, lambda tx: tx.clients.list(*of, where, part)).items
         assert [client.id for client in found] == sorted(client.id for client in found)
         return [client.name for client in found]
 

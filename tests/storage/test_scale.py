@@ -1,4 +1,4 @@
-"""A page costs the same wherever it is: it reads its own rows and no others."""
+"""What a call costs does not grow with the table: it reads a bounded number of rows."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, func, insert, select, text
 
-from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.storage.rows.client_types import ClientTypeRow, ClientTypeStatements
+from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
+from portal_server.domain.errors import NotFound, PortalError
+from portal_server.domain.lists import Comparison, Condition, PageRange
+from portal_server.domain.provider import Provider, ProviderDraft, ProviderType
+from portal_server.storage.rows.client_types import (
+    TABLE,
+    ClientTypeRow,
+    ClientTypeRows,
+    ClientTypeStatements,
+)
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
@@ -17,6 +25,9 @@ from tests.support.databases import MIGRATED, new_sqlite
 from tests.support.postgres import Postgres
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OTHER, well_known_uri="https://idp.test/x")
+RARE = ClientTypeDraft(
+    name="rare", response_types=(ResponseType.NONE,), grant_types=(GrantType.PASSWORD,)
+)
 ROWS = 20_000
 INDEX = "ix_client_type_provider_id_id"
 
@@ -28,6 +39,25 @@ class Crowd:
     engine: Engine
     provider_id: int
     last: int
+
+
+def fill(engine: Engine, provider: Provider, count: int) -> None:
+    """Add client types to a provider."""
+    rows = [
+        {
+            "uid": f"{provider.id}-{number}",
+            "provider_id": provider.id,
+            "name": "n",
+            "description": "",
+            "response_types": (),
+            "grant_types": (),
+            "create_time": provider.create_time,
+            "update_time": provider.create_time,
+        }
+        for number in range(count)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(ClientTypeRow), rows)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -43,23 +73,9 @@ def crowd(
     engine = open_engine(parse_url(url))
     catalog = Catalog(Store(engine))
     first, second = (catalog.providers.create(CALL, PROVIDER) for _ in range(2))
-    now = first.create_time
-    rows = [
-        {
-            "uid": f"{provider.id}-{number}",
-            "provider_id": provider.id,
-            "name": "n",
-            "description": "",
-            "response_types": (),
-            "grant_types": (),
-            "create_time": now,
-            "update_time": now,
-        }
-        for provider in (first, second)
-        for number in range(ROWS)
-    ]
+    for provider in (first, second):
+        fill(engine, provider, ROWS)
     with engine.begin() as connection:
-        connection.execute(insert(ClientTypeRow), rows)
         connection.execute(text("ANALYZE"))
     yield Crowd(engine, first.id, ROWS)
     engine.dispose()
@@ -93,3 +109,50 @@ def test_a_page_reads_its_own_rows_by_the_index(crowd: Crowd, left: int) -> None
         assert "Rows Removed by Filter" not in scan
         assert scan["Actual Rows"] == min(left, 51)
     connection.close()
+
+
+def test_a_filter_examines_a_bounded_number_of_rows_and_finds_all_over_several_pages(
+    crowd: Crowd,
+) -> None:
+    catalog = Catalog(Store(crowd.engine))
+    last = catalog.client_types.create(CALL, crowd.provider_id, RARE)
+    where = [Condition("grant_types", Comparison.HAS, "password")]
+    found, examined, after = [], [], 0
+    while after is not None:
+        rows = PageRange(limit=50, after=after)
+        page = catalog.client_types.list(CALL, crowd.provider_id, where, rows)
+        found += [item.id for item in page.items]
+        examined.append(after)
+        after = page.next_after
+    catalog.client_types.delete(CALL, crowd.provider_id, last.id)
+
+    assert found == [last.id]
+    assert examined == [0, 10_000, 20_000]
+
+
+def test_a_provider_with_many_client_types_is_deleted_in_pieces(crowd: Crowd) -> None:
+    catalog = Catalog(Store(crowd.engine))
+    provider = catalog.providers.create(CALL, PROVIDER)
+    fill(crowd.engine, provider, 1_700)
+    pieces: list[int] = []
+    removed = ClientTypeRows.remove_some
+
+    def counted(rows: ClientTypeRows, provider_id: int, limit: int) -> None:
+        pieces.append(limit)
+        removed(rows, provider_id, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientTypeRows, "remove_some", counted)
+        with pytest.raises(PortalError, match="etag"):
+            catalog.providers.delete(CALL, provider.id, ['"another"'])
+        kept = len(catalog.client_types.list(CALL, provider.id, (), PageRange(limit=2_000)).items)
+        catalog.providers.delete(CALL, provider.id, [provider.etag])
+
+    assert kept == 1_700
+    assert pieces == [500] * 3
+    with pytest.raises(NotFound):
+        catalog.providers.get(CALL, provider.id)
+    with crowd.engine.connect() as connection:
+        of = TABLE.c.provider_id == provider.id
+        left = connection.scalar(select(func.count()).select_from(TABLE).where(of))
+    assert left == 0

@@ -702,7 +702,7 @@ def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -
 
     def work(tx: Transaction) -> None:
         tx.providers.add(spec, "u", datetime.now(UTC))
-        seen.append(len(tx.providers.list((), EVERYTHING)))
+        seen.append(len(tx.providers.list((), EVERYTHING).items))
         seen.append(len(catalog.providers.list(CALL, (), EVERYTHING).items))
 
     store.write(CALL, work)
@@ -717,9 +717,9 @@ def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
     provider_id = provider_of(catalog)
 
     def work(tx: Transaction) -> tuple[list[ClientType], list[ClientType]]:
-        before = tx.client_types.list(provider_id, (), PageRange(limit=1000))
+        before = tx.client_types.list(provider_id, (), PageRange(limit=1000)).items
         create(catalog, provider_id, CLIENT_TYPE)
-        return before, tx.client_types.list(provider_id, (), PageRange(limit=1000))
+        return before, tx.client_types.list(provider_id, (), PageRange(limit=1000)).items
 
     before, after = store.read_snapshot(CALL, work)
 

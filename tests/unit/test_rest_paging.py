@@ -103,3 +103,35 @@ def test_the_rows_of_a_page_are_read_in_parts(
     assert [] not in sent
     assert max(parts) <= 200
     assert len(parts) <= limit // 200 + 1
+
+
+@pytest.mark.parametrize(
+    ("offset", "stored", "rejected"),
+    [
+        pytest.param(100_000, 100_005, False, id="the most rows that are skipped"),
+        pytest.param(100_001, 100_005, True, id="one more"),
+        pytest.param(100_001, 100_000, False, id="after the last row"),
+        pytest.param(2**62, 5, False, id="long after the last row"),
+        pytest.param(2**62, 2**31 - 1, True, id="long after rows"),
+    ],
+)
+def test_a_page_skips_a_bounded_number_of_rows(
+    offset: int,
+    stored: int,
+    rejected: bool,  # noqa: FBT001
+) -> None:
+    skipped: list[int] = []
+
+    def read(rows: PageRange) -> Page[Row]:
+        skipped.append(rows.offset)
+        ids = range(rows.after + rows.offset + 1, stored + 1)
+        return read_page(rows, lambda part: [Row(id_) for id_ in ids[: part.limit]])
+
+    parts = read_parts(PageRange(limit=20, offset=offset), read)
+    if rejected:
+        with pytest.raises(Invalid) as error:
+            next(parts)
+        assert "at most 100000 rows" in error.value.violations[0].message
+    else:
+        assert sum(map(len, parts)) == max(0, min(20, stored - offset))
+    assert max(skipped) <= 100_000

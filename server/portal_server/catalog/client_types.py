@@ -16,7 +16,7 @@ from portal_server.domain.client_type import (
 from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import missing, values_of
 from portal_server.domain.identity import Ref, check_uid, new_uid
-from portal_server.domain.lists import Condition, Page, PageRange, read_page
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.registration import findings_of
 from portal_server.storage.store import Store, Transaction
 
@@ -73,7 +73,7 @@ class ClientTypes:
 
         def work(tx: Transaction) -> Page[ClientType]:
             parent_id = tx.providers.id_of(provider)
-            page = read_page(rows, lambda part: tx.client_types.list(parent_id, where, part))
+            page = tx.client_types.list(parent_id, where, rows)
             if not page.items:
                 tx.providers.get(parent_id)
             return page

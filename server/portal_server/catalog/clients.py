@@ -59,7 +59,7 @@ from portal_server.domain.errors import (
 )
 from portal_server.domain.fields import Unknown, missing, values_of
 from portal_server.domain.identity import Ref, new_uid
-from portal_server.domain.lists import Condition, Page, PageRange, read_page
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.provider import Provider
 from portal_server.idp.access import Access, Handle
 from portal_server.idp.registrar import Registrar
@@ -195,7 +195,7 @@ class Clients:
             type_id = None
             if client_type is not None:
                 type_id = tx.client_types.get(parent_id, client_type).id
-            page = read_page(rows, lambda part: tx.clients.list(parent_id, type_id, where, part))
+            page = tx.clients.list(parent_id, type_id, where, rows)
             if not page.items:
                 tx.providers.get(parent_id)
             return page

@@ -47,7 +47,7 @@ class ProviderChecks:
         def work(tx: Transaction) -> tuple[Provider, list[ClientType]]:
             provider = tx.providers.get(ref)
             rows = PageRange(limit=MAX_CLIENT_TYPES)
-            return provider, tx.client_types.list(provider.id, (), rows)
+            return provider, tx.client_types.list(provider.id, (), rows).items
 
         provider, client_types = self._store.read_latest(call, work)
         access = self._registrations.access(provider)

@@ -84,7 +84,7 @@ class ProviderDetails:
 
         def read(tx: Transaction, limit: int) -> ProviderDetail:
             provider, rows = tx.providers.get(ref), PageRange(limit=limit)
-            return ProviderDetail(provider, tx.client_types.list(provider.id, (), rows))
+            return ProviderDetail(provider, tx.client_types.list(provider.id, (), rows).items)
 
         found = self._store.read_snapshot(call, lambda tx: read(tx, LARGE + 1))
         if len(found.client_types) <= LARGE:
@@ -126,7 +126,7 @@ class ProviderDetails:
     def client_types(self, call: Call, id_: int) -> list[ClientType]:
         """All client types of a provider, with those that came since `reserved`."""
         rows = PageRange(limit=2 * MAX_CLIENT_TYPES)
-        return self._store.read_latest(call, lambda tx: tx.client_types.list(id_, (), rows))
+        return self._store.read_latest(call, lambda tx: tx.client_types.list(id_, (), rows).items)
 
 
 def _check(rows: int, size: int) -> None:

@@ -6,7 +6,7 @@ comes before, and messages are not known here. A write whose request was done be
 returns the result of that time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.in_use import ClientRemoval, require_no_clients
@@ -17,7 +17,7 @@ from portal_server.domain.client import Client
 from portal_server.domain.client_type import check_becomes_okta
 from portal_server.domain.errors import Precondition, Reason, Resource
 from portal_server.domain.identity import Ref, check_uid, new_uid
-from portal_server.domain.lists import Condition, Page, PageRange, read_page
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.provider import (
     Provider,
     ProviderDraft,
@@ -30,6 +30,9 @@ from portal_server.storage.store import Store, Transaction
 _NAMED = 5
 MAX_FORGOTTEN = 1000
 """How many clients a provider that is forgotten may have: the response has them all."""
+
+PIECE = 500
+"""How many client types of a provider are deleted at once: other writers wait meanwhile."""
 
 
 class Providers:
@@ -67,11 +70,7 @@ class Providers:
 
     def list(self, call: Call, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""
-
-        def work(tx: Transaction) -> Page[Provider]:
-            return read_page(rows, lambda part: tx.providers.list(where, part))
-
-        return self._store.read_latest(call, work)
+        return self._store.read_latest(call, lambda tx: tx.providers.list(where, rows))
 
     def update(self, call: Call, ref: Ref, change: Change[ProviderDraft]) -> Provider:
         """Write fields of a provider; a change without fields writes nothing.
@@ -95,6 +94,8 @@ class Providers:
     def delete(self, call: Call, ref: Ref, etags: Etags = None, *, force: bool = False) -> None:
         """Delete a provider with its client types; with `force`, its clients before.
 
+        If it fails, some of more than `PIECE` client types may be deleted.
+
         Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
             the deletion of a client raises.
         """
@@ -102,13 +103,15 @@ class Providers:
             self._require(call, ref, etags)
             self._clients.remove_all(call, ref)
 
-        def work(tx: Transaction) -> None:
+        def unused(tx: Transaction) -> int:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
             require_no_clients(tx, f"provider {stored.id}", stored.id)
-            tx.providers.remove(stored.id)
+            return stored.id
 
-        self._idempotency.write(call, work, type(None))
+        if not self._idempotency.done(call, type(None)):
+            self._remove_pieces(call, ref, unused)
+        self._idempotency.write(call, lambda tx: tx.providers.remove(unused(tx)), type(None))
 
     def forget(self, call: Call, ref: Ref, etags: Etags = None) -> Sequence[Client]:
         """Delete a provider that no longer exists, with all its rows and without a call to it.
@@ -121,17 +124,31 @@ class Providers:
         def work(tx: Transaction) -> Sequence[Client]:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
-            rows = PageRange(limit=MAX_FORGOTTEN + 1)
-            clients = tx.clients.list(stored.id, None, (), rows)
-            if len(clients) > MAX_FORGOTTEN:
+            found = tx.clients.list(stored.id, None, (), PageRange(limit=MAX_FORGOTTEN))
+            if found.next_after:
                 text = f"provider {stored.id} has more than {MAX_FORGOTTEN} clients; delete some"
                 raise Precondition(Reason.CLIENTS_EXIST, text)
-            for client in clients:
+            for client in found.items:
                 tx.clients.remove(client.id)
             tx.providers.remove(stored.id)
-            return clients
+            return found.items
 
         return self._store.write(call, work)
+
+    def _remove_pieces(self, call: Call, ref: Ref, checked: Callable[[Transaction], int]) -> None:
+        """Delete all but the last client types of a provider, in transactions of their own.
+
+        `checked` returns the provider's id if it may be deleted.
+        """
+
+        def remain(tx: Transaction) -> bool:
+            return tx.client_types.measure(tx.providers.id_of(ref), PIECE + 1)[0] > PIECE
+
+        def work(tx: Transaction) -> None:
+            tx.client_types.remove_some(checked(tx), PIECE)
+
+        while self._store.read_latest(call, remain):
+            self._store.write(call, work)
 
     def _require(self, call: Call, ref: Ref, etags: Etags) -> None:
         """Accept a provider that exists with this etag, unless this request was done before."""

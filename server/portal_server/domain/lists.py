@@ -7,6 +7,10 @@ from typing import Generic, Protocol, TypeVar
 
 MAX_CONDITIONS = 16
 """How many conditions a filter may have: each is checked for each row that a list reads."""
+MAX_EXAMINED = 10_000
+"""How many rows a page with a filter examines; the next page begins after them."""
+MAX_OFFSET = 100_000
+"""How many rows a page may skip."""
 
 
 class Comparison(StrEnum):
@@ -58,9 +62,18 @@ class Page(Generic[Item]):
     next_after: int | None
 
 
-def read_page(rows: PageRange, read: Callable[[PageRange], list[Item]]) -> Page[Item]:
-    """The page with these rows; reads one row more, which shows whether another page follows."""
+def read_page(
+    rows: PageRange,
+    read: Callable[[PageRange], list[Item]],
+    examined: Callable[[PageRange], int | None] = lambda _: None,
+) -> Page[Item]:
+    """The page with these rows; reads one row more, which shows whether another page follows.
+
+    `examined` returns the last id that `read` has examined, if there may be rows after it that
+    it has not. Such a page can have fewer items, or none (AIP-158).
+    """
     items = read(replace(rows, limit=rows.limit + 1))
-    more = len(items) > rows.limit
-    items = items[: rows.limit]
-    return Page(items, items[-1].id if more else None)
+    if len(items) > rows.limit:
+        items = items[: rows.limit]
+        return Page(items, items[-1].id)
+    return Page(items, examined(rows))

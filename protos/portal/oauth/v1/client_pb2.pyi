@@ -564,7 +564,10 @@ class ListClientsResponse(_message.Message):
     CLIENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The page_token of the request for the next page; empty on the last page."""
+    """The page_token of the request for the next page; empty on the last page.
+    With a filter, a page may have fewer clients than page_size, or none, although
+    more follow: a page examines at most 10,000 clients (AIP-158).
+    """
     @_builtins.property
     def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Client]:
         """One page, in ascending order of id, without `requested` and `registered`,

@@ -388,7 +388,10 @@ class ListClientTypesResponse(_message.Message):
     CLIENT_TYPES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The page_token of the request for the next page; empty on the last page."""
+    """The page_token of the request for the next page; empty on the last page.
+    With a filter, a page may have fewer client types than page_size, or none, although
+    more follow: a page examines at most 10,000 client types (AIP-158).
+    """
     @_builtins.property
     def client_types(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientType]:
         """One page, in ascending order of id."""

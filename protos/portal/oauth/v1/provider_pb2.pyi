@@ -356,7 +356,10 @@ class ListProvidersResponse(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """The page_token of the request for the next page; empty on the last page."""
+    """The page_token of the request for the next page; empty on the last page.
+    With a filter, a page may have fewer providers than page_size, or none, although
+    more follow: a page examines at most 10,000 providers (AIP-158).
+    """
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provider]:
         """One page, in ascending order of id."""

@@ -34,11 +34,11 @@ from portal_server.domain.client_type import (
 )
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
-from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
-from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
-from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.clauses import LIMIT, Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList
 from portal_server.storage.sql.statements import Statement
 from portal_server.storage.sql.types import NEVER_REUSE_IDS, UtcTime, Word, Words
 
@@ -82,17 +82,18 @@ class ClientTypeStatements:
         special = dialects.of(dialect)
 
         def following(query: Select[Any]) -> Select[Any]:
-            return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id).limit(LIMIT)
+            return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id)
 
         self.get = locked(select(TABLE).where(_this), dialect)
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_parent), dialect)
         self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        self.list = FilteredList(TABLE, following(select(TABLE)).offset(OFFSET), dialect)
-        self.without_app_type = Statement(
-            following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None)), dialect
-        )
+        first = following(select(TABLE.c.id)).limit(LIMIT)
+        self.remove_some = Statement(delete(TABLE).where(TABLE.c.id.in_(first)), dialect)
+        self.list = FilteredList(TABLE, following, dialect)
+        missing = following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None))
+        self.without_app_type = Statement(missing.limit(LIMIT), dialect)
         texts = [name for name, field in CLIENT_TYPE.items() if isinstance(field, fields.Text)]
         size = reduce(add, (special.byte_length(TABLE.c[name]) for name in texts))
         some = select(size.label("size")).where(_of_parent).limit(LIMIT).subquery()
@@ -142,13 +143,11 @@ class ClientTypeRows:
 
     def list(
         self, provider_id: int, where: Sequence[Condition], rows: PageRange
-    ) -> list[ClientType]:
+    ) -> Page[ClientType]:
         """The client types of a provider that meet all conditions, in ascending order of id."""
-        statement = self._statements.list.meeting(where)
-        values = values_of(where, rows)
-        return [
-            ClientType(**row) for row in self._cursor.rows(statement, parent=provider_id, **values)
-        ]
+        return self._statements.list.page(
+            self._cursor, lambda row: ClientType(**row), where, rows, parent=provider_id
+        )
 
     def measure(self, provider_id: int, limit: int) -> tuple[int, int]:
         """How many client types a provider has, at most `limit`, and the bytes of their texts."""
@@ -170,6 +169,11 @@ class ClientTypeRows:
             "parent": provider_id,
         }
         self._cursor.change(self._statements.update, values)
+
+    def remove_some(self, provider_id: int, limit: int) -> None:
+        """Delete the first client types of a provider, at most `limit`."""
+        values = {"parent": provider_id, "after": 0, "limit": limit}
+        self._cursor.change(self._statements.remove_some, values)
 
     def remove(self, provider_id: int, id_: int) -> None:
         """Delete a client type of this provider."""

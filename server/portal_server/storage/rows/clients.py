@@ -25,12 +25,12 @@ from sqlmodel import Field, SQLModel
 from portal_server.domain.client import Client, ClientState, Difference
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
-from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.storage.encryption import Place, Secrets, Vault
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
-from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
-from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.clauses import LIMIT, Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList
 from portal_server.storage.sql.statements import Row, Statement
 from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
 
@@ -99,8 +99,13 @@ class ClientStatements:
         special = dialects.of(dialect)
         self.secrets = Secrets(TABLE, vault)
 
-        def listed(query: Select[Any]) -> FilteredList:
-            return FilteredList(TABLE, query.limit(LIMIT).offset(OFFSET), dialect)
+        def of_all(query: Select[Any]) -> Select[Any]:
+            return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id)
+
+        def of_some(query: Select[Any]) -> Select[Any]:
+            some = query.where(_of_client_type, _of_provider, TABLE.c.id > number("after"))
+            # Sorted by both, PostgreSQL uses the index on both.
+            return some.order_by(TABLE.c.client_type_id, TABLE.c.id)
 
         self.get = locked(select(TABLE).where(_this, _of_provider), dialect)
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_provider), dialect)
@@ -108,12 +113,8 @@ class ClientStatements:
         self.save = Statement(update(TABLE).where(_this), dialect, *_MUTABLE)
         self.postpone = Statement(update(TABLE).where(_this), dialect, *_SCHEDULE)
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        every = select(TABLE)
-        self.list_all = listed(special.rows_after(every, TABLE.c.provider_id, TABLE.c.id))
-        after = TABLE.c.id > number("after")
-        some = every.where(_of_client_type, _of_provider, after)
-        # Sorted by both, PostgreSQL uses the index on both.
-        self.list_some = listed(some.order_by(TABLE.c.client_type_id, TABLE.c.id))
+        self.list_all = FilteredList(TABLE, of_all, dialect)
+        self.list_some = FilteredList(TABLE, of_some, dialect)
 
         def named(of: ColumnElement[bool]) -> tuple[Statement, Statement]:
             first = select(TABLE.c.name).where(of).order_by(TABLE.c.id).limit(LIMIT)
@@ -172,18 +173,15 @@ class ClientRows:
         client_type_id: int | None,
         where: Sequence[Condition],
         rows: PageRange,
-    ) -> list[Client]:
+    ) -> Page[Client]:
         """The clients that meet all conditions, in ascending order of id.
 
         They are of this provider and, if it is given, of this client type.
         """
-        values = values_of(where, rows)
-        if client_type_id is None:
-            statement = self._statements.list_all.meeting(where)
-        else:
-            statement = self._statements.list_some.meeting(where)
-            values["template"] = client_type_id
-        return [_client(row) for row in self._cursor.rows(statement, parent=provider_id, **values)]
+        found, values = self._statements.list_all, {"parent": provider_id}
+        if client_type_id is not None:
+            found, values["template"] = self._statements.list_some, client_type_id
+        return found.page(self._cursor, _client, where, rows, **values)
 
     def in_use(
         self, provider_id: int, client_type_id: int | None, limit: int

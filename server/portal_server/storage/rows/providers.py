@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy
-from sqlalchemy import Index, String, Table, bindparam, delete, select, update
+from sqlalchemy import Index, Select, String, Table, bindparam, delete, select, update
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain import fields
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
-from portal_server.domain.lists import Condition, PageRange
+from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.provider import (
     PROVIDER,
     CredentialType,
@@ -22,8 +22,8 @@ from portal_server.domain.provider import (
 )
 from portal_server.storage.encryption import Place, Secrets, Vault
 from portal_server.storage.inserts import Cursor
-from portal_server.storage.sql.clauses import LIMIT, OFFSET, Lock, locked, number
-from portal_server.storage.sql.filters import FilteredList, values_of
+from portal_server.storage.sql.clauses import Lock, locked, number
+from portal_server.storage.sql.filters import FilteredList
 from portal_server.storage.sql.statements import Statement
 from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
 
@@ -62,6 +62,10 @@ _this = TABLE.c.id == number("which")
 _has_uid = TABLE.c.uid == bindparam("uid", type_=String)
 
 
+def _following(query: Select[Any]) -> Select[Any]:
+    return query.where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
+
+
 class ProviderStatements:
     """The statements, compiled for one dialect."""
 
@@ -71,8 +75,7 @@ class ProviderStatements:
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        page = select(TABLE).where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
-        self.list = FilteredList(TABLE, page.limit(LIMIT).offset(OFFSET), dialect)
+        self.list = FilteredList(TABLE, _following, dialect)
 
 
 class ProviderRows:
@@ -123,10 +126,9 @@ class ProviderRows:
         if self._cursor.rows(self._statements.id_of, uid=uid):
             raise AlreadyExists(Resource.PROVIDER, uid)
 
-    def list(self, where: Sequence[Condition], rows: PageRange) -> list[Provider]:
+    def list(self, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """The providers that meet all conditions, in ascending order of id."""
-        statement = self._statements.list.meeting(where)
-        return [Provider(**row) for row in self._cursor.rows(statement, **values_of(where, rows))]
+        return self._statements.list.page(self._cursor, lambda row: Provider(**row), where, rows)
 
     def update(self, stored: Provider, spec: ProviderSpec, now: datetime) -> Provider:
         """Update a provider. Raises: Precondition (there is no encryption key)."""

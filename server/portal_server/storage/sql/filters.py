@@ -4,8 +4,8 @@ Compiling a statement takes milliseconds, and there are far too many combination
 of conditions to compile each. There are only some forty different conditions.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from sqlalchemy import (
     Column,
@@ -19,28 +19,79 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    select,
     text,
 )
 
-from portal_server.domain.lists import Comparison, Condition, PageRange
-from portal_server.storage.sql.statements import Statement
+from portal_server.domain.identity import MAX_ID
+from portal_server.domain.lists import (
+    MAX_EXAMINED,
+    Comparison,
+    Condition,
+    Item,
+    Page,
+    PageRange,
+    read_page,
+)
+from portal_server.storage.sql.clauses import LIMIT, OFFSET
+from portal_server.storage.sql.statements import Row, Statement
 from portal_server.storage.sql.types import Words
 
 # A placeholder for the conditions, which occurs nowhere else in a statement.
 _HERE = "CONDITIONS_OF_THE_LIST"
 
+
+class Rows(Protocol):
+    """Runs statements that read."""
+
+    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        """Run a statement; returns its rows."""
+
+
 _Kind = tuple[str, Comparison, bool]
 
 
 class FilteredList:
-    """A SELECT, which has a WHERE already, to which conditions are added when it runs."""
+    """The rows of a list, to which conditions are added when it runs.
 
-    def __init__(self, table: Table, query: Select[Any], dialect: Dialect) -> None:
+    `following` gives a query the WHERE and the ORDER BY of the list: the rows after an id. With
+    conditions, only the first `MAX_EXAMINED` of them are read.
+    """
+
+    def __init__(
+        self, table: Table, following: Callable[[Select[Any]], Select[Any]], dialect: Dialect
+    ) -> None:
         self._table = table
         self._dialect = dialect
-        self._all = Statement(query, dialect)
-        self._some = Statement(query.where(text(_HERE)), dialect)
+        page = following(select(table)).limit(LIMIT).offset(OFFSET)
+        last = following(select(table.c.id)).limit(1).offset(MAX_EXAMINED - 1)
+        within = table.c.id <= func.coalesce(last.scalar_subquery(), MAX_ID)
+        self._all = Statement(page, dialect)
+        self._some = Statement(page.where(within, text(_HERE)), dialect)
+        self._last = Statement(last, dialect)
         self._parts: dict[_Kind, Statement] = {}
+
+    def page(
+        self,
+        cursor: Rows,
+        make: Callable[[Row], Item],
+        where: Sequence[Condition],
+        rows: PageRange,
+        **values: Any,
+    ) -> Page[Item]:
+        """The page of what is made of the rows; `values` are those that `following` needs."""
+        statement = self.meeting(where)
+
+        def read(part: PageRange) -> list[Item]:
+            found = cursor.rows(statement, **values_of(where, part), **values)
+            return [make(row) for row in found]
+
+        def examined(part: PageRange) -> int | None:
+            # With conditions, nobody skips rows.
+            found = cursor.rows(self._last, after=part.after, **values) if where else []
+            return found[0]["id"] if found else None
+
+        return read_page(rows, read, examined)
 
     def meeting(self, where: Sequence[Condition]) -> Statement:
         """The statement for conditions of this kind; its parameters are `values_of(...)`."""

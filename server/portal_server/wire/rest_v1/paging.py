@@ -6,7 +6,7 @@ from itertools import islice
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.lists import Item, Page, PageRange
+from portal_server.domain.lists import MAX_OFFSET, Item, Page, PageRange
 
 MAX_PER_PAGE = 10_000
 DEFAULT_PER_PAGE = 20
@@ -47,13 +47,23 @@ def page_range(request: _List) -> PageRange:
 
 
 def read_parts(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[list[Item]]:
-    """The rows of a page, in the parts in which they are sent."""
+    """The rows of a page, in the parts in which they are sent.
+
+    Raises:
+        Invalid: there are rows on this page, but too many before them.
+    """
     found = _read_rows(rows, read)
     while part := list(islice(found, _ROWS_PER_PART)):
         yield part
 
 
 def _read_rows(rows: PageRange, read: Callable[[PageRange], Page[Item]]) -> Iterator[Item]:
+    if rows.offset > MAX_OFFSET:
+        # Skipping rows takes as long as reading them.
+        if not read(PageRange(limit=1, offset=MAX_OFFSET)).items:
+            return
+        text = f"a page begins after at most {MAX_OFFSET} rows; for more use the native API"
+        raise Invalid(Violation("page", Rule.OUT_OF_RANGE, text))
     while True:
         part = read(replace(rows, limit=min(rows.limit, _ROWS_PER_READ)))
         yield from part.items

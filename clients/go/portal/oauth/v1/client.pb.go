@@ -930,6 +930,8 @@ type ListClientsResponse struct {
 	// which can be large (AIP-157).
 	Clients []*Client `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
 	// The page_token of the request for the next page; empty on the last page.
+	// With a filter, a page may have fewer clients than page_size, or none, although
+	// more follow: a page examines at most 10,000 clients (AIP-158).
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

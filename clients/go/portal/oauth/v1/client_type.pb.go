@@ -664,6 +664,8 @@ type ListClientTypesResponse struct {
 	// One page, in ascending order of id.
 	ClientTypes []*ClientType `protobuf:"bytes,1,rep,name=client_types,json=clientTypes,proto3" json:"client_types,omitempty"`
 	// The page_token of the request for the next page; empty on the last page.
+	// With a filter, a page may have fewer client types than page_size, or none, although
+	// more follow: a page examines at most 10,000 client types (AIP-158).
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -621,6 +621,8 @@ type ListProvidersResponse struct {
 	// One page, in ascending order of id.
 	Providers []*Provider `protobuf:"bytes,1,rep,name=providers,proto3" json:"providers,omitempty"`
 	// The page_token of the request for the next page; empty on the last page.
+	// With a filter, a page may have fewer providers than page_size, or none, although
+	// more follow: a page examines at most 10,000 providers (AIP-158).
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -272,6 +272,8 @@ export type ListClientTypesResponse = Message<"portal.oauth.v1.ListClientTypesRe
 
   /**
    * The page_token of the request for the next page; empty on the last page.
+   * With a filter, a page may have fewer client types than page_size, or none, although
+   * more follow: a page examines at most 10,000 client types (AIP-158).
    *
    * @generated from field: string next_page_token = 2;
    */

@@ -291,6 +291,8 @@ export type ListProvidersResponse = Message<"portal.oauth.v1.ListProvidersRespon
 
   /**
    * The page_token of the request for the next page; empty on the last page.
+   * With a filter, a page may have fewer providers than page_size, or none, although
+   * more follow: a page examines at most 10,000 providers (AIP-158).
    *
    * @generated from field: string next_page_token = 2;
    */

@@ -508,6 +508,8 @@ export type ListClientsResponse = Message<"portal.oauth.v1.ListClientsResponse">
 
   /**
    * The page_token of the request for the next page; empty on the last page.
+   * With a filter, a page may have fewer clients than page_size, or none, although
+   * more follow: a page examines at most 10,000 clients (AIP-158).
    *
    * @generated from field: string next_page_token = 2;
    */
