@@ -117,7 +117,9 @@ def test_a_filter_examines_a_bounded_number_of_rows_and_finds_all_over_several_p
     catalog = Catalog(Store(crowd.engine))
     last = catalog.client_types.create(CALL, crowd.provider_id, RARE)
     where = [Condition("grant_types", Comparison.HAS, "password")]
-    found, examined, after = [], [], 0
+    found: list[int] = []
+    examined: list[int] = []
+    after: int | None = 0
     while after is not None:
         rows = PageRange(limit=50, after=after)
         page = catalog.client_types.list(CALL, crowd.provider_id, where, rows)
