@@ -21,12 +21,13 @@ from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
 from portal_server.run.use_cases import Assembled, assemble
+from portal_server.run.workers import connections_of
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
 from portal_server.storage.stored_secrets import require_keys
 from portal_server.wire import health
-from portal_server.wire.callers import Callers, read_threads
+from portal_server.wire.callers import Callers
 from portal_server.wire.calls import register
 from portal_server.wire.events import NoPool
 from portal_server.wire.interceptors.admission import Admission
@@ -59,10 +60,6 @@ _DIRECT = [
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
-# Two background tasks have their own connections: the expiry of results, and the readiness check.
-# Threads of calls that wait for providers have none: such a call holds a connection only before and
-# after it waits, and then waits for a free one.
-_MORE_CONNECTIONS = 2
 # While draining, calls are served until none arrived for _QUIET_S, at most for _DRAIN_S.
 _QUIET_S = 0.1
 _DRAIN_S = 0.5
@@ -103,8 +100,7 @@ class Server:
             PortalError: the database does not respond.
         """
         listen = listen or Listen()
-        connections = settings.threads + read_threads(settings.threads) + _MORE_CONNECTIONS
-        engine = open_engine(settings.database, connections)
+        engine = open_engine(settings.database, connections_of(settings))
         require_known(engine)
         vault = vault_of(settings)
         require_keys(engine, vault)

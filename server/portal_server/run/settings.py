@@ -171,8 +171,9 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=64,
-        description="Number of gRPC servers that `portal up` starts: by default 1 on SQLite and 2"
-        " on PostgreSQL. They share the database, and Envoy balances the load over them.",
+        description="Number of gRPC servers that `portal up` starts. They share the database, and"
+        " Envoy balances the load over them. By default 1 on SQLite; on PostgreSQL one for every"
+        " two cores, at least 2, as far as its `max_connections` permits.",
     )
     threads: int = Field(
         default=16,
@@ -223,13 +224,6 @@ class Settings(BaseSettings):
     def database(self) -> URL:
         """The database. The password is hidden when it is printed."""
         return parse_url(self.database_url.get_secret_value())
-
-    @property
-    def worker_count(self) -> int:
-        """Number of gRPC servers."""
-        # A SQLite file has one writer at a time: a second process would only wait.
-        default = 1 if self.database.get_backend_name() == "sqlite" else 2
-        return self.workers or default
 
     @property
     def encryption_key_bytes(self) -> list[bytes]:

@@ -23,6 +23,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sqlalchemy import Engine
+
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
@@ -33,12 +35,13 @@ from portal_server.run.banner import banner
 from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.first_key import FirstKey, create_first_key
-from portal_server.run.process import core_of, raise_open_files
+from portal_server.run.process import raise_open_files
 from portal_server.run.servers import Servers
 from portal_server.run.settings import Settings
 from portal_server.run.signals import Signals
 from portal_server.run.supervisor import Edge, Supervisor
 from portal_server.run.use_cases import assemble
+from portal_server.run.workers import cores_of_envoy, worker_count
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
@@ -76,18 +79,24 @@ def up(settings: Settings) -> None:
     """
     signals = Signals()
     with _run_folder() as folder:
-        command = edge.prepare(settings, folder, _max_connections(settings))
         _require_free_ports(settings)
-        key, provider_id = _prepare(settings)
+        engine = open_engine(settings.database)
+        try:
+            workers = worker_count(settings, engine)
+            command = edge.prepare(settings, folder, _max_connections(workers))
+            key, provider_id = _prepare(settings, engine)
+        finally:
+            engine.dispose()
         admin = Admin(folder / "admin.sock")
         servers = Servers(
-            settings.worker_count,
+            workers,
             folder,
             admin,
             partial(edge.set_endpoints, folder),
             settings.stop_seconds,
         )
-        envoy = Edge(command, edge.ENVIRONMENT, _cores_of_envoy(settings), edge.REJECTIONS)
+        cores = cores_of_envoy(workers, one_core=settings.one_core)
+        envoy = Edge(command, edge.ENVIRONMENT, cores, edge.REJECTIONS)
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
         supervisor.run(lambda: print(banner(settings, key, provider_id), flush=True))
 
@@ -106,10 +115,10 @@ def _run_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _max_connections(settings: Settings) -> int:
+def _max_connections(workers: int) -> int:
     """The maximum number of connections of Envoy, from the limit of open files."""
     files = raise_open_files(_OPEN_FILES)
-    reserve = _RESERVED_FILES + _RESERVED_FILES_FOR_A_SERVER * settings.worker_count
+    reserve = _RESERVED_FILES + _RESERVED_FILES_FOR_A_SERVER * workers
     possible = min(files - reserve, _MAX_CONNECTIONS)
     if possible < 1:
         raise UpError(
@@ -124,14 +133,6 @@ def _max_connections(settings: Settings) -> int:
             reserve,
         )
     return possible
-
-
-def _cores_of_envoy(settings: Settings) -> set[int]:
-    """The cores without a server, so that Envoy and the servers run in parallel; else all."""
-    cores = os.sched_getaffinity(0)
-    if not settings.one_core:
-        return cores
-    return cores - {core_of(number) for number in range(settings.worker_count)} or cores
 
 
 def _require_free_ports(settings: Settings) -> None:
@@ -153,13 +154,12 @@ def _require_free_ports(settings: Settings) -> None:
                 raise UpError(text) from None
 
 
-def _prepare(settings: Settings) -> tuple[FirstKey | None, int | None]:
+def _prepare(settings: Settings, engine: Engine) -> tuple[FirstKey | None, int | None]:
     """Prepare the database: the schema, the first API key, and an example provider if set.
 
     Returns:
         The API key if it was created, and the ID of a provider if there is one.
     """
-    engine = open_engine(settings.database)
     create_missing_key(settings, engine)
     vault = vault_of(settings)
     require_keys(engine, vault)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from portal_server.storage.sql import dialects
+from portal_server.storage.sql.failures import translated
 from portal_server.storage.sql.types import from_json
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,20 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
     )
     event.listen(engine, "connect", _note_notices)
     return engine
+
+
+def max_connections(engine: Engine) -> int:
+    """How many connections PostgreSQL accepts from all its clients together.
+
+    Raises:
+        PortalError: the database does not respond.
+    """
+    query = (
+        "SELECT current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
+    )
+    with translated(), engine.connect() as connection:
+        return int(connection.scalar(text(query)) or 0)
 
 
 def overwrite_deleted(engine: Engine) -> None:
