@@ -281,6 +281,19 @@ def test_a_deletion_is_not_certain_while_the_client_cannot_be_read(
         registrar.delete(access_to(provider.well_known), handle(provider))
 
 
+@pytest.mark.parametrize("status", [302, 403, 405, 429])
+def test_a_deletion_is_not_certain_while_the_client_may_not_be_read(
+    registrar: Registrar, provider: Scripted, status: int
+) -> None:
+    def respond(seen: Seen) -> Bytes:
+        return http(status if seen.method == "GET" else 404, {})
+
+    provider.responses["/register/one"] = respond
+    with pytest.raises(Rejected) as caught:
+        registrar.delete(access_to(provider.well_known), handle(provider))
+    assert (caught.value.http_status, caught.value.detached) == (status, False)
+
+
 @pytest.mark.parametrize("status", [204, 200, 404, 410])
 def test_a_deleted_client_is_deleted(registrar: Registrar, provider: Scripted, status: int) -> None:
     provider.responses["/register/one"] = http(status, {})

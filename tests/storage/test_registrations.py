@@ -43,6 +43,7 @@ from portal_server.domain.errors import (
 )
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType
+from portal_server.idp.registrar import Registrar
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
 from tests.support.providers import failing
@@ -279,7 +280,10 @@ def test_an_update_without_a_change_restores_what_was_requested(portal: Portal) 
     assert there.metadata["redirect_uris"] == [URI]
 
 
-def test_an_update_gives_no_secret_to_a_public_client(portal: Portal) -> None:
+@pytest.mark.parametrize("rotates", [False, True])
+def test_an_update_gives_no_secret_to_a_public_client(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch, *, rotates: bool
+) -> None:
     public = replace(CODE, grant_types=(GrantType.PKCE,), token_endpoint_auth_method=None)
     type_ = portal.catalog.client_types.create(CALL, portal.provider.id, public)
     client = portal.clients.register(CALL, portal.provider.id, type_.id, DRAFT).client
@@ -287,6 +291,11 @@ def test_an_update_gives_no_secret_to_a_public_client(portal: Portal) -> None:
     method = Change(confidential, {"token_endpoint_auth_method"})
     portal.catalog.client_types.update(CALL, portal.provider.id, type_.id, method)
     name = Change(replace(DRAFT, name="new"), {"name"})
+    if rotates:  # it gets one afterwards
+        monkeypatch.setattr(Registrar, "check_rotation", lambda *_: None)
+        updated = portal.clients.update(CALL, portal.provider.id, client.id, name)
+        assert updated.requested["token_endpoint_auth_method"] == CODE.token_endpoint_auth_method
+        return
     with pytest.raises(Precondition, match="register a new client"):
         portal.clients.update(CALL, portal.provider.id, client.id, name)
 

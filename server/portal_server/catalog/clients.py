@@ -237,7 +237,7 @@ class Clients:
             if plan.metadata == stored.requested and not restores:
                 return self._save(call, stored, lambda current: _with_spec(current, spec))
             _require_registrable(plan.findings)
-            _require_secret(stored, plan.metadata)
+            self._require_secret(parents, stored, plan.metadata)
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
             handle = self._registrations.handle(stored)
             found = self._change(
@@ -435,6 +435,25 @@ class Clients:
                 return None
             raise
 
+    def _require_secret(self, parents: _Parents, client: Client, metadata: Metadata) -> None:
+        """Accept an update that makes a public client confidential, if it can get a secret.
+
+        Some providers give it one, which an update does not return; others give it none.
+        """
+        if not is_confidential(metadata) or is_confidential(
+            {**client.requested, **client.registered}
+        ):
+            return
+        try:
+            self._registrar.check_rotation(parents.access, metadata)
+        except Unimplemented:
+            text = (
+                f"client {client.id} is public, and its client type now has an authentication"
+                " method: an update cannot give it a secret; register a new client, then"
+                " delete this one"
+            )
+            raise Precondition(Reason.CLIENT_STATE, text) from None
+
     def _intend(
         self, call: Call, parents: _Parents, spec: ClientSpec, uid: str, metadata: Metadata
     ) -> Client | None:
@@ -622,21 +641,6 @@ def _require_registrable(findings: Sequence[Finding]) -> None:
     errors = [one.text for one in findings if one.severity is FindingSeverity.ERROR]
     if errors:
         raise Precondition(Reason.CLIENT_TYPE_NOT_REGISTRABLE, "; ".join(errors))
-
-
-def _require_secret(client: Client, metadata: Metadata) -> None:
-    """Accept an update that does not make a public client confidential.
-
-    Some providers give it a secret then, which an update does not return; others give it
-    none. Both ways, it could not be used any more.
-    """
-    if is_confidential(metadata) and not is_confidential(client.registered or client.requested):
-        text = (
-            f"client {client.id} is public, and its client type now has an authentication"
-            " method: an update cannot give it a secret; register a new client, then delete"
-            " this one"
-        )
-        raise Precondition(Reason.CLIENT_STATE, text)
 
 
 def _checked(parents: _Parents, draft: ClientDraft) -> ClientSpec:

@@ -136,6 +136,14 @@ class Registrar:
             if not is_success(response):
                 raise self._failure(call, response)
 
+    def check_rotation(self, access: Access, metadata: Metadata) -> None:
+        """Check that a client with this metadata can get a new secret; sends nothing.
+
+        Raises:
+            Unimplemented: the provider has no way to do it (ROTATION_NOT_SUPPORTED).
+        """
+        driver_of(access, self._credentials).check_rotation(metadata)
+
     def rotate(self, access: Access, handle: Handle, metadata: Metadata) -> ProviderClient:
         """Have the provider create a new secret; `metadata` is that of the client.
 
@@ -210,13 +218,15 @@ class Registrar:
         A provider that registers and reads clients, and no more, may have no route for it.
 
         Raises:
-            Rejected: the client is still there.
+            Rejected: the client is still there, or may not be read.
             NotSent, OutcomeUnknown: it could not be read.
         """
         try:
             self._manage(call, "GET", handle)
-        except Rejected:
-            return
+        except Rejected as read:
+            if read.detached:
+                return
+            raise
         text = f"the provider still has the client: it does not support {what}"
         raise Rejected(Reason.PROVIDER_REJECTED, f"{error.message}, but {text}")
 
