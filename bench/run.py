@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import disk, go_peer, machine, scale, systems
+from bench import disk, go_peer, machine, registrations, scale, systems
 from bench.check import check_and_seed
 from bench.databases import Database, running
 from bench.figures import Figures, targets
@@ -48,6 +48,7 @@ class Plan:
     tuned_workers: list[int]
     folder: Path | None
     scale: int | None
+    registrations: bool
 
     @property
     def is_full(self) -> bool:
@@ -76,6 +77,11 @@ def _plan() -> Plan:
         f" and with {scale.SMALL:,}; default: {scale.LARGE:,}",
     )
     parser.add_argument(
+        "--registrations",
+        action="store_true",
+        help="instead, measure registrations at an identity provider; needs Node and npm",
+    )
+    parser.add_argument(
         "--tuned-workers",
         nargs="+",
         type=int,
@@ -97,6 +103,7 @@ def _plan() -> Plan:
         tuned_workers=given.tuned_workers,
         folder=given.folder,
         scale=given.scale,
+        registrations=given.registrations,
     )
 
 
@@ -246,6 +253,10 @@ def main() -> None:
     plan = _plan()
     if plan.scale:
         scale.measure(plan.databases, plan.scale, plan.folder)
+        return
+    if plan.registrations:
+        for database in plan.databases:
+            registrations.run(database, plan.rounds, plan.seconds, plan.folder)
         return
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="portal-bench-", dir=plan.folder) as name:

@@ -25,7 +25,7 @@ from portal_server.run.settings import Settings
         pytest.param("postgresql", 2, 9, 20, 9, id="a setting, on PostgreSQL"),
     ],
 )
-def test_the_default_follows_the_cores_as_far_as_the_database_permits(
+def test_the_default_follows_the_cores_as_far_as_the_database_permits(  # noqa: PLR0913, PLR0917
     monkeypatch: pytest.MonkeyPatch,
     database: str,
     cores: int,
