@@ -5,6 +5,7 @@ server call services that only its own machine or network can reach (SSRF).
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -55,6 +56,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1
 _MASK = 0xFFFFFFFF
 
 
+@lru_cache(1024)
 def address_problem(text: str, *, allow_private: bool) -> str:
     """What an address is that may not be connected to; "" for one that may.
 

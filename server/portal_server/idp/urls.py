@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
@@ -46,6 +47,8 @@ class Url:
         return self.target.partition("?")[0]
 
 
+# A registration parses those of its provider ten times.
+@lru_cache(1024)
 def parse(text: str) -> Url | None:
     """Parse a URL; None if it is not an absolute http or https URL."""
     if len(text) > MAX_LENGTH or not is_http_url(text):
