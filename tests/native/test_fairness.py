@@ -73,7 +73,7 @@ def p99(process: "subprocess.Popen[str]") -> float:
 @pytest.mark.parametrize(
     ("mine", "others"),
     [
-        pytest.param("get", "create", marks=pytest.mark.alone),
+        ("get", "create"),
         pytest.param("get", "get", marks=pytest.mark.long),
         pytest.param("create", "get", marks=pytest.mark.long),
         pytest.param("create", "create", marks=pytest.mark.long),
