@@ -30,7 +30,7 @@ CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sor
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz bench check check-bench format \
+.PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz soak bench check check-bench format \
 	generate generate-peer verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
@@ -81,6 +81,9 @@ test-hostile-long: .venv/dev ## The same, each attack by itself for HOSTILE_SECO
 
 fuzz: .venv/dev ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
 	@$(BIN)/python -m tests.hostile.fuzz $(FUZZ)
+
+soak: .venv/dev ## Load the system for an hour, and check that nothing grows; SOAK='--seconds 60' is shorter
+	@$(BIN)/python -m bench.soak $(SOAK)
 
 bench: .venv/bench ## Compare with peers on both databases; BENCH=--quick takes three minutes, --scale has large tables
 	@$(BIN)/python -m bench $(BENCH)

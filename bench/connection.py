@@ -14,6 +14,11 @@ _RECONNECT_SECONDS = 0.01
 NO_RESPONSE = "no response"
 
 
+def percentile(ordered: list[float], share: float) -> float:
+    """The value that this share of the ordered values does not exceed; 0 without values."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
 class Measurement:
     """The counters of all callers of a measurement. Times are from `perf_counter`, in seconds."""
 

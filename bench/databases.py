@@ -1,18 +1,25 @@
 """The databases: a SQLite file or a PostgreSQL database for each owner."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import LiteralString, Protocol
 
 import psycopg
 
-from bench.processes import tree
+from bench.processes import open_files, tree
 from tests.support.postgres import Postgres
 
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 OWNERS = ("portal", "tutorial", "tuned", "bare", "go")
 _COUNT = "SELECT count(*) FROM client_type"
+_COUNT_RESPONSES = "SELECT count(*) FROM answer"
+_COUNT_CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+_WAL_BYTES = "SELECT sum(size) FROM pg_ls_waldir()"
 
 
 class Database(Protocol):
@@ -25,6 +32,15 @@ class Database(Protocol):
 
     def rows(self, owner: str) -> int:
         """The number of stored client types."""
+
+    def responses(self, owner: str) -> int:
+        """The number of responses that the portal keeps for retries."""
+
+    def connections(self, owner: str, servers: Iterable[int]) -> int:
+        """The number of connections of these server processes."""
+
+    def wal_bytes(self, owner: str) -> int:
+        """The size of the write-ahead log; PostgreSQL has one for all owners."""
 
     def processes(self) -> list[int]:
         """Its process IDs, if it has processes."""
@@ -43,8 +59,23 @@ class _Sqlite:
         return f"sqlite:///{self._path(owner)}"
 
     def rows(self, owner: str) -> int:
+        return self._number(owner, _COUNT)
+
+    def responses(self, owner: str) -> int:
+        return self._number(owner, _COUNT_RESPONSES)
+
+    def connections(self, owner: str, servers: Iterable[int]) -> int:
+        # A connection keeps the file open; nothing else does.
+        path = str(self._path(owner))
+        return sum(open_files(server).count(path) for server in servers)
+
+    def wal_bytes(self, owner: str) -> int:
+        log = self._path(owner).with_suffix(".db-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def _number(self, owner: str, query: str) -> int:
         with closing(sqlite3.connect(self._path(owner))) as connection:
-            return int(connection.execute(_COUNT).fetchone()[0])
+            return int(connection.execute(query).fetchone()[0])
 
     def processes(self) -> list[int]:
         return []
@@ -66,8 +97,21 @@ class _PostgreSql:
         return self._postgres.url(owner)
 
     def rows(self, owner: str) -> int:
+        return self._number(owner, _COUNT)
+
+    def responses(self, owner: str) -> int:
+        return self._number(owner, _COUNT_RESPONSES)
+
+    def connections(self, owner: str, servers: Iterable[int]) -> int:
+        del servers  # nobody else has connections to this database
+        return self._number(owner, _COUNT_CONNECTIONS)
+
+    def wal_bytes(self, owner: str) -> int:
+        return self._number(owner, _WAL_BYTES)
+
+    def _number(self, owner: str, query: LiteralString) -> int:
         with psycopg.connect(self._dsn(owner)) as connection:
-            row = connection.execute(_COUNT).fetchone()
+            row = connection.execute(query).fetchone()
             return int(row[0]) if row else 0
 
     def processes(self) -> list[int]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from bench.databases import DATABASES
 from bench.measure import Measured
 from bench.systems import (
     EMPTY_RPC,
@@ -23,7 +24,6 @@ from bench.workloads import EMPTY
 
 # The systems of the portal and the one of the Go peer with the same protocol.
 GO_COUNTERPARTS = {REST: GO_REST, GRPC: GO_GRPC, GRPC_DIRECT: GO_GRPC}
-DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from bench.connection import Caller, Measurement
+from bench.connection import Caller, Measurement, percentile
 from bench.grpc2 import GrpcCaller
 from bench.http1 import HttpCaller
 from bench.workloads import Request, grpc_requests, http_requests
@@ -56,11 +56,6 @@ class Result:
     calls: int
     created: int
     load_us: float
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    """The value that this share of the ordered values does not exceed; 0 without values."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 async def measure(job: Job) -> Result:

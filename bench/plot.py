@@ -5,7 +5,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from bench.figures import DATABASES, Figures
+from bench.databases import DATABASES
+from bench.figures import Figures
 from bench.systems import BARE, GO_REST, GRPC, REST, TUNED, TUTORIAL
 
 # Legible on white and on black alike.

@@ -1,4 +1,4 @@
-"""CPU and memory of processes, from /proc (proc(5))."""
+"""What processes use, from /proc (proc(5))."""
 
 import contextlib
 import os
@@ -40,10 +40,33 @@ def reset_peak(pids: Iterable[int]) -> None:
 
 def peak_mib(pids: Iterable[int]) -> float:
     """The sum of the peak resident memory of the processes, in MiB."""
-    kib = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    kib += int(line.split()[1])
-    return kib / 1024
+    return sum(_status(pid, "VmHWM") for pid in pids) / 1024
+
+
+def resident_mib(pid: int) -> float:
+    """The resident memory of a process, in MiB."""
+    return _status(pid, "VmRSS") / 1024
+
+
+def threads(pid: int) -> int:
+    """The number of threads of a process."""
+    return _status(pid, "Threads")
+
+
+def open_files(pid: int) -> list[str]:
+    """The files, sockets and pipes that a process has open; a socket is `socket:[…]`."""
+    found = []
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found.append(str(descriptor.readlink()))
+    return found
+
+
+def _status(pid: int, name: str) -> int:
+    """A number of a process's status; 0 when it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+    return 0

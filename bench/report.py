@@ -1,19 +1,13 @@
 """The report of a run, in Markdown."""
 
-from collections.abc import Iterable, Sequence
-
-from bench.figures import DATABASES, GO_COUNTERPARTS, Figure, Figures, over_go, targets
+from bench.databases import DATABASES
+from bench.figures import GO_COUNTERPARTS, Figure, Figures, over_go, targets
+from bench.markdown import table
 from bench.systems import EMPTY_RPCS, TUTORIAL
 from bench.workloads import EMPTY
 
 _BEGIN = "<!-- written by `make bench`: begin -->"
 _END = "<!-- written by `make bench`: end -->"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; all columns except the first are right-aligned."""
-    ruler = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows)) + "\n"
 
 
 def report(figures: Figures, facts: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import disk, go_peer, machine, registrations, scale, systems
 from bench.check import check_and_seed
-from bench.databases import Database, running
+from bench.databases import DATABASES, Database, running
 from bench.figures import Figures, targets
 from bench.load import Job
 from bench.measure import Measured, measure
@@ -24,7 +24,7 @@ from bench.systems import EMPTY_RPCS, System
 from bench.workloads import EMPTY, WORKLOADS
 from tests.support.stack import ROOT
 
-_DATABASES = ("sqlite", "postgresql")
+_DATABASES = tuple(DATABASES)
 _SYSTEMS = ("portal", "tutorial", "tuned", "bare", "go", "empty")
 # Workloads, callers, rounds, seconds.
 _FULL = WORKLOADS, (1, 16, 64, 256), 3, 2.0

@@ -24,9 +24,8 @@ import httpx
 import psycopg
 
 from bench import systems
-from bench.databases import Database, running
-from bench.figures import DATABASES
-from bench.report import table
+from bench.databases import DATABASES, Database, running
+from bench.markdown import table
 from bench.systems import System
 from bench.workloads import PAGE, SEED_MESSAGE, client_types_path
 from portal.oauth.v1 import client_type_pb2 as pb

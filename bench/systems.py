@@ -56,13 +56,14 @@ class System:
 
 
 @contextmanager
-def portal(database: Database, folder: Path) -> Iterator[tuple[System, ...]]:
+def portal(database: Database, folder: Path, **settings: str) -> Iterator[tuple[System, ...]]:
     """The portal, started with `portal up`: through Envoy, and gRPC on the direct port.
 
-    Its API key is one that it stores. An API key of the settings would need no look-up.
+    Its API key is one that it stores. An API key of the settings would need no look-up. The other
+    settings are its defaults, except those given.
     """
     direct_port = free_port()
-    settings = {
+    settings |= {
         "PORTAL_DATABASE_URL": database.url("portal"),
         "PORTAL_DIRECT_GRPC_PORT": str(direct_port),
     }
