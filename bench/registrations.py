@@ -22,11 +22,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from bench import systems
-from bench.connection import Measurement
+from bench.connection import Measurement, percentile
 from bench.databases import running
 from bench.http1 import HttpCaller
-from bench.load import percentile
-from bench.report import table
+from bench.markdown import table
 from bench.systems import System
 from bench.workloads import SEED, Request, client_types_path
 from tests.support.providers.oidc import oidc_provider
