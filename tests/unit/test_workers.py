@@ -15,7 +15,7 @@ from portal_server.run.settings import Settings
     [
         pytest.param("sqlite", 16, None, 0, 1, id="SQLite has one writer"),
         pytest.param("sqlite", 2, 3, 0, 3, id="a setting, on SQLite"),
-        pytest.param("postgresql", 1, None, 1000, 2, id="one core"),
+        pytest.param("postgresql", 1, None, 1000, 1, id="one core"),
         pytest.param("postgresql", 2, None, 1000, 2, id="two cores"),
         pytest.param("postgresql", 8, None, 1000, 4, id="a server for every two cores"),
         pytest.param("postgresql", 256, None, 10_000, 64, id="the most"),

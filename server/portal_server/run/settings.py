@@ -173,7 +173,7 @@ class Settings(BaseSettings):
         le=64,
         description="Number of gRPC servers that `portal up` starts. They share the database, and"
         " Envoy balances the load over them. By default 1 on SQLite; on PostgreSQL one for every"
-        " two cores, at least 2, as far as its `max_connections` permits.",
+        " two cores, but two on two or three cores, as far as its `max_connections` permits.",
     )
     threads: int = Field(
         default=16,

@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 _MORE_CONNECTIONS = 2
 # Of all connections that the database accepts, for commands and for other programs.
 _RESERVED_CONNECTIONS = 5
-# On two cores, two servers create more than one does from 16 callers on.
-_LEAST = 2
 _MOST = 64
 
 
@@ -34,8 +32,10 @@ def worker_count(settings: Settings, engine: Engine) -> int:
         return settings.workers
     if engine.dialect.name == "sqlite":
         return 1  # a file has one writer at a time: a second process would only wait
-    # Each server has a core of its own, and Envoy needs as much as the servers.
-    wanted = min(max(_LEAST, len(os.sched_getaffinity(0)) // 2), _MOST)
+    # Each server has its own core, and Envoy needs as much as the servers. On two and three cores
+    # two servers create more than one does, from 16 callers on.
+    cores = len(os.sched_getaffinity(0))
+    wanted = min(max(cores // 2, min(cores, 2)), _MOST)
     usable = max_connections(engine) - _RESERVED_CONNECTIONS
     # A restart runs one more server.
     possible = max(1, usable // connections_of(settings) - 1)
