@@ -66,17 +66,17 @@ test: .venv/dev ## Run the tests; five minutes on two cores
 test-slow: .venv/dev ## Run the tests that take long: browsers, other languages, many repetitions
 	@$(BIN)/python -m pytest -m slow --timeout 900 --numprocesses 2 --dist loadgroup
 
-test-bare: .venv/dev ## Run tests of each kind with only Debian's base, Python and make, and without root
+test-bare: .venv/dev ## Run some tests of each kind with only a Debian base system, Python and make, without root
 	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)
 
 test-crash: .venv/dev ## Kill the server and PostgreSQL under load; compare responses with what is stored
 	@$(BIN)/python -m pytest -m crash -s
 
 # Other programs on the machine can slow down callers, so an attack that fails is repeated once.
-test-hostile: .venv/dev ## Attack the system while others call, three minutes; nothing else may run
+test-hostile: .venv/dev ## Attack the system under load, three minutes; nothing else may run
 	@$(BIN)/python -m pytest $(ATTACKS) || $(BIN)/python -m pytest --last-failed $(ATTACKS)
 
-test-hostile-long: .venv/dev ## The same, each attack by itself for HOSTILE_SECONDS (30): an hour
+test-hostile-long: .venv/dev ## The same, each attack alone for HOSTILE_SECONDS (30): an hour
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-30} $(BIN)/python -m pytest -m 'attack or long' --timeout 600
 
 fuzz: .venv/dev ## Send random malformed requests for ten minutes; FUZZ='--seconds 60' is shorter
