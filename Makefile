@@ -13,7 +13,7 @@ PROTOS := $(sort $(shell find protos/portal -name '*.proto'))
 GOOGLE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # Envoy prints the details of an error from these.
 ERRORS := google/rpc/error_details.proto
-# What clients in other languages need beside the protos, and protoc does not have.
+# What clients in other languages need in addition to the protos, and protoc does not have.
 IMPORTS := $(ERRORS) google/rpc/status.proto $(addprefix google/api/,\
 	annotations.proto field_behavior.proto http.proto)
 PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE)
@@ -51,7 +51,7 @@ clean: ## Delete .venv and build; the data stays
 
 ##@ Test
 
-# The marks of the tests that have targets of their own.
+# The marks of the tests that have their own targets.
 OTHERS := attack or crash or long or slow
 ATTACKS := -m 'attack and not long' tests/hostile tests/native/test_fairness.py
 SPREAD := --numprocesses 5 --dist loadgroup --no-loadscope-reorder
