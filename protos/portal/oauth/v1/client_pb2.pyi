@@ -38,8 +38,8 @@ class _ClientStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClientSta
     CLIENT_STATE_UPDATING: _ClientState.ValueType  # 3
     """An update or rotation is in progress."""
     CLIENT_STATE_UNKNOWN: _ClientState.ValueType  # 4
-    """The response to the registration was lost. The server looks for the client
-    at the provider, if the provider can be searched.
+    """The response to the registration was lost. The server searches for the
+    client at the provider, if the provider supports searches.
     """
     CLIENT_STATE_DELETING: _ClientState.ValueType  # 5
     """The deletion is repeated until the provider confirms it."""
@@ -48,8 +48,8 @@ class _ClientStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClientSta
     disabled or changed there. It may still work. Use ResolveClient.
     """
     CLIENT_STATE_ORPHANED: _ClientState.ValueType  # 7
-    """Nobody knows whether the client exists, and the provider cannot be searched.
-    Look there for a client whose name ends with the mark, then use
+    """It is unknown whether the client exists, and the provider cannot be
+    searched. Search there for a client whose name ends with the mark, then use
     ResolveClient.
     """
     CLIENT_STATE_EXPIRED: _ClientState.ValueType  # 8
@@ -67,8 +67,8 @@ CLIENT_STATE_ACTIVE: ClientState.ValueType  # 2
 CLIENT_STATE_UPDATING: ClientState.ValueType  # 3
 """An update or rotation is in progress."""
 CLIENT_STATE_UNKNOWN: ClientState.ValueType  # 4
-"""The response to the registration was lost. The server looks for the client
-at the provider, if the provider can be searched.
+"""The response to the registration was lost. The server searches for the
+client at the provider, if the provider supports searches.
 """
 CLIENT_STATE_DELETING: ClientState.ValueType  # 5
 """The deletion is repeated until the provider confirms it."""
@@ -77,8 +77,8 @@ CLIENT_STATE_DETACHED: ClientState.ValueType  # 6
 disabled or changed there. It may still work. Use ResolveClient.
 """
 CLIENT_STATE_ORPHANED: ClientState.ValueType  # 7
-"""Nobody knows whether the client exists, and the provider cannot be searched.
-Look there for a client whose name ends with the mark, then use
+"""It is unknown whether the client exists, and the provider cannot be
+searched. Search there for a client whose name ends with the mark, then use
 ResolveClient.
 """
 CLIENT_STATE_EXPIRED: ClientState.ValueType  # 8
@@ -102,7 +102,7 @@ class _ClientResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Clie
     client becomes ACTIVE.
     """
     CLIENT_RESOLUTION_FORGET: _ClientResolution.ValueType  # 3
-    """The client is deleted here and may stay at the provider."""
+    """The client is deleted here and may still exist at the provider."""
 
 class ClientResolution(_ClientResolution, metaclass=_ClientResolutionEnumTypeWrapper):
     """What a person found at the provider. New values may be added."""
@@ -118,7 +118,7 @@ CLIENT_RESOLUTION_ADOPT: ClientResolution.ValueType  # 2
 client becomes ACTIVE.
 """
 CLIENT_RESOLUTION_FORGET: ClientResolution.ValueType  # 3
-"""The client is deleted here and may stay at the provider."""
+"""The client is deleted here and may still exist at the provider."""
 Global___ClientResolution: _TypeAlias = ClientResolution  # noqa: Y015
 
 @_typing.final
@@ -192,15 +192,15 @@ class Client(_message.Message):
     characters. If empty, the provider chooses.
     """
     state: Global___ClientState.ValueType
-    """Whether it exists at the provider."""
+    """Whether the client exists at the provider."""
     message: _builtins.str
     """What the provider or the connection reported last, if anything is wrong; at
     most 500 characters.
     """
     client_id: _builtins.str
-    """As the provider assigned it (RFC 7591, section 3.2.1); empty until then."""
+    """Assigned by the provider (RFC 7591, section 3.2.1); empty before that."""
     registration_client_uri: _builtins.str
-    """Where the provider manages the client (RFC 7592); empty if it does not say."""
+    """Where the provider manages the client (RFC 7592); empty if it is not known."""
     registration_access_token_set: _builtins.bool
     """Whether a registration access token (RFC 7592) of this client is stored."""
     etag: _builtins.str
@@ -209,23 +209,23 @@ class Client(_message.Message):
     """
     @_builtins.property
     def redirect_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where the provider may send users back to (RFC 6749, section 3.1.2): at most
-        50 of at most 2048 characters, and 8192 characters in all. Absolute, without
-        fragment, user information or wildcard; https, http on a loopback host, or a
-        scheme of a native app with a period in it (RFC 8252, section 7.1). Required
-        by the grants authorization_code, pkce and implicit, not allowed without one
-        of them.
+        """Where the provider may send users back to (RFC 6749, section 3.1.2): at
+        most 50, each at most 2048 characters, 8192 characters in total. Absolute,
+        without fragment, user information or wildcard; https, http on a loopback
+        host, or a scheme of a native app with a period in it (RFC 8252, section
+        7.1). Required by the grants authorization_code, pkce and implicit;
+        otherwise not allowed.
         """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The caller's own ids, such as application and developer; not sent to the
-        provider. At most 16; keys have 1 to 63 characters, values at most 255.
+        """Ids that the caller assigns, such as application and developer; not sent to
+        the provider. At most 16; keys have 1 to 63 characters, values at most 255.
         """
 
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
-        """When it got this state."""
+        """When the client entered this state."""
 
     @_builtins.property
     def client_id_issue_time(self) -> _timestamp_pb2.Timestamp:
@@ -239,7 +239,7 @@ class Client(_message.Message):
 
     @_builtins.property
     def client_secret_available_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when a retry of the registration or rotation returns the secret."""
+        """Until then, a retry of the registration or rotation returns the secret."""
 
     @_builtins.property
     def requested(self) -> _struct_pb2.Struct:
@@ -251,7 +251,7 @@ class Client(_message.Message):
 
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetadataDifference]:
-        """Where the provider granted something else than was requested."""
+        """Where the provider granted something other than requested."""
 
     @_builtins.property
     def verify_time(self) -> _timestamp_pb2.Timestamp:
@@ -377,7 +377,7 @@ class PreviewRegistrationResponse(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
-    """Where the request would be sent; empty if the provider does not say."""
+    """Where the request would be sent; empty if that is not known."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """The body of the request: the metadata of RFC 7591."""
@@ -419,8 +419,8 @@ class RegisterClientRequest(_message.Message):
     """The id of the client type."""
     request_id: _builtins.str
     """Makes a retry safe (AIP-155): the same request with the same id, by default
-    within 24 hours, registers nothing again and returns the client as it is
-    now, with its secret while it is available. 1 to 255 printable ASCII
+    within 24 hours, registers nothing again and returns the current client,
+    with its secret while it is available. 1 to 255 printable ASCII
     characters, preferably a UUID; each API key has its own ids. Errors are not
     stored.
     """
@@ -644,8 +644,8 @@ class DeleteClientRequest(_message.Message):
     etag: _builtins.str
     """If set, it must match the current etag."""
     force: _builtins.bool
-    """Delete it here even if the provider rejects the deletion; the client may
-    stay at the provider.
+    """Delete the client here even if the provider rejects the deletion; it may
+    still exist there.
     """
     request_id: _builtins.str
     """As in RegisterClientRequest."""
@@ -773,16 +773,16 @@ class ResolveClientRequest(_message.Message):
     id: _builtins.int
     """The id of the client."""
     resolution: Global___ClientResolution.ValueType
-    """What is true at the provider."""
+    """What a person found at the provider."""
     client_id: _builtins.str
-    """Of ADOPT: the client_id at the provider, if it is not known here."""
+    """For ADOPT: the client_id at the provider, if it is not known here."""
     registration_client_uri: _builtins.str
-    """Of ADOPT: the location of the client at the provider (RFC 7592), if it is
+    """For ADOPT: the location of the client at the provider (RFC 7592), if it is
     not known here.
     """
     registration_access_token: _builtins.str
-    """Of ADOPT: a registration access token (RFC 7592) that the provider accepts;
-    at most 4096 characters.
+    """For ADOPT: a registration access token (RFC 7592) that the provider
+    accepts; at most 4096 characters.
     """
     etag: _builtins.str
     """If set, it must match the current etag."""

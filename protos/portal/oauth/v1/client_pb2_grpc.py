@@ -36,11 +36,11 @@ class ClientServiceStub:
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     def __init__(self, channel):
@@ -106,19 +106,18 @@ class ClientServiceServicer:
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     def PreviewRegistration(self, request, context):
         """Returns what RegisterClient would send to the provider, and what is wrong or
         surprising about it. The only call to the provider is for its discovery
         document; without one the response has a finding.
-
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: the provider or the client type does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,9 +134,9 @@ class ClientServiceServicer:
         the provider cannot be reached. In both cases nothing was registered.
 
         DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-        nobody knows whether it was registered. The client is in the state UNKNOWN,
-        and the server finds out. The same request with the same request id returns
-        it; without a request id, another registration would be sent.
+        it is unknown whether the client was registered. It is in the state UNKNOWN
+        until the server finds out. The same request with the same request id
+        returns it; without a request id, another registration would be sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,12 +159,12 @@ class ClientServiceServicer:
 
     def UpdateClient(self, request, context):
         """Updates the fields of a client that the mask names (AIP-134), at the
-        provider and here. The provider gets the complete metadata if they change. An
-        update that changes nothing restores them if the provider has something else.
-
-        FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-        the client is public and its client type now has an authentication method.
-        ABORTED: the etag does not match the current one; nothing is changed.
+        provider and here. If the metadata change, the provider gets all of them.
+        An update without changes restores them if they differ at the provider.
+        FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+        or the client is public and its client type now has an authentication
+        method. ABORTED: the etag does not match the current one; nothing is
+        changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +183,7 @@ class ClientServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateClientSecret(self, request, context):
-        """Replaces the secret of a client by a new one.
+        """Replaces the secret of a client with a new one.
 
         UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
         client has no secret, or the state does not allow it.
@@ -201,7 +200,8 @@ class ClientServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveClient(self, request, context):
-        """Ends a state in which only a person knows what is true at the provider.
+        """Ends a state that the server cannot end: a person reports whether the
+        client exists at the provider.
 
         FAILED_PRECONDITION: the state does not allow this resolution.
         """
@@ -275,11 +275,11 @@ class ClientService:
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     @staticmethod

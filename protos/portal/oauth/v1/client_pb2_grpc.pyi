@@ -37,11 +37,11 @@ class ClientServiceStub:
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     @_typing.overload
@@ -52,8 +52,7 @@ class ClientServiceStub:
     """Returns what RegisterClient would send to the provider, and what is wrong or
     surprising about it. The only call to the provider is for its discovery
     document; without one the response has a finding.
-
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: the provider or the client type does not exist.
     """
     RegisterClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.RegisterClientRequest, _client_pb2.RegisterClientResponse]
     """Registers a client at the provider.
@@ -66,9 +65,9 @@ class ClientServiceStub:
     the provider cannot be reached. In both cases nothing was registered.
 
     DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-    nobody knows whether it was registered. The client is in the state UNKNOWN,
-    and the server finds out. The same request with the same request id returns
-    it; without a request id, another registration would be sent.
+    it is unknown whether the client was registered. It is in the state UNKNOWN
+    until the server finds out. The same request with the same request id
+    returns it; without a request id, another registration would be sent.
     """
     GetClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetClientRequest, _client_pb2.Client]
     """Gets a client, without a call to the provider."""
@@ -78,12 +77,12 @@ class ClientServiceStub:
     """
     UpdateClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]
     """Updates the fields of a client that the mask names (AIP-134), at the
-    provider and here. The provider gets the complete metadata if they change. An
-    update that changes nothing restores them if the provider has something else.
-
-    FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-    the client is public and its client type now has an authentication method.
-    ABORTED: the etag does not match the current one; nothing is changed.
+    provider and here. If the metadata change, the provider gets all of them.
+    An update without changes restores them if they differ at the provider.
+    FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+    or the client is public and its client type now has an authentication
+    method. ABORTED: the etag does not match the current one; nothing is
+    changed.
     """
     DeleteClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.DeleteClientRequest, _empty_pb2.Empty]
     """Deletes a client at the provider, then here.
@@ -94,7 +93,7 @@ class ClientServiceStub:
     the deletion.
     """
     RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_client_pb2.RotateClientSecretRequest, _client_pb2.RotateClientSecretResponse]
-    """Replaces the secret of a client by a new one.
+    """Replaces the secret of a client with a new one.
 
     UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
     client has no secret, or the state does not allow it.
@@ -102,7 +101,8 @@ class ClientServiceStub:
     CheckClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.CheckClientRequest, _client_pb2.Client]
     """Reads a client at the provider, and stores what is different there."""
     ResolveClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.ResolveClientRequest, _client_pb2.Client]
-    """Ends a state in which only a person knows what is true at the provider.
+    """Ends a state that the server cannot end: a person reports whether the
+    client exists at the provider.
 
     FAILED_PRECONDITION: the state does not allow this resolution.
     """
@@ -118,11 +118,11 @@ class ClientServiceAsyncStub(ClientServiceStub):
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -130,8 +130,7 @@ class ClientServiceAsyncStub(ClientServiceStub):
     """Returns what RegisterClient would send to the provider, and what is wrong or
     surprising about it. The only call to the provider is for its discovery
     document; without one the response has a finding.
-
-    NOT_FOUND: no such provider, or it has no such client type.
+    NOT_FOUND: the provider or the client type does not exist.
     """
     RegisterClient: _aio.UnaryUnaryMultiCallable[_client_pb2.RegisterClientRequest, _client_pb2.RegisterClientResponse]  # type: ignore[assignment]
     """Registers a client at the provider.
@@ -144,9 +143,9 @@ class ClientServiceAsyncStub(ClientServiceStub):
     the provider cannot be reached. In both cases nothing was registered.
 
     DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-    nobody knows whether it was registered. The client is in the state UNKNOWN,
-    and the server finds out. The same request with the same request id returns
-    it; without a request id, another registration would be sent.
+    it is unknown whether the client was registered. It is in the state UNKNOWN
+    until the server finds out. The same request with the same request id
+    returns it; without a request id, another registration would be sent.
     """
     GetClient: _aio.UnaryUnaryMultiCallable[_client_pb2.GetClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Gets a client, without a call to the provider."""
@@ -156,12 +155,12 @@ class ClientServiceAsyncStub(ClientServiceStub):
     """
     UpdateClient: _aio.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Updates the fields of a client that the mask names (AIP-134), at the
-    provider and here. The provider gets the complete metadata if they change. An
-    update that changes nothing restores them if the provider has something else.
-
-    FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-    the client is public and its client type now has an authentication method.
-    ABORTED: the etag does not match the current one; nothing is changed.
+    provider and here. If the metadata change, the provider gets all of them.
+    An update without changes restores them if they differ at the provider.
+    FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+    or the client is public and its client type now has an authentication
+    method. ABORTED: the etag does not match the current one; nothing is
+    changed.
     """
     DeleteClient: _aio.UnaryUnaryMultiCallable[_client_pb2.DeleteClientRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client at the provider, then here.
@@ -172,7 +171,7 @@ class ClientServiceAsyncStub(ClientServiceStub):
     the deletion.
     """
     RotateClientSecret: _aio.UnaryUnaryMultiCallable[_client_pb2.RotateClientSecretRequest, _client_pb2.RotateClientSecretResponse]  # type: ignore[assignment]
-    """Replaces the secret of a client by a new one.
+    """Replaces the secret of a client with a new one.
 
     UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
     client has no secret, or the state does not allow it.
@@ -180,7 +179,8 @@ class ClientServiceAsyncStub(ClientServiceStub):
     CheckClient: _aio.UnaryUnaryMultiCallable[_client_pb2.CheckClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Reads a client at the provider, and stores what is different there."""
     ResolveClient: _aio.UnaryUnaryMultiCallable[_client_pb2.ResolveClientRequest, _client_pb2.Client]  # type: ignore[assignment]
-    """Ends a state in which only a person knows what is true at the provider.
+    """Ends a state that the server cannot end: a person reports whether the
+    client exists at the provider.
 
     FAILED_PRECONDITION: the state does not allow this resolution.
     """
@@ -195,11 +195,11 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
     Every method returns UNAUTHENTICATED without a valid API key,
     PERMISSION_DENIED if the role of the API key does not allow the method, and
     INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-    metadata of an ErrorInfo of a provider's error has the provider's
-    `http_status`, `error` and `error_description`.
+    Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+    provider returned the error, the metadata has its `http_status`, `error` and
+    `error_description`.
 
-    Methods that call the provider wait for it for at most 10 seconds.
+    Methods that call the provider wait at most 10 seconds for it.
     """
 
     @_abc_1.abstractmethod
@@ -211,8 +211,7 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns what RegisterClient would send to the provider, and what is wrong or
         surprising about it. The only call to the provider is for its discovery
         document; without one the response has a finding.
-
-        NOT_FOUND: no such provider, or it has no such client type.
+        NOT_FOUND: the provider or the client type does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -231,9 +230,9 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         the provider cannot be reached. In both cases nothing was registered.
 
         DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-        nobody knows whether it was registered. The client is in the state UNKNOWN,
-        and the server finds out. The same request with the same request id returns
-        it; without a request id, another registration would be sent.
+        it is unknown whether the client was registered. It is in the state UNKNOWN
+        until the server finds out. The same request with the same request id
+        returns it; without a request id, another registration would be sent.
         """
 
     @_abc_1.abstractmethod
@@ -261,12 +260,12 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.Client, _abc.Awaitable[_client_pb2.Client]]:
         """Updates the fields of a client that the mask names (AIP-134), at the
-        provider and here. The provider gets the complete metadata if they change. An
-        update that changes nothing restores them if the provider has something else.
-
-        FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-        the client is public and its client type now has an authentication method.
-        ABORTED: the etag does not match the current one; nothing is changed.
+        provider and here. If the metadata change, the provider gets all of them.
+        An update without changes restores them if they differ at the provider.
+        FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+        or the client is public and its client type now has an authentication
+        method. ABORTED: the etag does not match the current one; nothing is
+        changed.
         """
 
     @_abc_1.abstractmethod
@@ -289,7 +288,7 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_pb2.RotateClientSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.RotateClientSecretResponse, _abc.Awaitable[_client_pb2.RotateClientSecretResponse]]:
-        """Replaces the secret of a client by a new one.
+        """Replaces the secret of a client with a new one.
 
         UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
         client has no secret, or the state does not allow it.
@@ -309,7 +308,8 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_pb2.ResolveClientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.Client, _abc.Awaitable[_client_pb2.Client]]:
-        """Ends a state in which only a person knows what is true at the provider.
+        """Ends a state that the server cannot end: a person reports whether the
+        client exists at the provider.
 
         FAILED_PRECONDITION: the state does not allow this resolution.
         """

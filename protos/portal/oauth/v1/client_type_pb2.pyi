@@ -170,8 +170,8 @@ Global___OktaAppType: _TypeAlias = OktaAppType  # noqa: Y015
 
 @_typing.final
 class ClientType(_message.Message):
-    """A named template for client registration (RFC 7591): what a client that is
-    registered with it may do at the provider.
+    """A named template for client registration (RFC 7591): what clients that are
+    registered from it may do at the provider.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -84,15 +84,15 @@ class ClientTypeServiceServicer:
     """
 
     def CreateClientType(self, request, context):
-        """Creates a client type. NOT_FOUND: no such provider.
+        """Creates a client type. NOT_FOUND: the provider does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetClientType(self, request, context):
-        """Gets a client type. NOT_FOUND: no such provider, or it has no such client
-        type.
+        """Gets a client type. NOT_FOUND: the provider or the client type does not
+        exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,8 +100,7 @@ class ClientTypeServiceServicer:
 
     def ListClientTypes(self, request, context):
         """Lists the client types of a provider in ascending order of id.
-
-        NOT_FOUND: no such provider.
+        NOT_FOUND: the provider does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +108,7 @@ class ClientTypeServiceServicer:
 
     def UpdateClientType(self, request, context):
         """Updates the fields of a client type that the mask names (AIP-134).
-
-        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        NOT_FOUND: the provider or the client type does not exist. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -119,10 +117,10 @@ class ClientTypeServiceServicer:
 
     def DeleteClientType(self, request, context):
         """Deletes a client type.
-
-        NOT_FOUND: no such provider, or it has no such client type.
-        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-        removed. ABORTED: the etag does not match the current one; nothing is deleted.
+        NOT_FOUND: the provider or the client type does not exist.
+        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+        be removed. ABORTED: the etag does not match the current one; nothing is
+        deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,28 +44,26 @@ class ClientTypeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClientTypeServiceAsyncStub: ...
     CreateClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.CreateClientTypeRequest, _client_type_pb2.ClientType]
-    """Creates a client type. NOT_FOUND: no such provider."""
+    """Creates a client type. NOT_FOUND: the provider does not exist."""
     GetClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.GetClientTypeRequest, _client_type_pb2.ClientType]
-    """Gets a client type. NOT_FOUND: no such provider, or it has no such client
-    type.
+    """Gets a client type. NOT_FOUND: the provider or the client type does not
+    exist.
     """
     ListClientTypes: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.ListClientTypesRequest, _client_type_pb2.ListClientTypesResponse]
     """Lists the client types of a provider in ascending order of id.
-
-    NOT_FOUND: no such provider.
+    NOT_FOUND: the provider does not exist.
     """
     UpdateClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.UpdateClientTypeRequest, _client_type_pb2.ClientType]
     """Updates the fields of a client type that the mask names (AIP-134).
-
-    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    NOT_FOUND: the provider or the client type does not exist. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteClientType: _grpc.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]
     """Deletes a client type.
-
-    NOT_FOUND: no such provider, or it has no such client type.
-    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-    removed. ABORTED: the etag does not match the current one; nothing is deleted.
+    NOT_FOUND: the provider or the client type does not exist.
+    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+    be removed. ABORTED: the etag does not match the current one; nothing is
+    deleted.
     """
 
 @_typing.type_check_only
@@ -83,28 +81,26 @@ class ClientTypeServiceAsyncStub(ClientTypeServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.CreateClientTypeRequest, _client_type_pb2.ClientType]  # type: ignore[assignment]
-    """Creates a client type. NOT_FOUND: no such provider."""
+    """Creates a client type. NOT_FOUND: the provider does not exist."""
     GetClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.GetClientTypeRequest, _client_type_pb2.ClientType]  # type: ignore[assignment]
-    """Gets a client type. NOT_FOUND: no such provider, or it has no such client
-    type.
+    """Gets a client type. NOT_FOUND: the provider or the client type does not
+    exist.
     """
     ListClientTypes: _aio.UnaryUnaryMultiCallable[_client_type_pb2.ListClientTypesRequest, _client_type_pb2.ListClientTypesResponse]  # type: ignore[assignment]
     """Lists the client types of a provider in ascending order of id.
-
-    NOT_FOUND: no such provider.
+    NOT_FOUND: the provider does not exist.
     """
     UpdateClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.UpdateClientTypeRequest, _client_type_pb2.ClientType]  # type: ignore[assignment]
     """Updates the fields of a client type that the mask names (AIP-134).
-
-    NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+    NOT_FOUND: the provider or the client type does not exist. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteClientType: _aio.UnaryUnaryMultiCallable[_client_type_pb2.DeleteClientTypeRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a client type.
-
-    NOT_FOUND: no such provider, or it has no such client type.
-    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-    removed. ABORTED: the etag does not match the current one; nothing is deleted.
+    NOT_FOUND: the provider or the client type does not exist.
+    FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+    be removed. ABORTED: the etag does not match the current one; nothing is
+    deleted.
     """
 
 class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -125,7 +121,7 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_type_pb2.CreateClientTypeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_type_pb2.ClientType, _abc.Awaitable[_client_type_pb2.ClientType]]:
-        """Creates a client type. NOT_FOUND: no such provider."""
+        """Creates a client type. NOT_FOUND: the provider does not exist."""
 
     @_abc_1.abstractmethod
     def GetClientType(
@@ -133,8 +129,8 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_type_pb2.GetClientTypeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_type_pb2.ClientType, _abc.Awaitable[_client_type_pb2.ClientType]]:
-        """Gets a client type. NOT_FOUND: no such provider, or it has no such client
-        type.
+        """Gets a client type. NOT_FOUND: the provider or the client type does not
+        exist.
         """
 
     @_abc_1.abstractmethod
@@ -144,8 +140,7 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_type_pb2.ListClientTypesResponse, _abc.Awaitable[_client_type_pb2.ListClientTypesResponse]]:
         """Lists the client types of a provider in ascending order of id.
-
-        NOT_FOUND: no such provider.
+        NOT_FOUND: the provider does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -155,8 +150,7 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_type_pb2.ClientType, _abc.Awaitable[_client_type_pb2.ClientType]]:
         """Updates the fields of a client type that the mask names (AIP-134).
-
-        NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+        NOT_FOUND: the provider or the client type does not exist. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
 
@@ -167,10 +161,10 @@ class ClientTypeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a client type.
-
-        NOT_FOUND: no such provider, or it has no such client type.
-        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-        removed. ABORTED: the etag does not match the current one; nothing is deleted.
+        NOT_FOUND: the provider or the client type does not exist.
+        FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+        be removed. ABORTED: the etag does not match the current one; nothing is
+        deleted.
         """
 
 def add_ClientTypeServiceServicer_to_server(servicer: ClientTypeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

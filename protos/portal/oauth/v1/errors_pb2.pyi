@@ -30,8 +30,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     for each. Correct the request.
     """
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 2
-    """UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
-    is unknown or revoked. Send one valid API key in the authorization header.
+    """UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
+    the key is unknown or revoked. Send one valid API key in the authorization
+    header.
     """
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 3
     """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
@@ -62,16 +63,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     while one of its client types has no okta_app_type. Set it there first.
     """
     ERROR_REASON_IDS_EXHAUSTED: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
-    operator.
+    """FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Contact
+    the operator.
     """
     ERROR_REASON_PROVIDER_TOO_LARGE: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION, REST 400. The provider has more client types, or more
     text in them, than one response may have. List its client types in pages.
     """
     ERROR_REASON_RESPONSE_NOT_READABLE: _ErrorReason.ValueType  # 13
-    """FAILED_PRECONDITION, REST 400. The request was done before, but an older
-    version of the server stored its response. Get the resource instead.
+    """FAILED_PRECONDITION, REST 400. This request was executed before, and an
+    older version of the server stored its response. Get the resource instead.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 14
     """RESOURCE_EXHAUSTED, REST 429. Too many calls wait. Retry after the delay of
@@ -95,7 +96,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 19
     """UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
-    stored. Tell the operator, and retry later.
+    stored. Contact the operator, and retry later.
     """
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 20
     """UNAVAILABLE, REST 503. The database is not available. A write may have been
@@ -118,8 +119,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     before the work began. Nothing was done.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 25
-    """INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
-    operator the `error` in the metadata of the ErrorInfo.
+    """INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
+    `error` in the metadata of the ErrorInfo to the operator.
     """
     ERROR_REASON_CLIENT_NOT_FOUND: _ErrorReason.ValueType  # 26
     """NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
@@ -131,7 +132,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CLIENT_STATE: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION, REST 409. The state of the client does not allow the
-    request. Get the client, and do what the comment of its state says.
+    request. Get the client, and follow the description of its ClientState.
     """
     ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE: _ErrorReason.ValueType  # 29
     """FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
@@ -146,8 +147,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     that is stored for it. Correct the credential of the provider.
     """
     ERROR_REASON_NO_REGISTRATION_ENDPOINT: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
-    its discovery document is not one. Set registration_endpoint, or correct
+    """FAILED_PRECONDITION, REST 502. The provider has no registration endpoint,
+    or no valid discovery document. Set registration_endpoint, or correct
     well_known_uri.
     """
     ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED: _ErrorReason.ValueType  # 33
@@ -162,12 +163,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, REST 503. The provider cannot be reached. Retry later."""
     ERROR_REASON_PROVIDER_TIMEOUT: _ErrorReason.ValueType  # 36
     """DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
-    client: its state is what is known.
+    client and check its state.
     """
     ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 37
-    """UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
-    the connection, reported an error of its own, or its response cannot be
-    read. Get the client: its state is what is known.
+    """UNAVAILABLE, REST 503. The outcome at the provider is unknown: it closed
+    the connection, reported an internal error, or its response cannot be read.
+    Get the client and check its state.
     """
     ERROR_REASON_PROVIDER_BUSY: _ErrorReason.ValueType  # 38
     """RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in
@@ -201,8 +202,9 @@ have a google.rpc.BadRequest with every such field and a FieldErrorReason
 for each. Correct the request.
 """
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 2
-"""UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
-is unknown or revoked. Send one valid API key in the authorization header.
+"""UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
+the key is unknown or revoked. Send one valid API key in the authorization
+header.
 """
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 3
 """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
@@ -233,16 +235,16 @@ ERROR_REASON_OKTA_APP_TYPE_MISSING: ErrorReason.ValueType  # 10
 while one of its client types has no okta_app_type. Set it there first.
 """
 ERROR_REASON_IDS_EXHAUSTED: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
-operator.
+"""FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Contact
+the operator.
 """
 ERROR_REASON_PROVIDER_TOO_LARGE: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION, REST 400. The provider has more client types, or more
 text in them, than one response may have. List its client types in pages.
 """
 ERROR_REASON_RESPONSE_NOT_READABLE: ErrorReason.ValueType  # 13
-"""FAILED_PRECONDITION, REST 400. The request was done before, but an older
-version of the server stored its response. Get the resource instead.
+"""FAILED_PRECONDITION, REST 400. This request was executed before, and an
+older version of the server stored its response. Get the resource instead.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 14
 """RESOURCE_EXHAUSTED, REST 429. Too many calls wait. Retry after the delay of
@@ -266,7 +268,7 @@ lock left. Retry after the delay of the google.rpc.RetryInfo.
 """
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 19
 """UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
-stored. Tell the operator, and retry later.
+stored. Contact the operator, and retry later.
 """
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 20
 """UNAVAILABLE, REST 503. The database is not available. A write may have been
@@ -289,8 +291,8 @@ ERROR_REASON_CALL_ABANDONED: ErrorReason.ValueType  # 24
 before the work began. Nothing was done.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
-"""INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
-operator the `error` in the metadata of the ErrorInfo.
+"""INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
+`error` in the metadata of the ErrorInfo to the operator.
 """
 ERROR_REASON_CLIENT_NOT_FOUND: ErrorReason.ValueType  # 26
 """NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
@@ -302,7 +304,7 @@ counts and names. Delete them first, or set force.
 """
 ERROR_REASON_CLIENT_STATE: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION, REST 409. The state of the client does not allow the
-request. Get the client, and do what the comment of its state says.
+request. Get the client, and follow the description of its ClientState.
 """
 ERROR_REASON_CLIENT_TYPE_NOT_REGISTRABLE: ErrorReason.ValueType  # 29
 """FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
@@ -317,8 +319,8 @@ ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED: ErrorReason.ValueType  # 31
 that is stored for it. Correct the credential of the provider.
 """
 ERROR_REASON_NO_REGISTRATION_ENDPOINT: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
-its discovery document is not one. Set registration_endpoint, or correct
+"""FAILED_PRECONDITION, REST 502. The provider has no registration endpoint,
+or no valid discovery document. Set registration_endpoint, or correct
 well_known_uri.
 """
 ERROR_REASON_PROVIDER_TLS_NOT_TRUSTED: ErrorReason.ValueType  # 33
@@ -333,12 +335,12 @@ ERROR_REASON_PROVIDER_UNREACHABLE: ErrorReason.ValueType  # 35
 """UNAVAILABLE, REST 503. The provider cannot be reached. Retry later."""
 ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 36
 """DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
-client: its state is what is known.
+client and check its state.
 """
 ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 37
-"""UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
-the connection, reported an error of its own, or its response cannot be
-read. Get the client: its state is what is known.
+"""UNAVAILABLE, REST 503. The outcome at the provider is unknown: it closed
+the connection, reported an internal error, or its response cannot be read.
+Get the client and check its state.
 """
 ERROR_REASON_PROVIDER_BUSY: ErrorReason.ValueType  # 38
 """RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in

@@ -60,9 +60,9 @@ class Finding(_message.Message):
     field: _builtins.str
     """The field of the client type or of the client."""
     text: _builtins.str
-    """What is so, and what this provider does with it."""
+    """The finding, and what this provider does in this case."""
     reference: _builtins.str
-    """Where the rule is written, such as `RFC 9700, section 2.1.2`."""
+    """The source of the rule, such as `RFC 9700, section 2.1.2`."""
     def __init__(
         self,
         *,

@@ -68,7 +68,7 @@ class _CheckOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckOut
     CHECK_OUTCOME_UNSPECIFIED: _CheckOutcome.ValueType  # 0
     """Never sent."""
     CHECK_OUTCOME_OK: _CheckOutcome.ValueType  # 1
-    """It is as it should be."""
+    """The check succeeded."""
     CHECK_OUTCOME_WARNING: _CheckOutcome.ValueType  # 2
     """Registration works, but something needs attention."""
     CHECK_OUTCOME_FAILED: _CheckOutcome.ValueType  # 3
@@ -82,7 +82,7 @@ class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
 CHECK_OUTCOME_UNSPECIFIED: CheckOutcome.ValueType  # 0
 """Never sent."""
 CHECK_OUTCOME_OK: CheckOutcome.ValueType  # 1
-"""It is as it should be."""
+"""The check succeeded."""
 CHECK_OUTCOME_WARNING: CheckOutcome.ValueType  # 2
 """Registration works, but something needs attention."""
 CHECK_OUTCOME_FAILED: CheckOutcome.ValueType  # 3
@@ -204,8 +204,8 @@ class Provider(_message.Message):
     """Whether a credential_client_secret is stored."""
     credential_scope: _builtins.str
     """The scope of the token of the service account of CLIENT_CREDENTIALS (RFC
-    6749, section 3.3), if the provider requires one to register clients: values
-    separated by one space each, at most 1024 characters.
+    6749, section 3.3), if the provider requires one to register clients:
+    values separated by single spaces, at most 1024 characters.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -257,7 +257,7 @@ class CreateProviderRequest(_message.Message):
     request_id: _builtins.str
     """Makes a retry safe (AIP-155). The server stores the response, by default
     for 24 hours, and returns it for the same request with the same id without
-    doing the work again. It rejects another request with the same id. 1 to 255
+    executing it again. It rejects another request with the same id. 1 to 255
     printable ASCII characters, preferably a UUID; each API key has its own ids.
     Errors are not stored.
     """
@@ -490,10 +490,10 @@ class CheckProviderResponse(_message.Message):
     OK_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     ok: _builtins.bool
-    """Whether no check has failed."""
+    """Whether no check failed."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderCheck]:
-        """The checks, in the order in which they were made."""
+        """The checks, in the order in which they were run."""
 
     def __init__(
         self,
@@ -523,9 +523,9 @@ class ProviderCheck(_message.Message):
     or `client_type 7`.
     """
     outcome: Global___CheckOutcome.ValueType
-    """Whether it is as it should be."""
+    """The outcome."""
     text: _builtins.str
-    """What is so, and what to do."""
+    """What was found, and what to do."""
     def __init__(
         self,
         *,
@@ -603,7 +603,7 @@ class ForgottenClient(_message.Message):
     client_name: _builtins.str
     """The client_name at the provider, with the mark."""
     client_id: _builtins.str
-    """As the provider assigned it; empty if it is not known."""
+    """Assigned by the provider; empty if it is not known."""
     registration_client_uri: _builtins.str
     """Where the provider manages the client (RFC 7592), if known."""
     def __init__(

@@ -95,7 +95,7 @@ class ProviderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetProvider(self, request, context):
-        """Gets a provider. NOT_FOUND: no such provider.
+        """Gets a provider. NOT_FOUND: the provider does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,9 +110,8 @@ class ProviderServiceServicer:
 
     def UpdateProvider(self, request, context):
         """Updates the fields of a provider that the mask names (AIP-134).
-
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-        and one of the client types has no okta_app_type. ABORTED: the
+        NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+        is Okta, and one of the client types has no okta_app_type. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -121,10 +120,9 @@ class ProviderServiceServicer:
 
     def DeleteProvider(self, request, context):
         """Deletes a provider together with its client types.
-
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-        not set, or they cannot be removed. ABORTED: the etag does not match the
-        current one; nothing is deleted.
+        NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+        clients, and force is not set, or they cannot be removed. ABORTED: the etag
+        does not match the current one; nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,20 +131,20 @@ class ProviderServiceServicer:
     def CheckProvider(self, request, context):
         """Checks whether clients can be registered at a provider, which need not be
         stored yet. Calls the provider for its discovery document.
-
-        Not a method without side effects, because its request may name any address.
-        NOT_FOUND: no such provider.
+        It does not declare NO_SIDE_EFFECTS, because the request may have any
+        address. NOT_FOUND: the provider does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForgetProvider(self, request, context):
-        """Deletes a provider that no longer exists, with its client types and clients,
-        without a call to it. The response has the clients that may still exist.
+        """Deletes a provider that no longer exists, with its client types and
+        clients, without calling it. The response has the clients that may still
+        exist.
 
-        NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-        nothing is deleted.
+        NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+        current one; nothing is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,36 +43,34 @@ class ProviderServiceStub:
     CreateProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.CreateProviderRequest, _provider_pb2.Provider]
     """Creates a provider."""
     GetProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.GetProviderRequest, _provider_pb2.Provider]
-    """Gets a provider. NOT_FOUND: no such provider."""
+    """Gets a provider. NOT_FOUND: the provider does not exist."""
     ListProviders: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]
     """Lists providers in ascending order of id."""
     UpdateProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.UpdateProviderRequest, _provider_pb2.Provider]
     """Updates the fields of a provider that the mask names (AIP-134).
-
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-    and one of the client types has no okta_app_type. ABORTED: the
+    NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+    is Okta, and one of the client types has no okta_app_type. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]
     """Deletes a provider together with its client types.
-
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-    not set, or they cannot be removed. ABORTED: the etag does not match the
-    current one; nothing is deleted.
+    NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+    clients, and force is not set, or they cannot be removed. ABORTED: the etag
+    does not match the current one; nothing is deleted.
     """
     CheckProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.CheckProviderRequest, _provider_pb2.CheckProviderResponse]
     """Checks whether clients can be registered at a provider, which need not be
     stored yet. Calls the provider for its discovery document.
-
-    Not a method without side effects, because its request may name any address.
-    NOT_FOUND: no such provider.
+    It does not declare NO_SIDE_EFFECTS, because the request may have any
+    address. NOT_FOUND: the provider does not exist.
     """
     ForgetProvider: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ForgetProviderRequest, _provider_pb2.ForgetProviderResponse]
-    """Deletes a provider that no longer exists, with its client types and clients,
-    without a call to it. The response has the clients that may still exist.
+    """Deletes a provider that no longer exists, with its client types and
+    clients, without calling it. The response has the clients that may still
+    exist.
 
-    NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-    nothing is deleted.
+    NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+    current one; nothing is deleted.
     """
 
 @_typing.type_check_only
@@ -89,36 +87,34 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     CreateProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.CreateProviderRequest, _provider_pb2.Provider]  # type: ignore[assignment]
     """Creates a provider."""
     GetProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.GetProviderRequest, _provider_pb2.Provider]  # type: ignore[assignment]
-    """Gets a provider. NOT_FOUND: no such provider."""
+    """Gets a provider. NOT_FOUND: the provider does not exist."""
     ListProviders: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists providers in ascending order of id."""
     UpdateProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.UpdateProviderRequest, _provider_pb2.Provider]  # type: ignore[assignment]
     """Updates the fields of a provider that the mask names (AIP-134).
-
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-    and one of the client types has no okta_app_type. ABORTED: the
+    NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+    is Okta, and one of the client types has no okta_app_type. ABORTED: the
     etag does not match the current one; nothing is changed.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.DeleteProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a provider together with its client types.
-
-    NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-    not set, or they cannot be removed. ABORTED: the etag does not match the
-    current one; nothing is deleted.
+    NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+    clients, and force is not set, or they cannot be removed. ABORTED: the etag
+    does not match the current one; nothing is deleted.
     """
     CheckProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.CheckProviderRequest, _provider_pb2.CheckProviderResponse]  # type: ignore[assignment]
     """Checks whether clients can be registered at a provider, which need not be
     stored yet. Calls the provider for its discovery document.
-
-    Not a method without side effects, because its request may name any address.
-    NOT_FOUND: no such provider.
+    It does not declare NO_SIDE_EFFECTS, because the request may have any
+    address. NOT_FOUND: the provider does not exist.
     """
     ForgetProvider: _aio.UnaryUnaryMultiCallable[_provider_pb2.ForgetProviderRequest, _provider_pb2.ForgetProviderResponse]  # type: ignore[assignment]
-    """Deletes a provider that no longer exists, with its client types and clients,
-    without a call to it. The response has the clients that may still exist.
+    """Deletes a provider that no longer exists, with its client types and
+    clients, without calling it. The response has the clients that may still
+    exist.
 
-    NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-    nothing is deleted.
+    NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+    current one; nothing is deleted.
     """
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -144,7 +140,7 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_pb2.GetProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.Provider, _abc.Awaitable[_provider_pb2.Provider]]:
-        """Gets a provider. NOT_FOUND: no such provider."""
+        """Gets a provider. NOT_FOUND: the provider does not exist."""
 
     @_abc_1.abstractmethod
     def ListProviders(
@@ -161,9 +157,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.Provider, _abc.Awaitable[_provider_pb2.Provider]]:
         """Updates the fields of a provider that the mask names (AIP-134).
-
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-        and one of the client types has no okta_app_type. ABORTED: the
+        NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+        is Okta, and one of the client types has no okta_app_type. ABORTED: the
         etag does not match the current one; nothing is changed.
         """
 
@@ -174,10 +169,9 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a provider together with its client types.
-
-        NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-        not set, or they cannot be removed. ABORTED: the etag does not match the
-        current one; nothing is deleted.
+        NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+        clients, and force is not set, or they cannot be removed. ABORTED: the etag
+        does not match the current one; nothing is deleted.
         """
 
     @_abc_1.abstractmethod
@@ -188,9 +182,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_provider_pb2.CheckProviderResponse, _abc.Awaitable[_provider_pb2.CheckProviderResponse]]:
         """Checks whether clients can be registered at a provider, which need not be
         stored yet. Calls the provider for its discovery document.
-
-        Not a method without side effects, because its request may name any address.
-        NOT_FOUND: no such provider.
+        It does not declare NO_SIDE_EFFECTS, because the request may have any
+        address. NOT_FOUND: the provider does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -199,11 +192,12 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_pb2.ForgetProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.ForgetProviderResponse, _abc.Awaitable[_provider_pb2.ForgetProviderResponse]]:
-        """Deletes a provider that no longer exists, with its client types and clients,
-        without a call to it. The response has the clients that may still exist.
+        """Deletes a provider that no longer exists, with its client types and
+        clients, without calling it. The response has the clients that may still
+        exist.
 
-        NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-        nothing is deleted.
+        NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+        current one; nothing is deleted.
         """
 
 def add_ProviderServiceServicer_to_server(servicer: ProviderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -256,7 +256,7 @@ class PortalRestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateClientSecret(self, request, context):
-        """Replaces the secret of a client by a new one.
+        """Replaces the secret of a client with a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,16 +38,16 @@ const (
 	ClientState_CLIENT_STATE_ACTIVE ClientState = 2
 	// An update or rotation is in progress.
 	ClientState_CLIENT_STATE_UPDATING ClientState = 3
-	// The response to the registration was lost. The server looks for the client
-	// at the provider, if the provider can be searched.
+	// The response to the registration was lost. The server searches for the
+	// client at the provider, if the provider supports searches.
 	ClientState_CLIENT_STATE_UNKNOWN ClientState = 4
 	// The deletion is repeated until the provider confirms it.
 	ClientState_CLIENT_STATE_DELETING ClientState = 5
 	// The provider no longer accepts the stored token: the client was deleted,
 	// disabled or changed there. It may still work. Use ResolveClient.
 	ClientState_CLIENT_STATE_DETACHED ClientState = 6
-	// Nobody knows whether the client exists, and the provider cannot be searched.
-	// Look there for a client whose name ends with the mark, then use
+	// It is unknown whether the client exists, and the provider cannot be
+	// searched. Search there for a client whose name ends with the mark, then use
 	// ResolveClient.
 	ClientState_CLIENT_STATE_ORPHANED ClientState = 7
 	// client_secret_expire_time has passed.
@@ -119,7 +119,7 @@ const (
 	// The client exists there: the given token is checked at the provider, and the
 	// client becomes ACTIVE.
 	ClientResolution_CLIENT_RESOLUTION_ADOPT ClientResolution = 2
-	// The client is deleted here and may stay at the provider.
+	// The client is deleted here and may still exist at the provider.
 	ClientResolution_CLIENT_RESOLUTION_FORGET ClientResolution = 3
 )
 
@@ -182,42 +182,42 @@ type Client struct {
 	// Shown to people at the provider, followed by a mark of the portal; 1 to 255
 	// characters, not blank.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	// Where the provider may send users back to (RFC 6749, section 3.1.2): at most
-	// 50 of at most 2048 characters, and 8192 characters in all. Absolute, without
-	// fragment, user information or wildcard; https, http on a loopback host, or a
-	// scheme of a native app with a period in it (RFC 8252, section 7.1). Required
-	// by the grants authorization_code, pkce and implicit, not allowed without one
-	// of them.
+	// Where the provider may send users back to (RFC 6749, section 3.1.2): at
+	// most 50, each at most 2048 characters, 8192 characters in total. Absolute,
+	// without fragment, user information or wildcard; https, http on a loopback
+	// host, or a scheme of a native app with a period in it (RFC 8252, section
+	// 7.1). Required by the grants authorization_code, pkce and implicit;
+	// otherwise not allowed.
 	RedirectUris []string `protobuf:"bytes,6,rep,name=redirect_uris,json=redirectUris,proto3" json:"redirect_uris,omitempty"`
 	// Space-separated scope values (RFC 6749, section 3.3); at most 4096
 	// characters. If empty, the provider chooses.
 	Scope string `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
-	// The caller's own ids, such as application and developer; not sent to the
-	// provider. At most 16; keys have 1 to 63 characters, values at most 255.
+	// Ids that the caller assigns, such as application and developer; not sent to
+	// the provider. At most 16; keys have 1 to 63 characters, values at most 255.
 	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Whether it exists at the provider.
+	// Whether the client exists at the provider.
 	State ClientState `protobuf:"varint,9,opt,name=state,proto3,enum=portal.oauth.v1.ClientState" json:"state,omitempty"`
-	// When it got this state.
+	// When the client entered this state.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	// What the provider or the connection reported last, if anything is wrong; at
 	// most 500 characters.
 	Message string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
-	// As the provider assigned it (RFC 7591, section 3.2.1); empty until then.
+	// Assigned by the provider (RFC 7591, section 3.2.1); empty before that.
 	ClientId string `protobuf:"bytes,12,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// When the provider issued the client_id, if it reported that.
 	ClientIdIssueTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=client_id_issue_time,json=clientIdIssueTime,proto3" json:"client_id_issue_time,omitempty"`
 	// When the provider will no longer accept the secret, and may delete the
 	// client; absent if never.
 	ClientSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=client_secret_expire_time,json=clientSecretExpireTime,proto3" json:"client_secret_expire_time,omitempty"`
-	// Until when a retry of the registration or rotation returns the secret.
+	// Until then, a retry of the registration or rotation returns the secret.
 	ClientSecretAvailableTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=client_secret_available_time,json=clientSecretAvailableTime,proto3" json:"client_secret_available_time,omitempty"`
 	// The metadata that was sent to the provider (RFC 7591, section 2).
 	Requested *structpb.Struct `protobuf:"bytes,16,opt,name=requested,proto3" json:"requested,omitempty"`
 	// The metadata that the provider returned, without secrets.
 	Registered *structpb.Struct `protobuf:"bytes,17,opt,name=registered,proto3" json:"registered,omitempty"`
-	// Where the provider granted something else than was requested.
+	// Where the provider granted something other than requested.
 	Differences []*MetadataDifference `protobuf:"bytes,18,rep,name=differences,proto3" json:"differences,omitempty"`
-	// Where the provider manages the client (RFC 7592); empty if it does not say.
+	// Where the provider manages the client (RFC 7592); empty if it is not known.
 	RegistrationClientUri string `protobuf:"bytes,19,opt,name=registration_client_uri,json=registrationClientUri,proto3" json:"registration_client_uri,omitempty"`
 	// Whether a registration access token (RFC 7592) of this client is stored.
 	RegistrationAccessTokenSet bool `protobuf:"varint,20,opt,name=registration_access_token_set,json=registrationAccessTokenSet,proto3" json:"registration_access_token_set,omitempty"`
@@ -572,7 +572,7 @@ func (x *PreviewRegistrationRequest) GetClient() *Client {
 // Response of PreviewRegistration.
 type PreviewRegistrationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the request would be sent; empty if the provider does not say.
+	// Where the request would be sent; empty if that is not known.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// The body of the request: the metadata of RFC 7591.
 	Metadata *structpb.Struct `protobuf:"bytes,2,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -644,8 +644,8 @@ type RegisterClientRequest struct {
 	// The client to register.
 	Client *Client `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
 	// Makes a retry safe (AIP-155): the same request with the same id, by default
-	// within 24 hours, registers nothing again and returns the client as it is
-	// now, with its secret while it is available. 1 to 255 printable ASCII
+	// within 24 hours, registers nothing again and returns the current client,
+	// with its secret while it is available. 1 to 255 printable ASCII
 	// characters, preferably a UUID; each API key has its own ids. Errors are not
 	// stored.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1056,8 +1056,8 @@ type DeleteClientRequest struct {
 	Id int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
 	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Delete it here even if the provider rejects the deletion; the client may
-	// stay at the provider.
+	// Delete the client here even if the provider rejects the deletion; it may
+	// still exist there.
 	Force bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	// As in RegisterClientRequest.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1320,15 +1320,15 @@ type ResolveClientRequest struct {
 	ProviderId int32 `protobuf:"varint,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// The id of the client.
 	Id int32 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
-	// What is true at the provider.
+	// What a person found at the provider.
 	Resolution ClientResolution `protobuf:"varint,3,opt,name=resolution,proto3,enum=portal.oauth.v1.ClientResolution" json:"resolution,omitempty"`
-	// Of ADOPT: the client_id at the provider, if it is not known here.
+	// For ADOPT: the client_id at the provider, if it is not known here.
 	ClientId string `protobuf:"bytes,4,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// Of ADOPT: the location of the client at the provider (RFC 7592), if it is
+	// For ADOPT: the location of the client at the provider (RFC 7592), if it is
 	// not known here.
 	RegistrationClientUri string `protobuf:"bytes,5,opt,name=registration_client_uri,json=registrationClientUri,proto3" json:"registration_client_uri,omitempty"`
-	// Of ADOPT: a registration access token (RFC 7592) that the provider accepts;
-	// at most 4096 characters.
+	// For ADOPT: a registration access token (RFC 7592) that the provider
+	// accepts; at most 4096 characters.
 	RegistrationAccessToken string `protobuf:"bytes,6,opt,name=registration_access_token,json=registrationAccessToken,proto3" json:"registration_access_token,omitempty"`
 	// If set, it must match the current etag.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`

@@ -44,17 +44,16 @@ const (
 // Every method returns UNAUTHENTICATED without a valid API key,
 // PERMISSION_DENIED if the role of the API key does not allow the method, and
 // INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-// metadata of an ErrorInfo of a provider's error has the provider's
-// `http_status`, `error` and `error_description`.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+// provider returned the error, the metadata has its `http_status`, `error` and
+// `error_description`.
 //
-// Methods that call the provider wait for it for at most 10 seconds.
+// Methods that call the provider wait at most 10 seconds for it.
 type ClientServiceClient interface {
 	// Returns what RegisterClient would send to the provider, and what is wrong or
 	// surprising about it. The only call to the provider is for its discovery
 	// document; without one the response has a finding.
-	//
-	// NOT_FOUND: no such provider, or it has no such client type.
+	// NOT_FOUND: the provider or the client type does not exist.
 	PreviewRegistration(ctx context.Context, in *PreviewRegistrationRequest, opts ...grpc.CallOption) (*PreviewRegistrationResponse, error)
 	// Registers a client at the provider.
 	//
@@ -66,9 +65,9 @@ type ClientServiceClient interface {
 	// the provider cannot be reached. In both cases nothing was registered.
 	//
 	// DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-	// nobody knows whether it was registered. The client is in the state UNKNOWN,
-	// and the server finds out. The same request with the same request id returns
-	// it; without a request id, another registration would be sent.
+	// it is unknown whether the client was registered. It is in the state UNKNOWN
+	// until the server finds out. The same request with the same request id
+	// returns it; without a request id, another registration would be sent.
 	RegisterClient(ctx context.Context, in *RegisterClientRequest, opts ...grpc.CallOption) (*RegisterClientResponse, error)
 	// Gets a client, without a call to the provider.
 	GetClient(ctx context.Context, in *GetClientRequest, opts ...grpc.CallOption) (*Client, error)
@@ -76,12 +75,12 @@ type ClientServiceClient interface {
 	// the provider.
 	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
-	// provider and here. The provider gets the complete metadata if they change. An
-	// update that changes nothing restores them if the provider has something else.
-	//
-	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-	// the client is public and its client type now has an authentication method.
-	// ABORTED: the etag does not match the current one; nothing is changed.
+	// provider and here. If the metadata change, the provider gets all of them.
+	// An update without changes restores them if they differ at the provider.
+	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+	// or the client is public and its client type now has an authentication
+	// method. ABORTED: the etag does not match the current one; nothing is
+	// changed.
 	UpdateClient(ctx context.Context, in *UpdateClientRequest, opts ...grpc.CallOption) (*Client, error)
 	// Deletes a client at the provider, then here.
 	//
@@ -90,14 +89,15 @@ type ClientServiceClient interface {
 	// server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
 	// the deletion.
 	DeleteClient(ctx context.Context, in *DeleteClientRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Replaces the secret of a client by a new one.
+	// Replaces the secret of a client with a new one.
 	//
 	// UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
 	// client has no secret, or the state does not allow it.
 	RotateClientSecret(ctx context.Context, in *RotateClientSecretRequest, opts ...grpc.CallOption) (*RotateClientSecretResponse, error)
 	// Reads a client at the provider, and stores what is different there.
 	CheckClient(ctx context.Context, in *CheckClientRequest, opts ...grpc.CallOption) (*Client, error)
-	// Ends a state in which only a person knows what is true at the provider.
+	// Ends a state that the server cannot end: a person reports whether the
+	// client exists at the provider.
 	//
 	// FAILED_PRECONDITION: the state does not allow this resolution.
 	ResolveClient(ctx context.Context, in *ResolveClientRequest, opts ...grpc.CallOption) (*Client, error)
@@ -214,17 +214,16 @@ func (c *clientServiceClient) ResolveClient(ctx context.Context, in *ResolveClie
 // Every method returns UNAUTHENTICATED without a valid API key,
 // PERMISSION_DENIED if the role of the API key does not allow the method, and
 // INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
-// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
-// metadata of an ErrorInfo of a provider's error has the provider's
-// `http_status`, `error` and `error_description`.
+// Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+// provider returned the error, the metadata has its `http_status`, `error` and
+// `error_description`.
 //
-// Methods that call the provider wait for it for at most 10 seconds.
+// Methods that call the provider wait at most 10 seconds for it.
 type ClientServiceServer interface {
 	// Returns what RegisterClient would send to the provider, and what is wrong or
 	// surprising about it. The only call to the provider is for its discovery
 	// document; without one the response has a finding.
-	//
-	// NOT_FOUND: no such provider, or it has no such client type.
+	// NOT_FOUND: the provider or the client type does not exist.
 	PreviewRegistration(context.Context, *PreviewRegistrationRequest) (*PreviewRegistrationResponse, error)
 	// Registers a client at the provider.
 	//
@@ -236,9 +235,9 @@ type ClientServiceServer interface {
 	// the provider cannot be reached. In both cases nothing was registered.
 	//
 	// DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-	// nobody knows whether it was registered. The client is in the state UNKNOWN,
-	// and the server finds out. The same request with the same request id returns
-	// it; without a request id, another registration would be sent.
+	// it is unknown whether the client was registered. It is in the state UNKNOWN
+	// until the server finds out. The same request with the same request id
+	// returns it; without a request id, another registration would be sent.
 	RegisterClient(context.Context, *RegisterClientRequest) (*RegisterClientResponse, error)
 	// Gets a client, without a call to the provider.
 	GetClient(context.Context, *GetClientRequest) (*Client, error)
@@ -246,12 +245,12 @@ type ClientServiceServer interface {
 	// the provider.
 	ListClients(context.Context, *ListClientsRequest) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
-	// provider and here. The provider gets the complete metadata if they change. An
-	// update that changes nothing restores them if the provider has something else.
-	//
-	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-	// the client is public and its client type now has an authentication method.
-	// ABORTED: the etag does not match the current one; nothing is changed.
+	// provider and here. If the metadata change, the provider gets all of them.
+	// An update without changes restores them if they differ at the provider.
+	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+	// or the client is public and its client type now has an authentication
+	// method. ABORTED: the etag does not match the current one; nothing is
+	// changed.
 	UpdateClient(context.Context, *UpdateClientRequest) (*Client, error)
 	// Deletes a client at the provider, then here.
 	//
@@ -260,14 +259,15 @@ type ClientServiceServer interface {
 	// server repeats the deletion. FAILED_PRECONDITION: the provider does not accept
 	// the deletion.
 	DeleteClient(context.Context, *DeleteClientRequest) (*emptypb.Empty, error)
-	// Replaces the secret of a client by a new one.
+	// Replaces the secret of a client with a new one.
 	//
 	// UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
 	// client has no secret, or the state does not allow it.
 	RotateClientSecret(context.Context, *RotateClientSecretRequest) (*RotateClientSecretResponse, error)
 	// Reads a client at the provider, and stores what is different there.
 	CheckClient(context.Context, *CheckClientRequest) (*Client, error)
-	// Ends a state in which only a person knows what is true at the provider.
+	// Ends a state that the server cannot end: a person reports whether the
+	// client exists at the provider.
 	//
 	// FAILED_PRECONDITION: the state does not allow this resolution.
 	ResolveClient(context.Context, *ResolveClientRequest) (*Client, error)

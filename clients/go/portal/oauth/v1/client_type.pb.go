@@ -278,8 +278,8 @@ func (OktaAppType) EnumDescriptor() ([]byte, []int) {
 	return file_portal_oauth_v1_client_type_proto_rawDescGZIP(), []int{3}
 }
 
-// A named template for client registration (RFC 7591): what a client that is
-// registered with it may do at the provider.
+// A named template for client registration (RFC 7591): what clients that are
+// registered from it may do at the provider.
 type ClientType struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assigned by the server; never reused, not even after a deletion.

@@ -41,25 +41,23 @@ const (
 // INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
 // Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ClientTypeServiceClient interface {
-	// Creates a client type. NOT_FOUND: no such provider.
+	// Creates a client type. NOT_FOUND: the provider does not exist.
 	CreateClientType(ctx context.Context, in *CreateClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
-	// Gets a client type. NOT_FOUND: no such provider, or it has no such client
-	// type.
+	// Gets a client type. NOT_FOUND: the provider or the client type does not
+	// exist.
 	GetClientType(ctx context.Context, in *GetClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
 	// Lists the client types of a provider in ascending order of id.
-	//
-	// NOT_FOUND: no such provider.
+	// NOT_FOUND: the provider does not exist.
 	ListClientTypes(ctx context.Context, in *ListClientTypesRequest, opts ...grpc.CallOption) (*ListClientTypesResponse, error)
 	// Updates the fields of a client type that the mask names (AIP-134).
-	//
-	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+	// NOT_FOUND: the provider or the client type does not exist. ABORTED: the
 	// etag does not match the current one; nothing is changed.
 	UpdateClientType(ctx context.Context, in *UpdateClientTypeRequest, opts ...grpc.CallOption) (*ClientType, error)
 	// Deletes a client type.
-	//
-	// NOT_FOUND: no such provider, or it has no such client type.
-	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-	// removed. ABORTED: the etag does not match the current one; nothing is deleted.
+	// NOT_FOUND: the provider or the client type does not exist.
+	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+	// be removed. ABORTED: the etag does not match the current one; nothing is
+	// deleted.
 	DeleteClientType(ctx context.Context, in *DeleteClientTypeRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -135,25 +133,23 @@ func (c *clientTypeServiceClient) DeleteClientType(ctx context.Context, in *Dele
 // INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
 // Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason.
 type ClientTypeServiceServer interface {
-	// Creates a client type. NOT_FOUND: no such provider.
+	// Creates a client type. NOT_FOUND: the provider does not exist.
 	CreateClientType(context.Context, *CreateClientTypeRequest) (*ClientType, error)
-	// Gets a client type. NOT_FOUND: no such provider, or it has no such client
-	// type.
+	// Gets a client type. NOT_FOUND: the provider or the client type does not
+	// exist.
 	GetClientType(context.Context, *GetClientTypeRequest) (*ClientType, error)
 	// Lists the client types of a provider in ascending order of id.
-	//
-	// NOT_FOUND: no such provider.
+	// NOT_FOUND: the provider does not exist.
 	ListClientTypes(context.Context, *ListClientTypesRequest) (*ListClientTypesResponse, error)
 	// Updates the fields of a client type that the mask names (AIP-134).
-	//
-	// NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+	// NOT_FOUND: the provider or the client type does not exist. ABORTED: the
 	// etag does not match the current one; nothing is changed.
 	UpdateClientType(context.Context, *UpdateClientTypeRequest) (*ClientType, error)
 	// Deletes a client type.
-	//
-	// NOT_FOUND: no such provider, or it has no such client type.
-	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-	// removed. ABORTED: the etag does not match the current one; nothing is deleted.
+	// NOT_FOUND: the provider or the client type does not exist.
+	// FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+	// be removed. ABORTED: the etag does not match the current one; nothing is
+	// deleted.
 	DeleteClientType(context.Context, *DeleteClientTypeRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedClientTypeServiceServer()
 }

@@ -39,8 +39,9 @@ const (
 	// have a google.rpc.BadRequest with every such field and a FieldErrorReason
 	// for each. Correct the request.
 	ErrorReason_ERROR_REASON_INVALID_FIELDS ErrorReason = 1
-	// UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
-	// is unknown or revoked. Send one valid API key in the authorization header.
+	// UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
+	// the key is unknown or revoked. Send one valid API key in the authorization
+	// header.
 	ErrorReason_ERROR_REASON_KEY_INVALID ErrorReason = 2
 	// PERMISSION_DENIED, REST 403. The role of the API key does not allow the
 	// method. Use an API key with the role admin.
@@ -64,14 +65,14 @@ const (
 	// FAILED_PRECONDITION, REST 400. The provider cannot become an Okta provider
 	// while one of its client types has no okta_app_type. Set it there first.
 	ErrorReason_ERROR_REASON_OKTA_APP_TYPE_MISSING ErrorReason = 10
-	// FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
-	// operator.
+	// FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Contact
+	// the operator.
 	ErrorReason_ERROR_REASON_IDS_EXHAUSTED ErrorReason = 11
 	// FAILED_PRECONDITION, REST 400. The provider has more client types, or more
 	// text in them, than one response may have. List its client types in pages.
 	ErrorReason_ERROR_REASON_PROVIDER_TOO_LARGE ErrorReason = 12
-	// FAILED_PRECONDITION, REST 400. The request was done before, but an older
-	// version of the server stored its response. Get the resource instead.
+	// FAILED_PRECONDITION, REST 400. This request was executed before, and an
+	// older version of the server stored its response. Get the resource instead.
 	ErrorReason_ERROR_REASON_RESPONSE_NOT_READABLE ErrorReason = 13
 	// RESOURCE_EXHAUSTED, REST 429. Too many calls wait. Retry after the delay of
 	// the google.rpc.RetryInfo.
@@ -89,7 +90,7 @@ const (
 	// lock left. Retry after the delay of the google.rpc.RetryInfo.
 	ErrorReason_ERROR_REASON_STORAGE_EXHAUSTED ErrorReason = 18
 	// UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
-	// stored. Tell the operator, and retry later.
+	// stored. Contact the operator, and retry later.
 	ErrorReason_ERROR_REASON_STORAGE_FULL ErrorReason = 19
 	// UNAVAILABLE, REST 503. The database is not available. A write may have been
 	// stored: retry it with the same request id.
@@ -106,8 +107,8 @@ const (
 	// CANCELLED, REST 499. The caller canceled the call, or its deadline passed
 	// before the work began. Nothing was done.
 	ErrorReason_ERROR_REASON_CALL_ABANDONED ErrorReason = 24
-	// INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
-	// operator the `error` in the metadata of the ErrorInfo.
+	// INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
+	// `error` in the metadata of the ErrorInfo to the operator.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 25
 	// NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
 	// both.
@@ -116,7 +117,7 @@ const (
 	// counts and names. Delete them first, or set force.
 	ErrorReason_ERROR_REASON_CLIENTS_EXIST ErrorReason = 27
 	// FAILED_PRECONDITION, REST 409. The state of the client does not allow the
-	// request. Get the client, and do what the comment of its state says.
+	// request. Get the client, and follow the description of its ClientState.
 	ErrorReason_ERROR_REASON_CLIENT_STATE ErrorReason = 28
 	// FAILED_PRECONDITION, REST 400. The client type cannot be registered: the
 	// message has the findings of severity ERROR. Correct the client type.
@@ -127,8 +128,8 @@ const (
 	// FAILED_PRECONDITION, REST 502. The provider does not accept the credential
 	// that is stored for it. Correct the credential of the provider.
 	ErrorReason_ERROR_REASON_PROVIDER_CREDENTIAL_REJECTED ErrorReason = 31
-	// FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
-	// its discovery document is not one. Set registration_endpoint, or correct
+	// FAILED_PRECONDITION, REST 502. The provider has no registration endpoint,
+	// or no valid discovery document. Set registration_endpoint, or correct
 	// well_known_uri.
 	ErrorReason_ERROR_REASON_NO_REGISTRATION_ENDPOINT ErrorReason = 32
 	// FAILED_PRECONDITION, REST 502. The TLS certificate of the provider is not
@@ -140,11 +141,11 @@ const (
 	// UNAVAILABLE, REST 503. The provider cannot be reached. Retry later.
 	ErrorReason_ERROR_REASON_PROVIDER_UNREACHABLE ErrorReason = 35
 	// DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
-	// client: its state is what is known.
+	// client and check its state.
 	ErrorReason_ERROR_REASON_PROVIDER_TIMEOUT ErrorReason = 36
-	// UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
-	// the connection, reported an error of its own, or its response cannot be
-	// read. Get the client: its state is what is known.
+	// UNAVAILABLE, REST 503. The outcome at the provider is unknown: it closed
+	// the connection, reported an internal error, or its response cannot be read.
+	// Get the client and check its state.
 	ErrorReason_ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN ErrorReason = 37
 	// RESOURCE_EXHAUSTED, REST 429. Too many calls to this provider are in
 	// progress, or the provider limits its callers. Retry after the delay of the

@@ -85,9 +85,9 @@ type Finding struct {
 	Severity FindingSeverity `protobuf:"varint,1,opt,name=severity,proto3,enum=portal.oauth.v1.FindingSeverity" json:"severity,omitempty"`
 	// The field of the client type or of the client.
 	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
-	// What is so, and what this provider does with it.
+	// The finding, and what this provider does in this case.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
-	// Where the rule is written, such as `RFC 9700, section 2.1.2`.
+	// The source of the rule, such as `RFC 9700, section 2.1.2`.
 	Reference     string `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -94,7 +94,7 @@ type CheckOutcome int32
 const (
 	// Never sent.
 	CheckOutcome_CHECK_OUTCOME_UNSPECIFIED CheckOutcome = 0
-	// It is as it should be.
+	// The check succeeded.
 	CheckOutcome_CHECK_OUTCOME_OK CheckOutcome = 1
 	// Registration works, but something needs attention.
 	CheckOutcome_CHECK_OUTCOME_WARNING CheckOutcome = 2
@@ -263,8 +263,8 @@ type Provider struct {
 	// Whether a credential_client_secret is stored.
 	CredentialClientSecretSet bool `protobuf:"varint,17,opt,name=credential_client_secret_set,json=credentialClientSecretSet,proto3" json:"credential_client_secret_set,omitempty"`
 	// The scope of the token of the service account of CLIENT_CREDENTIALS (RFC
-	// 6749, section 3.3), if the provider requires one to register clients: values
-	// separated by one space each, at most 1024 characters.
+	// 6749, section 3.3), if the provider requires one to register clients:
+	// values separated by single spaces, at most 1024 characters.
 	CredentialScope string `protobuf:"bytes,18,opt,name=credential_scope,json=credentialScope,proto3" json:"credential_scope,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -433,7 +433,7 @@ type CreateProviderRequest struct {
 	Provider *Provider `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
 	// Makes a retry safe (AIP-155). The server stores the response, by default
 	// for 24 hours, and returns it for the same request with the same id without
-	// doing the work again. It rejects another request with the same id. 1 to 255
+	// executing it again. It rejects another request with the same id. 1 to 255
 	// printable ASCII characters, preferably a UUID; each API key has its own ids.
 	// Errors are not stored.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -902,9 +902,9 @@ func (*CheckProviderRequest_Provider) isCheckProviderRequest_Subject() {}
 // Response of CheckProvider.
 type CheckProviderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether no check has failed.
+	// Whether no check failed.
 	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	// The checks, in the order in which they were made.
+	// The checks, in the order in which they were run.
 	Checks        []*ProviderCheck `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -960,9 +960,9 @@ type ProviderCheck struct {
 	// What was checked: `discovery`, `tls`, `registration_endpoint`, `credential`,
 	// or `client_type 7`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whether it is as it should be.
+	// The outcome.
 	Outcome CheckOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=portal.oauth.v1.CheckOutcome" json:"outcome,omitempty"`
-	// What is so, and what to do.
+	// What was found, and what to do.
 	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1125,7 +1125,7 @@ type ForgottenClient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The client_name at the provider, with the mark.
 	ClientName string `protobuf:"bytes,1,opt,name=client_name,json=clientName,proto3" json:"client_name,omitempty"`
-	// As the provider assigned it; empty if it is not known.
+	// Assigned by the provider; empty if it is not known.
 	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// Where the provider manages the client (RFC 7592), if known.
 	RegistrationClientUri string `protobuf:"bytes,3,opt,name=registration_client_uri,json=registrationClientUri,proto3" json:"registration_client_uri,omitempty"`

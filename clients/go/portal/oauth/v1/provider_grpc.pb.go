@@ -42,33 +42,31 @@ const (
 type ProviderServiceClient interface {
 	// Creates a provider.
 	CreateProvider(ctx context.Context, in *CreateProviderRequest, opts ...grpc.CallOption) (*Provider, error)
-	// Gets a provider. NOT_FOUND: no such provider.
+	// Gets a provider. NOT_FOUND: the provider does not exist.
 	GetProvider(ctx context.Context, in *GetProviderRequest, opts ...grpc.CallOption) (*Provider, error)
 	// Lists providers in ascending order of id.
 	ListProviders(ctx context.Context, in *ListProvidersRequest, opts ...grpc.CallOption) (*ListProvidersResponse, error)
 	// Updates the fields of a provider that the mask names (AIP-134).
-	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-	// and one of the client types has no okta_app_type. ABORTED: the
+	// NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+	// is Okta, and one of the client types has no okta_app_type. ABORTED: the
 	// etag does not match the current one; nothing is changed.
 	UpdateProvider(ctx context.Context, in *UpdateProviderRequest, opts ...grpc.CallOption) (*Provider, error)
 	// Deletes a provider together with its client types.
-	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-	// not set, or they cannot be removed. ABORTED: the etag does not match the
-	// current one; nothing is deleted.
+	// NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+	// clients, and force is not set, or they cannot be removed. ABORTED: the etag
+	// does not match the current one; nothing is deleted.
 	DeleteProvider(ctx context.Context, in *DeleteProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Checks whether clients can be registered at a provider, which need not be
 	// stored yet. Calls the provider for its discovery document.
-	//
-	// Not a method without side effects, because its request may name any address.
-	// NOT_FOUND: no such provider.
+	// It does not declare NO_SIDE_EFFECTS, because the request may have any
+	// address. NOT_FOUND: the provider does not exist.
 	CheckProvider(ctx context.Context, in *CheckProviderRequest, opts ...grpc.CallOption) (*CheckProviderResponse, error)
-	// Deletes a provider that no longer exists, with its client types and clients,
-	// without a call to it. The response has the clients that may still exist.
+	// Deletes a provider that no longer exists, with its client types and
+	// clients, without calling it. The response has the clients that may still
+	// exist.
 	//
-	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-	// nothing is deleted.
+	// NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+	// current one; nothing is deleted.
 	ForgetProvider(ctx context.Context, in *ForgetProviderRequest, opts ...grpc.CallOption) (*ForgetProviderResponse, error)
 }
 
@@ -163,33 +161,31 @@ func (c *providerServiceClient) ForgetProvider(ctx context.Context, in *ForgetPr
 type ProviderServiceServer interface {
 	// Creates a provider.
 	CreateProvider(context.Context, *CreateProviderRequest) (*Provider, error)
-	// Gets a provider. NOT_FOUND: no such provider.
+	// Gets a provider. NOT_FOUND: the provider does not exist.
 	GetProvider(context.Context, *GetProviderRequest) (*Provider, error)
 	// Lists providers in ascending order of id.
 	ListProviders(context.Context, *ListProvidersRequest) (*ListProvidersResponse, error)
 	// Updates the fields of a provider that the mask names (AIP-134).
-	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-	// and one of the client types has no okta_app_type. ABORTED: the
+	// NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+	// is Okta, and one of the client types has no okta_app_type. ABORTED: the
 	// etag does not match the current one; nothing is changed.
 	UpdateProvider(context.Context, *UpdateProviderRequest) (*Provider, error)
 	// Deletes a provider together with its client types.
-	//
-	// NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-	// not set, or they cannot be removed. ABORTED: the etag does not match the
-	// current one; nothing is deleted.
+	// NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+	// clients, and force is not set, or they cannot be removed. ABORTED: the etag
+	// does not match the current one; nothing is deleted.
 	DeleteProvider(context.Context, *DeleteProviderRequest) (*emptypb.Empty, error)
 	// Checks whether clients can be registered at a provider, which need not be
 	// stored yet. Calls the provider for its discovery document.
-	//
-	// Not a method without side effects, because its request may name any address.
-	// NOT_FOUND: no such provider.
+	// It does not declare NO_SIDE_EFFECTS, because the request may have any
+	// address. NOT_FOUND: the provider does not exist.
 	CheckProvider(context.Context, *CheckProviderRequest) (*CheckProviderResponse, error)
-	// Deletes a provider that no longer exists, with its client types and clients,
-	// without a call to it. The response has the clients that may still exist.
+	// Deletes a provider that no longer exists, with its client types and
+	// clients, without calling it. The response has the clients that may still
+	// exist.
 	//
-	// NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-	// nothing is deleted.
+	// NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+	// current one; nothing is deleted.
 	ForgetProvider(context.Context, *ForgetProviderRequest) (*ForgetProviderResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }

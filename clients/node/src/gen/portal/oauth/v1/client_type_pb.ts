@@ -18,8 +18,8 @@ export const file_portal_oauth_v1_client_type: GenFile = /*@__PURE__*/
   fileDesc("CiFwb3J0YWwvb2F1dGgvdjEvY2xpZW50X3R5cGUucHJvdG8SD3BvcnRhbC5vYXV0aC52MSKzBAoKQ2xpZW50VHlwZRIRCgJpZBgBIAEoBUIF4kECAwgSEQoDdWlkGAIgASgJQgTiQQEDEhkKC3Byb3ZpZGVyX2lkGAMgASgFQgTiQQEDEhIKBG5hbWUYBCABKAlCBOJBAQISGQoLZGVzY3JpcHRpb24YBSABKAlCBOJBAQESOwoOcmVzcG9uc2VfdHlwZXMYBiADKA4yHS5wb3J0YWwub2F1dGgudjEuUmVzcG9uc2VUeXBlQgTiQQECEjUKC2dyYW50X3R5cGVzGAcgAygOMhoucG9ydGFsLm9hdXRoLnYxLkdyYW50VHlwZUIE4kEBAhJSChp0b2tlbl9lbmRwb2ludF9hdXRoX21ldGhvZBgIIAEoDjIoLnBvcnRhbC5vYXV0aC52MS5Ub2tlbkVuZHBvaW50QXV0aE1ldGhvZEIE4kEBARI5Cg1va3RhX2FwcF90eXBlGAkgASgOMhwucG9ydGFsLm9hdXRoLnYxLk9rdGFBcHBUeXBlQgTiQQEBEjUKC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEgoEZXRhZxgMIAEoCUIE4kEBARIwCghmaW5kaW5ncxgNIAMoCzIYLnBvcnRhbC5vYXV0aC52MS5GaW5kaW5nQgTiQQEDIpkBChdDcmVhdGVDbGllbnRUeXBlUmVxdWVzdBIZCgtwcm92aWRlcl9pZBgBIAEoBUIE4kEBAhI2CgtjbGllbnRfdHlwZRgCIAEoCzIbLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlQgTiQQECEhgKCnJlcXVlc3RfaWQYAyABKAlCBOJBAQESEQoDdWlkGAQgASgJQgTiQQEBIkMKFEdldENsaWVudFR5cGVSZXF1ZXN0EhkKC3Byb3ZpZGVyX2lkGAEgASgFQgTiQQECEhAKAmlkGAIgASgFQgTiQQECInwKFkxpc3RDbGllbnRUeXBlc1JlcXVlc3QSGQoLcHJvdmlkZXJfaWQYASABKAVCBOJBAQISFwoJcGFnZV9zaXplGAIgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAyABKAlCBOJBAQESFAoGZmlsdGVyGAQgASgJQgTiQQEBImUKF0xpc3RDbGllbnRUeXBlc1Jlc3BvbnNlEjEKDGNsaWVudF90eXBlcxgBIAMoCzIbLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKiAQoXVXBkYXRlQ2xpZW50VHlwZVJlcXVlc3QSNgoLY2xpZW50X3R5cGUYASABKAsyGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZUIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQESGAoKcmVxdWVzdF9pZBgDIAEoCUIE4kEBASKJAQoXRGVsZXRlQ2xpZW50VHlwZVJlcXVlc3QSGQoLcHJvdmlkZXJfaWQYASABKAVCBOJBAQISEAoCaWQYAiABKAVCBOJBAQISEgoEZXRhZxgDIAEoCUIE4kEBARIYCgpyZXF1ZXN0X2lkGAQgASgJQgTiQQEBEhMKBWZvcmNlGAUgASgIQgTiQQEBKpIBCgxSZXNwb25zZVR5cGUSHQoZUkVTUE9OU0VfVFlQRV9VTlNQRUNJRklFRBAAEhYKElJFU1BPTlNFX1RZUEVfQ09ERRABEhcKE1JFU1BPTlNFX1RZUEVfVE9LRU4QAhIaChZSRVNQT05TRV9UWVBFX0lEX1RPS0VOEAMSFgoSUkVTUE9OU0VfVFlQRV9OT05FEAQq7gEKCUdyYW50VHlwZRIaChZHUkFOVF9UWVBFX1VOU1BFQ0lGSUVEEAASIQodR1JBTlRfVFlQRV9BVVRIT1JJWkFUSU9OX0NPREUQARITCg9HUkFOVF9UWVBFX1BLQ0UQAhIhCh1HUkFOVF9UWVBFX0NMSUVOVF9DUkVERU5USUFMUxADEhoKFkdSQU5UX1RZUEVfREVWSUNFX0NPREUQBBIcChhHUkFOVF9UWVBFX1JFRlJFU0hfVE9LRU4QBRIXChNHUkFOVF9UWVBFX1BBU1NXT1JEEAYSFwoTR1JBTlRfVFlQRV9JTVBMSUNJVBAHKqwBChdUb2tlbkVuZHBvaW50QXV0aE1ldGhvZBIqCiZUT0tFTl9FTkRQT0lOVF9BVVRIX01FVEhPRF9VTlNQRUNJRklFRBAAEjIKLlRPS0VOX0VORFBPSU5UX0FVVEhfTUVUSE9EX0NMSUVOVF9TRUNSRVRfQkFTSUMQARIxCi1UT0tFTl9FTkRQT0lOVF9BVVRIX01FVEhPRF9DTElFTlRfU0VDUkVUX1BPU1QQAiqTAQoLT2t0YUFwcFR5cGUSHQoZT0tUQV9BUFBfVFlQRV9VTlNQRUNJRklFRBAAEhUKEU9LVEFfQVBQX1RZUEVfV0VCEAESGAoUT0tUQV9BUFBfVFlQRV9OQVRJVkUQAhIZChVPS1RBX0FQUF9UWVBFX0JST1dTRVIQAxIZChVPS1RBX0FQUF9UWVBFX1NFUlZJQ0UQBDLkAwoRQ2xpZW50VHlwZVNlcnZpY2USWQoQQ3JlYXRlQ2xpZW50VHlwZRIoLnBvcnRhbC5vYXV0aC52MS5DcmVhdGVDbGllbnRUeXBlUmVxdWVzdBobLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlElgKDUdldENsaWVudFR5cGUSJS5wb3J0YWwub2F1dGgudjEuR2V0Q2xpZW50VHlwZVJlcXVlc3QaGy5wb3J0YWwub2F1dGgudjEuQ2xpZW50VHlwZSIDkAIBEmkKD0xpc3RDbGllbnRUeXBlcxInLnBvcnRhbC5vYXV0aC52MS5MaXN0Q2xpZW50VHlwZXNSZXF1ZXN0GigucG9ydGFsLm9hdXRoLnYxLkxpc3RDbGllbnRUeXBlc1Jlc3BvbnNlIgOQAgESWQoQVXBkYXRlQ2xpZW50VHlwZRIoLnBvcnRhbC5vYXV0aC52MS5VcGRhdGVDbGllbnRUeXBlUmVxdWVzdBobLnBvcnRhbC5vYXV0aC52MS5DbGllbnRUeXBlElQKEERlbGV0ZUNsaWVudFR5cGUSKC5wb3J0YWwub2F1dGgudjEuRGVsZXRlQ2xpZW50VHlwZVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHlCjQEKD3BvcnRhbC5vYXV0aC52MUIPQ2xpZW50VHlwZVByb3RvUAFaL29hdXRoLXBvcnRhbC5leGFtcGxlL2dvL3BvcnRhbC9vYXV0aC92MTtvYXV0aHYxqgIPUG9ydGFsLk9BdXRoLlYxygIPUG9ydGFsXE9BdXRoXFYx6gIRUG9ydGFsOjpPQXV0aDo6VjFiBnByb3RvMw", [file_google_api_field_behavior, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portal_oauth_v1_finding]);
 
 /**
- * A named template for client registration (RFC 7591): what a client that is
- * registered with it may do at the provider.
+ * A named template for client registration (RFC 7591): what clients that are
+ * registered from it may do at the provider.
  *
  * @generated from message portal.oauth.v1.ClientType
  */
@@ -592,7 +592,7 @@ export const OktaAppTypeSchema: GenEnum<OktaAppType> = /*@__PURE__*/
  */
 export const ClientTypeService: GenService<{
   /**
-   * Creates a client type. NOT_FOUND: no such provider.
+   * Creates a client type. NOT_FOUND: the provider does not exist.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.CreateClientType
    */
@@ -602,8 +602,8 @@ export const ClientTypeService: GenService<{
     output: typeof ClientTypeSchema;
   },
   /**
-   * Gets a client type. NOT_FOUND: no such provider, or it has no such client
-   * type.
+   * Gets a client type. NOT_FOUND: the provider or the client type does not
+   * exist.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.GetClientType
    */
@@ -614,8 +614,7 @@ export const ClientTypeService: GenService<{
   },
   /**
    * Lists the client types of a provider in ascending order of id.
-   *
-   * NOT_FOUND: no such provider.
+   * NOT_FOUND: the provider does not exist.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.ListClientTypes
    */
@@ -626,8 +625,7 @@ export const ClientTypeService: GenService<{
   },
   /**
    * Updates the fields of a client type that the mask names (AIP-134).
-   *
-   * NOT_FOUND: no such provider, or it has no such client type. ABORTED: the
+   * NOT_FOUND: the provider or the client type does not exist. ABORTED: the
    * etag does not match the current one; nothing is changed.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.UpdateClientType
@@ -639,10 +637,10 @@ export const ClientTypeService: GenService<{
   },
   /**
    * Deletes a client type.
-   *
-   * NOT_FOUND: no such provider, or it has no such client type.
-   * FAILED_PRECONDITION: it has clients, and force is not set, or they cannot be
-   * removed. ABORTED: the etag does not match the current one; nothing is deleted.
+   * NOT_FOUND: the provider or the client type does not exist.
+   * FAILED_PRECONDITION: it has clients, and force is not set, or they cannot
+   * be removed. ABORTED: the etag does not match the current one; nothing is
+   * deleted.
    *
    * @generated from rpc portal.oauth.v1.ClientTypeService.DeleteClientType
    */

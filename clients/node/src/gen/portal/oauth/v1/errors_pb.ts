@@ -42,8 +42,9 @@ export enum ErrorReason {
   INVALID_FIELDS = 1,
 
   /**
-   * UNAUTHENTICATED, REST 401. The request has no API key or several, or the key
-   * is unknown or revoked. Send one valid API key in the authorization header.
+   * UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
+   * the key is unknown or revoked. Send one valid API key in the authorization
+   * header.
    *
    * @generated from enum value: ERROR_REASON_KEY_INVALID = 2;
    */
@@ -112,8 +113,8 @@ export enum ErrorReason {
   OKTA_APP_TYPE_MISSING = 10,
 
   /**
-   * FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Tell the
-   * operator.
+   * FAILED_PRECONDITION, REST 400. All ids, up to 2147483647, are used. Contact
+   * the operator.
    *
    * @generated from enum value: ERROR_REASON_IDS_EXHAUSTED = 11;
    */
@@ -128,8 +129,8 @@ export enum ErrorReason {
   PROVIDER_TOO_LARGE = 12,
 
   /**
-   * FAILED_PRECONDITION, REST 400. The request was done before, but an older
-   * version of the server stored its response. Get the resource instead.
+   * FAILED_PRECONDITION, REST 400. This request was executed before, and an
+   * older version of the server stored its response. Get the resource instead.
    *
    * @generated from enum value: ERROR_REASON_RESPONSE_NOT_READABLE = 13;
    */
@@ -177,7 +178,7 @@ export enum ErrorReason {
 
   /**
    * UNAVAILABLE, REST 503. The disk of the database is full, and nothing was
-   * stored. Tell the operator, and retry later.
+   * stored. Contact the operator, and retry later.
    *
    * @generated from enum value: ERROR_REASON_STORAGE_FULL = 19;
    */
@@ -224,8 +225,8 @@ export enum ErrorReason {
   CALL_ABANDONED = 24,
 
   /**
-   * INTERNAL, REST 500. A defect of the server, which logged the cause. Tell the
-   * operator the `error` in the metadata of the ErrorInfo.
+   * INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
+   * `error` in the metadata of the ErrorInfo to the operator.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 25;
    */
@@ -249,7 +250,7 @@ export enum ErrorReason {
 
   /**
    * FAILED_PRECONDITION, REST 409. The state of the client does not allow the
-   * request. Get the client, and do what the comment of its state says.
+   * request. Get the client, and follow the description of its ClientState.
    *
    * @generated from enum value: ERROR_REASON_CLIENT_STATE = 28;
    */
@@ -280,8 +281,8 @@ export enum ErrorReason {
   PROVIDER_CREDENTIAL_REJECTED = 31,
 
   /**
-   * FAILED_PRECONDITION, REST 502. The provider has no registration endpoint, or
-   * its discovery document is not one. Set registration_endpoint, or correct
+   * FAILED_PRECONDITION, REST 502. The provider has no registration endpoint,
+   * or no valid discovery document. Set registration_endpoint, or correct
    * well_known_uri.
    *
    * @generated from enum value: ERROR_REASON_NO_REGISTRATION_ENDPOINT = 32;
@@ -313,16 +314,16 @@ export enum ErrorReason {
 
   /**
    * DEADLINE_EXCEEDED, REST 504. The provider did not respond in time. Get the
-   * client: its state is what is known.
+   * client and check its state.
    *
    * @generated from enum value: ERROR_REASON_PROVIDER_TIMEOUT = 36;
    */
   PROVIDER_TIMEOUT = 36,
 
   /**
-   * UNAVAILABLE, REST 503. The outcome at the provider is not known: it closed
-   * the connection, reported an error of its own, or its response cannot be
-   * read. Get the client: its state is what is known.
+   * UNAVAILABLE, REST 503. The outcome at the provider is unknown: it closed
+   * the connection, reported an internal error, or its response cannot be read.
+   * Get the client and check its state.
    *
    * @generated from enum value: ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN = 37;
    */

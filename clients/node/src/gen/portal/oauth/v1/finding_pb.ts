@@ -33,14 +33,14 @@ export type Finding = Message<"portal.oauth.v1.Finding"> & {
   field: string;
 
   /**
-   * What is so, and what this provider does with it.
+   * The finding, and what this provider does in this case.
    *
    * @generated from field: string text = 3;
    */
   text: string;
 
   /**
-   * Where the rule is written, such as `RFC 9700, section 2.1.2`.
+   * The source of the rule, such as `RFC 9700, section 2.1.2`.
    *
    * @generated from field: string reference = 4;
    */

@@ -62,12 +62,12 @@ export type Client = Message<"portal.oauth.v1.Client"> & {
   name: string;
 
   /**
-   * Where the provider may send users back to (RFC 6749, section 3.1.2): at most
-   * 50 of at most 2048 characters, and 8192 characters in all. Absolute, without
-   * fragment, user information or wildcard; https, http on a loopback host, or a
-   * scheme of a native app with a period in it (RFC 8252, section 7.1). Required
-   * by the grants authorization_code, pkce and implicit, not allowed without one
-   * of them.
+   * Where the provider may send users back to (RFC 6749, section 3.1.2): at
+   * most 50, each at most 2048 characters, 8192 characters in total. Absolute,
+   * without fragment, user information or wildcard; https, http on a loopback
+   * host, or a scheme of a native app with a period in it (RFC 8252, section
+   * 7.1). Required by the grants authorization_code, pkce and implicit;
+   * otherwise not allowed.
    *
    * @generated from field: repeated string redirect_uris = 6;
    */
@@ -82,22 +82,22 @@ export type Client = Message<"portal.oauth.v1.Client"> & {
   scope: string;
 
   /**
-   * The caller's own ids, such as application and developer; not sent to the
-   * provider. At most 16; keys have 1 to 63 characters, values at most 255.
+   * Ids that the caller assigns, such as application and developer; not sent to
+   * the provider. At most 16; keys have 1 to 63 characters, values at most 255.
    *
    * @generated from field: map<string, string> labels = 8;
    */
   labels: { [key: string]: string };
 
   /**
-   * Whether it exists at the provider.
+   * Whether the client exists at the provider.
    *
    * @generated from field: portal.oauth.v1.ClientState state = 9;
    */
   state: ClientState;
 
   /**
-   * When it got this state.
+   * When the client entered this state.
    *
    * @generated from field: google.protobuf.Timestamp state_time = 10;
    */
@@ -112,7 +112,7 @@ export type Client = Message<"portal.oauth.v1.Client"> & {
   message: string;
 
   /**
-   * As the provider assigned it (RFC 7591, section 3.2.1); empty until then.
+   * Assigned by the provider (RFC 7591, section 3.2.1); empty before that.
    *
    * @generated from field: string client_id = 12;
    */
@@ -134,7 +134,7 @@ export type Client = Message<"portal.oauth.v1.Client"> & {
   clientSecretExpireTime?: Timestamp | undefined;
 
   /**
-   * Until when a retry of the registration or rotation returns the secret.
+   * Until then, a retry of the registration or rotation returns the secret.
    *
    * @generated from field: google.protobuf.Timestamp client_secret_available_time = 15;
    */
@@ -155,14 +155,14 @@ export type Client = Message<"portal.oauth.v1.Client"> & {
   registered?: JsonObject | undefined;
 
   /**
-   * Where the provider granted something else than was requested.
+   * Where the provider granted something other than requested.
    *
    * @generated from field: repeated portal.oauth.v1.MetadataDifference differences = 18;
    */
   differences: MetadataDifference[];
 
   /**
-   * Where the provider manages the client (RFC 7592); empty if it does not say.
+   * Where the provider manages the client (RFC 7592); empty if it is not known.
    *
    * @generated from field: string registration_client_uri = 19;
    */
@@ -296,7 +296,7 @@ export const PreviewRegistrationRequestSchema: GenMessage<PreviewRegistrationReq
  */
 export type PreviewRegistrationResponse = Message<"portal.oauth.v1.PreviewRegistrationResponse"> & {
   /**
-   * Where the request would be sent; empty if the provider does not say.
+   * Where the request would be sent; empty if that is not known.
    *
    * @generated from field: string uri = 1;
    */
@@ -354,8 +354,8 @@ export type RegisterClientRequest = Message<"portal.oauth.v1.RegisterClientReque
 
   /**
    * Makes a retry safe (AIP-155): the same request with the same id, by default
-   * within 24 hours, registers nothing again and returns the client as it is
-   * now, with its secret while it is available. 1 to 255 printable ASCII
+   * within 24 hours, registers nothing again and returns the current client,
+   * with its secret while it is available. 1 to 255 printable ASCII
    * characters, preferably a UUID; each API key has its own ids. Errors are not
    * stored.
    *
@@ -588,8 +588,8 @@ export type DeleteClientRequest = Message<"portal.oauth.v1.DeleteClientRequest">
   etag: string;
 
   /**
-   * Delete it here even if the provider rejects the deletion; the client may
-   * stay at the provider.
+   * Delete the client here even if the provider rejects the deletion; it may
+   * still exist there.
    *
    * @generated from field: bool force = 4;
    */
@@ -729,21 +729,21 @@ export type ResolveClientRequest = Message<"portal.oauth.v1.ResolveClientRequest
   id: number;
 
   /**
-   * What is true at the provider.
+   * What a person found at the provider.
    *
    * @generated from field: portal.oauth.v1.ClientResolution resolution = 3;
    */
   resolution: ClientResolution;
 
   /**
-   * Of ADOPT: the client_id at the provider, if it is not known here.
+   * For ADOPT: the client_id at the provider, if it is not known here.
    *
    * @generated from field: string client_id = 4;
    */
   clientId: string;
 
   /**
-   * Of ADOPT: the location of the client at the provider (RFC 7592), if it is
+   * For ADOPT: the location of the client at the provider (RFC 7592), if it is
    * not known here.
    *
    * @generated from field: string registration_client_uri = 5;
@@ -751,8 +751,8 @@ export type ResolveClientRequest = Message<"portal.oauth.v1.ResolveClientRequest
   registrationClientUri: string;
 
   /**
-   * Of ADOPT: a registration access token (RFC 7592) that the provider accepts;
-   * at most 4096 characters.
+   * For ADOPT: a registration access token (RFC 7592) that the provider
+   * accepts; at most 4096 characters.
    *
    * @generated from field: string registration_access_token = 6;
    */
@@ -815,8 +815,8 @@ export enum ClientState {
   UPDATING = 3,
 
   /**
-   * The response to the registration was lost. The server looks for the client
-   * at the provider, if the provider can be searched.
+   * The response to the registration was lost. The server searches for the
+   * client at the provider, if the provider supports searches.
    *
    * @generated from enum value: CLIENT_STATE_UNKNOWN = 4;
    */
@@ -838,8 +838,8 @@ export enum ClientState {
   DETACHED = 6,
 
   /**
-   * Nobody knows whether the client exists, and the provider cannot be searched.
-   * Look there for a client whose name ends with the mark, then use
+   * It is unknown whether the client exists, and the provider cannot be
+   * searched. Search there for a client whose name ends with the mark, then use
    * ResolveClient.
    *
    * @generated from enum value: CLIENT_STATE_ORPHANED = 7;
@@ -890,7 +890,7 @@ export enum ClientResolution {
   ADOPT = 2,
 
   /**
-   * The client is deleted here and may stay at the provider.
+   * The client is deleted here and may still exist at the provider.
    *
    * @generated from enum value: CLIENT_RESOLUTION_FORGET = 3;
    */
@@ -913,11 +913,11 @@ export const ClientResolutionSchema: GenEnum<ClientResolution> = /*@__PURE__*/
  * Every method returns UNAUTHENTICATED without a valid API key,
  * PERMISSION_DENIED if the role of the API key does not allow the method, and
  * INVALID_ARGUMENT with a google.rpc.BadRequest that lists every invalid field.
- * Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. The
- * metadata of an ErrorInfo of a provider's error has the provider's
- * `http_status`, `error` and `error_description`.
+ * Each error has a google.rpc.ErrorInfo whose reason is an ErrorReason. If the
+ * provider returned the error, the metadata has its `http_status`, `error` and
+ * `error_description`.
  *
- * Methods that call the provider wait for it for at most 10 seconds.
+ * Methods that call the provider wait at most 10 seconds for it.
  *
  * @generated from service portal.oauth.v1.ClientService
  */
@@ -926,8 +926,7 @@ export const ClientService: GenService<{
    * Returns what RegisterClient would send to the provider, and what is wrong or
    * surprising about it. The only call to the provider is for its discovery
    * document; without one the response has a finding.
-   *
-   * NOT_FOUND: no such provider, or it has no such client type.
+   * NOT_FOUND: the provider or the client type does not exist.
    *
    * @generated from rpc portal.oauth.v1.ClientService.PreviewRegistration
    */
@@ -947,9 +946,9 @@ export const ClientService: GenService<{
    * the provider cannot be reached. In both cases nothing was registered.
    *
    * DEADLINE_EXCEEDED, or UNAVAILABLE with the reason PROVIDER_OUTCOME_UNKNOWN:
-   * nobody knows whether it was registered. The client is in the state UNKNOWN,
-   * and the server finds out. The same request with the same request id returns
-   * it; without a request id, another registration would be sent.
+   * it is unknown whether the client was registered. It is in the state UNKNOWN
+   * until the server finds out. The same request with the same request id
+   * returns it; without a request id, another registration would be sent.
    *
    * @generated from rpc portal.oauth.v1.ClientService.RegisterClient
    */
@@ -981,12 +980,12 @@ export const ClientService: GenService<{
   },
   /**
    * Updates the fields of a client that the mask names (AIP-134), at the
-   * provider and here. The provider gets the complete metadata if they change. An
-   * update that changes nothing restores them if the provider has something else.
-   *
-   * FAILED_PRECONDITION: the state does not allow it, the provider rejected it, or
-   * the client is public and its client type now has an authentication method.
-   * ABORTED: the etag does not match the current one; nothing is changed.
+   * provider and here. If the metadata change, the provider gets all of them.
+   * An update without changes restores them if they differ at the provider.
+   * FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
+   * or the client is public and its client type now has an authentication
+   * method. ABORTED: the etag does not match the current one; nothing is
+   * changed.
    *
    * @generated from rpc portal.oauth.v1.ClientService.UpdateClient
    */
@@ -1011,7 +1010,7 @@ export const ClientService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Replaces the secret of a client by a new one.
+   * Replaces the secret of a client with a new one.
    *
    * UNIMPLEMENTED: the provider has no way to do it. FAILED_PRECONDITION: the
    * client has no secret, or the state does not allow it.
@@ -1034,7 +1033,8 @@ export const ClientService: GenService<{
     output: typeof ClientSchema;
   },
   /**
-   * Ends a state in which only a person knows what is true at the provider.
+   * Ends a state that the server cannot end: a person reports whether the
+   * client exists at the provider.
    *
    * FAILED_PRECONDITION: the state does not allow this resolution.
    *

@@ -157,8 +157,8 @@ export type Provider = Message<"portal.oauth.v1.Provider"> & {
 
   /**
    * The scope of the token of the service account of CLIENT_CREDENTIALS (RFC
-   * 6749, section 3.3), if the provider requires one to register clients: values
-   * separated by one space each, at most 1024 characters.
+   * 6749, section 3.3), if the provider requires one to register clients:
+   * values separated by single spaces, at most 1024 characters.
    *
    * @generated from field: string credential_scope = 18;
    */
@@ -188,7 +188,7 @@ export type CreateProviderRequest = Message<"portal.oauth.v1.CreateProviderReque
   /**
    * Makes a retry safe (AIP-155). The server stores the response, by default
    * for 24 hours, and returns it for the same request with the same id without
-   * doing the work again. It rejects another request with the same id. 1 to 255
+   * executing it again. It rejects another request with the same id. 1 to 255
    * printable ASCII characters, preferably a UUID; each API key has its own ids.
    * Errors are not stored.
    *
@@ -430,14 +430,14 @@ export const CheckProviderRequestSchema: GenMessage<CheckProviderRequest> = /*@_
  */
 export type CheckProviderResponse = Message<"portal.oauth.v1.CheckProviderResponse"> & {
   /**
-   * Whether no check has failed.
+   * Whether no check failed.
    *
    * @generated from field: bool ok = 1;
    */
   ok: boolean;
 
   /**
-   * The checks, in the order in which they were made.
+   * The checks, in the order in which they were run.
    *
    * @generated from field: repeated portal.oauth.v1.ProviderCheck checks = 2;
    */
@@ -466,14 +466,14 @@ export type ProviderCheck = Message<"portal.oauth.v1.ProviderCheck"> & {
   name: string;
 
   /**
-   * Whether it is as it should be.
+   * The outcome.
    *
    * @generated from field: portal.oauth.v1.CheckOutcome outcome = 2;
    */
   outcome: CheckOutcome;
 
   /**
-   * What is so, and what to do.
+   * What was found, and what to do.
    *
    * @generated from field: string text = 3;
    */
@@ -550,7 +550,7 @@ export type ForgottenClient = Message<"portal.oauth.v1.ForgottenClient"> & {
   clientName: string;
 
   /**
-   * As the provider assigned it; empty if it is not known.
+   * Assigned by the provider; empty if it is not known.
    *
    * @generated from field: string client_id = 2;
    */
@@ -635,7 +635,7 @@ export enum CheckOutcome {
   UNSPECIFIED = 0,
 
   /**
-   * It is as it should be.
+   * The check succeeded.
    *
    * @generated from enum value: CHECK_OUTCOME_OK = 1;
    */
@@ -739,7 +739,7 @@ export const ProviderService: GenService<{
     output: typeof ProviderSchema;
   },
   /**
-   * Gets a provider. NOT_FOUND: no such provider.
+   * Gets a provider. NOT_FOUND: the provider does not exist.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.GetProvider
    */
@@ -760,9 +760,8 @@ export const ProviderService: GenService<{
   },
   /**
    * Updates the fields of a provider that the mask names (AIP-134).
-   *
-   * NOT_FOUND: no such provider. FAILED_PRECONDITION: the new type is Okta,
-   * and one of the client types has no okta_app_type. ABORTED: the
+   * NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: the new type
+   * is Okta, and one of the client types has no okta_app_type. ABORTED: the
    * etag does not match the current one; nothing is changed.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.UpdateProvider
@@ -774,10 +773,9 @@ export const ProviderService: GenService<{
   },
   /**
    * Deletes a provider together with its client types.
-   *
-   * NOT_FOUND: no such provider. FAILED_PRECONDITION: it has clients, and force is
-   * not set, or they cannot be removed. ABORTED: the etag does not match the
-   * current one; nothing is deleted.
+   * NOT_FOUND: the provider does not exist. FAILED_PRECONDITION: it has
+   * clients, and force is not set, or they cannot be removed. ABORTED: the etag
+   * does not match the current one; nothing is deleted.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.DeleteProvider
    */
@@ -789,9 +787,8 @@ export const ProviderService: GenService<{
   /**
    * Checks whether clients can be registered at a provider, which need not be
    * stored yet. Calls the provider for its discovery document.
-   *
-   * Not a method without side effects, because its request may name any address.
-   * NOT_FOUND: no such provider.
+   * It does not declare NO_SIDE_EFFECTS, because the request may have any
+   * address. NOT_FOUND: the provider does not exist.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.CheckProvider
    */
@@ -801,11 +798,12 @@ export const ProviderService: GenService<{
     output: typeof CheckProviderResponseSchema;
   },
   /**
-   * Deletes a provider that no longer exists, with its client types and clients,
-   * without a call to it. The response has the clients that may still exist.
+   * Deletes a provider that no longer exists, with its client types and
+   * clients, without calling it. The response has the clients that may still
+   * exist.
    *
-   * NOT_FOUND: no such provider. ABORTED: the etag does not match the current one;
-   * nothing is deleted.
+   * NOT_FOUND: the provider does not exist. ABORTED: the etag does not match the
+   * current one; nothing is deleted.
    *
    * @generated from rpc portal.oauth.v1.ProviderService.ForgetProvider
    */
