@@ -1,1 +1,1 @@
-"""What the portal does: the use cases, between the wire and the storage."""
+"""The use cases of the portal, between the wire and the storage."""

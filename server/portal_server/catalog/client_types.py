@@ -32,7 +32,7 @@ class ClientTypes:
     def create(
         self, call: Call, provider: Ref, draft: ClientTypeDraft, uid: str | None = None
     ) -> ClientType:
-        """Create a client type, with this uid or a new one; the provider 0 is "not given".
+        """Create a client type, with this uid or a new one; provider 0 means "not given".
 
         The result has the findings about its clients.
 
@@ -108,7 +108,7 @@ class ClientTypes:
     def delete(
         self, call: Call, provider: Ref, ref: Ref, etags: Etags = None, *, force: bool = False
     ) -> None:
-        """Delete a client type of this provider; with `force`, its clients before.
+        """Delete a client type of this provider; with `force`, delete its clients first.
 
         Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
             the deletion of a client raises.

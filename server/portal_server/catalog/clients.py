@@ -69,10 +69,10 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# How long a retry waits for the registration that it repeats.
+# How long a retry waits for the registration that is in progress.
 _WAIT_S = 10.0
 _WAIT_STEP_S = 0.1
-# How long a forced deletion of a client type or provider removes clients.
+# How long a forced deletion of a client type or provider may take to remove clients.
 _REMOVE_ALL_S = 9.0
 _PAGE = 100
 
@@ -212,9 +212,9 @@ class Clients:
     ) -> Client:
         """Write fields of a client, here and at the provider.
 
-        The provider gets the complete metadata, which follow from the client type as it is
-        now, and nothing if they have not changed. An update that changes nothing at all
-        is sent if the provider has something else: it restores what was requested.
+        The provider gets the complete metadata, derived from the current client type, and only
+        if they have changed. An update that changes nothing is also sent if the provider
+        has something else: it restores what was requested.
 
         Raises:
             NotFound, Invalid, Aborted (another etag).
@@ -258,7 +258,7 @@ class Clients:
         etags: Etags = None,
         client_type: Ref | None = None,
     ) -> Registration:
-        """Replace the secret of a client by a new one of the provider.
+        """Replace the secret of a client with a new one from the provider.
 
         Raises:
             NotFound, Aborted (another etag).
@@ -306,14 +306,14 @@ class Clients:
     ) -> None:
         """Delete a client at the provider, then here.
 
-        `force` deletes it here even if it cannot be deleted there, unless the provider
-        does not respond.
+        `force` deletes it here even if the provider rejects the deletion, but not if the
+        provider does not respond.
 
         Raises:
             NotFound, Aborted (another etag).
             Precondition: the state does not allow it.
             Rejected: the provider does not accept the deletion; the client is DETACHED or
-                ACTIVE. If the provider is busy, it is DELETING, too.
+                ACTIVE. If the provider is busy, the client is DELETING.
             NotSent, OutcomeUnknown: the client is DELETING, and the deletion is repeated.
         """
         if self._idempotency.done(call, type(None)):
@@ -321,7 +321,7 @@ class Clients:
         stored = self.get(call, provider, ref, client_type)
         require_etag(stored, etags)
         if stored.state in _BUSY and not _overdue(stored):
-            raise _wrong_state(stored, "wait until it is over")
+            raise _wrong_state(stored, "wait until the state changes")
         if stored.state not in _REMOVABLE:
             if not force:
                 raise _wrong_state(stored, "resolve it, or delete it with force")
@@ -346,7 +346,7 @@ class Clients:
         """
         stored = self.get(call, provider, ref)
         if stored.state in (*_BUSY, ClientState.DELETING):
-            raise _wrong_state(stored, "wait until it is over")
+            raise _wrong_state(stored, "wait until the state changes")
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
         if not stored.client_id:
             return self._registrations.search(parents.provider, parents.access, stored)
@@ -355,12 +355,12 @@ class Clients:
     def resolve(
         self, call: Call, provider: Ref, ref: Ref, found: Found, etags: Etags = None
     ) -> Client:
-        """End a state in which only a person knows what is true at the provider.
+        """End a state that only a person can end, who has checked the provider.
 
         Raises:
             NotFound, Invalid, Aborted (another etag).
-            Precondition: the state does not allow it, or the client there is another one.
-            ProviderError: the provider did not return the client that is to be adopted.
+            Precondition: the state does not allow it, or the provider has another client.
+            ProviderError: the provider did not return the client to adopt.
         """
         resolution = _known(found.resolution)
         done = self._idempotency.done(call, WrittenClient)
@@ -369,10 +369,10 @@ class Clients:
         stored = self.get(call, provider, ref)
         require_etag(stored, etags)
         if stored.state in _BUSY and not _overdue(stored):
-            raise _wrong_state(stored, "wait until it is over")
+            raise _wrong_state(stored, "wait until the state changes")
         if resolution is not ClientResolution.ADOPT:
             if resolution is ClientResolution.GONE and stored.state is ClientState.ACTIVE:
-                raise _wrong_state(stored, "check it first, or forget it")
+                raise _wrong_state(stored, "check the client first, or forget it")
             self._registrations.change(stored, remove, call)
             return stored
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
@@ -391,12 +391,12 @@ class Clients:
         )
 
     def remove_all(self, call: Call, provider: Ref, client_type: Ref | None = None) -> None:
-        """Delete all clients of a provider or client type there, then here.
+        """Delete all clients of a provider or client type at the provider, then here.
 
         Raises:
             NotFound.
-            ProviderError, Precondition: a client could not be deleted; the ones before it are.
-            DeadlineExceeded: there are more than can be deleted in time; send it again.
+            ProviderError, Precondition: a client could not be deleted; earlier ones were.
+            DeadlineExceeded: there are more than can be deleted in time; retry.
         """
         end = time.monotonic() + _REMOVE_ALL_S
         deleted = 0
@@ -404,7 +404,7 @@ class Clients:
         while clients := self.list(quiet, provider, client_type, (), PageRange(limit=_PAGE)).items:
             for client in clients:
                 if time.monotonic() > end or not call.still_wanted():
-                    text = f"deleted {deleted} clients in time, but not all; send it again"
+                    text = f"deleted {deleted} clients, but not all in time; retry"
                     raise DeadlineExceeded(Reason.PROVIDER_TIMEOUT, text)
                 try:
                     self.delete(quiet, client.provider_id, client.id)
@@ -413,7 +413,7 @@ class Clients:
                 except PortalError as error:
                     error.message = f"client {client.id} was not deleted: {error.message}"
                     if isinstance(error, ProviderError):
-                        error.description = error.message  # what callers see of it
+                        error.description = error.message  # callers see this
                     raise
                 deleted += 1
 
@@ -427,7 +427,7 @@ class Clients:
         return _Parents(provider=parent, client_type=type_, access=access)
 
     def _discover(self, parents: _Parents) -> Discovery | None:
-        """The discovery document; None where only the endpoint of the provider is needed."""
+        """The discovery document; None if only the endpoint of the provider is needed."""
         try:
             return self._registrar.discover(parents.access)
         except ProviderError:
@@ -495,7 +495,7 @@ class Clients:
         return done.result.id
 
     def _registered_before(self, call: Call, provider: Ref, id_: int) -> Registration:
-        """The response to a retry: the client as it is, once its registration is over."""
+        """The response to a retry: the current client, once its registration has ended."""
         end = time.monotonic() + _WAIT_S
         client = self.get(call, provider, id_)
         while (
@@ -510,7 +510,7 @@ class Clients:
     def _post(
         self, call: Call, parents: _Parents, client: Client, metadata: Metadata
     ) -> ProviderClient:
-        """Send the registration; what did not succeed is stored before the error is raised."""
+        """Send the registration; a failure is stored before the error is raised."""
         try:
             return self._registrar.register(parents.access, metadata)
         except (NotSent, Rejected):
@@ -544,14 +544,16 @@ class Clients:
                 ),
             )
         except NotFound:
-            # A person has resolved it meanwhile, so nobody else knows that it exists.
+            # A person has resolved it in the meantime, so only this thread knows that it exists.
             handle = Handle(
                 client_id=found.client_id,
                 registration_client_uri=found.registration_client_uri,
                 registration_access_token=found.registration_access_token,
             )
             log.warning(
-                "client %s was deleted here; deleting %s there", client.uid, found.client_id
+                "client %s was deleted here; deleting %s at the provider",
+                client.uid,
+                found.client_id,
             )
             self._registrar.delete(parents.access, handle)
             raise
@@ -564,7 +566,7 @@ class Clients:
         def work(tx: Transaction, current: Client) -> Client:
             _require_unchanged(current, stored)
             if current.state not in from_:
-                raise _wrong_state(current, "wait, or do what its state says")
+                raise _wrong_state(current, "wait, or see the description of this state")
             attempts = current.attempts if current.state is state else 0
             intent = moved(current, state, current.message, now() + IN_PROGRESS)
             return tx.clients.save(replace(intent, attempts=attempts))
@@ -572,7 +574,7 @@ class Clients:
         return self._registrations.change(stored, work, Call(call.still_wanted))
 
     def _change(self, stored: Client, send: Callable[[], ProviderClient]) -> ProviderClient:
-        """Send a change of an UPDATING client; what did not succeed is stored."""
+        """Send a change of an UPDATING client; a failure is stored."""
         try:
             return send()
         except Unimplemented:
@@ -585,13 +587,13 @@ class Clients:
             self._registrations.save(stored, partial(back, state=state, message=error.message))
             raise
         except OutcomeUnknown as error:
-            # The reconciler reads it, at once.
+            # The reconciler reads it immediately.
             still = partial(moved, state=ClientState.UPDATING, message=error.message, due=now())
             self._registrations.save(stored, still)
             raise
 
     def _end(self, call: Call, stored: Client, outcome: Callable[[Client], Client]) -> Client:
-        """Store the outcome of a change, and that this request was done."""
+        """Store the outcome of a change, and the result of this request."""
 
         def work(tx: Transaction, current: Client) -> Client:
             client = tx.clients.save(outcome(current))
@@ -601,7 +603,7 @@ class Clients:
         return self._registrations.settle(stored, work)
 
     def _save(self, call: Call, stored: Client, changed: Callable[[Client], Client]) -> Client:
-        """Store a change that the provider does not need to know."""
+        """Store a change that is not sent to the provider."""
 
         def work(tx: Transaction, current: Client) -> Client:
             _require_unchanged(current, stored)
@@ -657,7 +659,7 @@ def _with_spec(client: Client, spec: ClientSpec) -> Client:
 
 
 def _require_unchanged(current: Client, read: Client) -> None:
-    """Accept a client that nobody has changed since it was read."""
+    """Accept a client that has not changed since it was read."""
     if current.etag != read.etag:
         text = "the client was changed at the same time; retry"
         raise Aborted(Reason.CONCURRENT_CHANGE, text)
@@ -683,8 +685,8 @@ def _known(resolution: ClientResolution | Unknown | None) -> ClientResolution:
 
 
 def _require_same(stored: Client, read: ProviderClient) -> None:
-    """Accept the client of the provider that has our mark or our client_id."""
+    """Accept a client of the provider that has our mark or our client_id."""
     name = read.metadata.get("client_name", "")
     if stored.client_id != read.client_id and name != stored.client_name:
-        text = f'the client there is named "{name[:100]}", not "{stored.client_name}"'
+        text = f'the client at the provider is named "{name[:100]}", not "{stored.client_name}"'
         raise Precondition(Reason.CLIENT_STATE, text)

@@ -1,12 +1,12 @@
-"""Does a write once, however often its request is sent (AIP-155).
+"""Executes a write once, no matter how often its request is sent (AIP-155).
 
 The result of a write with a request id is stored in the transaction that writes:
-either both are stored or neither is. The same request again gets this result;
-another request with the same id is rejected. A write that fails stores nothing, so
-that its caller can correct it and send it again.
+either both are stored or neither is. A retry gets this result; another request with
+the same id is rejected. A write that fails stores nothing, so its caller can correct
+and resend it.
 
-What is stored is the resource as JSON, without its secret. Each surface converts it
-to a message every time.
+The resource is stored as JSON, without its secret. Each API converts it to a message
+every time.
 """
 
 import logging
@@ -58,7 +58,7 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class WrittenClient:
-    """The result of a write of a client: its row has the rest, and its secret, as they are now."""
+    """The result of a write of a client: its row has the current values and the secret."""
 
     id: int
 
@@ -69,15 +69,15 @@ class WrittenClient:
 
 DAY = timedelta(days=1)
 
-# Of one response. The longest is a provider with CA certificates: 400 kB.
+# Limit of one response. The longest is a provider with CA certificates: 400 kB.
 MAX_RESPONSE_BYTES = 512 << 10
 
-# Responses that are read, and deleted, at once: that takes as long as a commit, so
-# that other writes hardly wait.
+# How many responses are read and deleted at once: this takes about as long as a commit, so
+# other writes hardly wait.
 _BATCH = 100
 _BATCH_PAUSE_S = 0.05
 _MAX_PERIOD_S = 60.0
-# A time that is later than now by more than this is that of a wrong clock.
+# A time that is further in the future than this comes from a wrong clock.
 _CLOCK_SKEW = timedelta(minutes=5)
 
 _JSON: dict[Any, TypeAdapter[Any]] = {
@@ -86,9 +86,9 @@ _JSON: dict[Any, TypeAdapter[Any]] = {
 
 
 class Idempotency:
-    """The writes of one portal, each done once.
+    """The writes of one portal, each executed once.
 
-    A response is kept for the time `keep`, and `quota` bounds how much is kept for
+    A response is kept for the time `keep`, and `quota` limits how much is kept for
     each API key.
     """
 
@@ -114,7 +114,7 @@ class Idempotency:
         Raises:
             Invalid: the request's id was used for another request.
             Exhausted: too much is stored for the caller's API key.
-            Precondition: it was done by the version before.
+            Precondition: it was done by the previous version.
             PortalError: see Store.write.
         """
         key = call.idempotency
@@ -138,8 +138,8 @@ class Idempotency:
     def done(self, call: Call, kind: type[Result]) -> "Done[Result] | None":
         """The result of this request, if it was done before.
 
-        For work that takes several transactions: it asks here first, and calls
-        `remember` in the transaction that ends it.
+        For work that takes several transactions: it calls this first, and `remember` in its
+        last transaction.
 
         Raises: as `write`.
         """
@@ -155,11 +155,11 @@ class Idempotency:
     def remember(self, tx: Transaction, call: Call, result: Result, kind: type[Result]) -> None:
         """Store the result of this request, in the transaction that ends its work.
 
-        A result that is there already stays: the work is done, and must be stored. The quota
-        counts each run of the transaction: it need not be exact.
+        An existing result stays: the work is done, and must be stored. The quota counts each
+        run of the transaction: it need not be exact.
 
         Raises:
-            Aborted: another process has stored a result at the same time; run it again.
+            Aborted: another process stored a result at the same time; run the work again.
         """
         key = call.idempotency
         if key is None:
@@ -171,7 +171,7 @@ class Idempotency:
         self._quota.add(key.key_id, size, datetime.now(UTC))
 
     def forget(self, tx: Transaction, call: Call) -> None:
-        """Delete the result of this request: what it did is undone, and it may be sent again."""
+        """Delete the result of this request: its work was undone, and it may be sent again."""
         if call.idempotency is not None:
             tx.responses.remove(call.idempotency.digest)
 
@@ -190,8 +190,8 @@ class Idempotency:
 
     def _require_quota(self, key: IdempotencyKey) -> None:
         if self._quota.is_used_up(key.key_id, datetime.now(UTC)):
-            text = "too many responses are kept for this key; send it without a request id"
-            raise Exhausted(Reason.KEPT_RESPONSES_QUOTA, text + " or try again later")
+            text = "too many responses are stored for this API key; send it without a request id"
+            raise Exhausted(Reason.KEPT_RESPONSES_QUOTA, text + " or retry later")
 
     def count_stored(self) -> None:
         """Add what was stored before this process began to the quota of each API key."""
@@ -204,8 +204,8 @@ class Idempotency:
     def delete_expired(self) -> bool:
         """Delete some responses that have expired; returns whether there may be more.
 
-        Goes by id, which is in the order of time, and skips those with a time in the
-        future, of a wrong clock.
+        Reads them in the order of ids, which is that of time, and skips those with a time in
+        the future, which come from a wrong clock.
         """
         now = datetime.now(UTC)
         before, after = now - self._keep, self._last_id
@@ -269,7 +269,7 @@ def _add(
     if expired:
         tx.responses.remove(key.digest)
     if not tx.responses.add(key, response, datetime.now(UTC)):
-        # Another process was first. Run again, this finds its response.
+        # Another process was first. When this runs again, it finds that response.
         raise _concurrent_retry()
     return len(response)
 

@@ -1,4 +1,4 @@
-"""What keeps a client type or a provider: the clients that are registered with it."""
+"""What prevents the deletion of a client type or a provider: its registered clients."""
 
 from typing import Protocol
 

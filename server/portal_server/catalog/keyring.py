@@ -10,20 +10,20 @@ from portal_server.domain.errors import Unauthenticated
 from portal_server.domain.keys import Caller, Key, Role
 from portal_server.storage.store import Store, Transaction
 
-# Compared with where there is no such key, so that the check takes as long.
+# Compared with if the key does not exist, so that the check takes the same time.
 _NO_KEY = keys.digest("")
 # The id of the admin key of the settings.
 _SETTINGS = "settings"
-# For how long a valid key is not looked up again. The look-up takes a fifth of a call, with
-# PostgreSQL a third. `revoke` waits until no server remembers the key.
+# How long a valid key is cached. The lookup takes a fifth of a call, with PostgreSQL a third.
+# `revoke` waits until no server has the key in its cache.
 REMEMBERED_S = 1.0
 MAX_REMEMBERED = 10_000
-"""How many keys are remembered; 10,000 take 3 MiB."""
+"""How many keys are cached; 10,000 take 3 MiB."""
 _NOBODY = (Caller("", Role.VIEWER), 0.0)
 
 
 def text_of(authorization: Sequence[str]) -> str | None:
-    """The API key in the values of the header; None where there is not exactly one value.
+    """The API key in the values of the header; None if there is not exactly one value.
 
     A value is the key alone, or `Bearer` and the key (RFC 6750, section 2.1).
     """
@@ -37,8 +37,8 @@ def text_of(authorization: Sequence[str]) -> str | None:
 class KeyRing:
     """The API keys of one portal.
 
-    `admin_key` is the admin key of the settings, a secret. It is valid as long as it is
-    set, and is not stored.
+    `admin_key` is the admin key of the settings, a secret. It is valid while it is set,
+    and is not stored.
     """
 
     def __init__(self, store: Store, admin_key: str | None = None) -> None:
@@ -59,7 +59,7 @@ class KeyRing:
         digest = keys.digest(text)
         if self._admin_digest and keys.matches(digest, self._admin_digest):
             return Caller(_SETTINGS, Role.ADMIN)
-        # Before the look-up: what it finds may be revoked right after it.
+        # Before the lookup: the key may be revoked right after it.
         now = time.monotonic()
         caller, until = self._remembered.get(digest, _NOBODY)
         if now < until:
@@ -83,7 +83,7 @@ class KeyRing:
     def known_digests(self) -> dict[bytes, str]:
         """The ids of the valid keys by their digests: see `keys.digest`.
 
-        For guessing cheaply whose a call is, not for authenticating it.
+        Only to choose the queue of a call cheaply, not to authenticate it.
         """
         valid = {key.digest: key.key_id for key in self.list() if not key.revoke_time}
         if self._admin_digest:
@@ -100,7 +100,7 @@ class KeyRing:
     def create_first(self, note: str, keep: Callable[[str], object] = lambda _: None) -> str | None:
         """Create an admin key where there is no key yet; returns its text, or None.
 
-        `keep` gets the text before it is stored, and even where another process is first.
+        `keep` gets the text before it is stored, even if another process is first.
         """
         if self.list():
             return None
@@ -123,7 +123,7 @@ class KeyRing:
         return self._store.read_latest(Call(), lambda tx: tx.api_keys.list())
 
     def revoke(self, key_id: str) -> bool:
-        """Revoke a key; False where there is no valid one with this id.
+        """Revoke a key; False if there is no valid one with this id.
 
         When this returns, every server rejects the key: it takes REMEMBERED_S.
         """

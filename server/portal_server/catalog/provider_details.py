@@ -27,16 +27,16 @@ class ProviderDetail:
     client_types: list[ClientType]
 
 
-# A response of that many client types takes the server about a second of its one
-# core, and Envoy holds it whole while it becomes JSON.
+# A response of that many client types takes about a second of the server's one core, and
+# Envoy holds all of it while it converts it to JSON.
 MAX_CLIENT_TYPES = 10_000
-# Of the fields that are texts: a few such responses fit into the memory of a small machine.
+# The bytes of all texts: a few responses of this size fit into the memory of a small machine.
 MAX_TEXT_BYTES = 32 << 20
 # Providers with more client types than this are read one at a time, with pauses.
 LARGE = 100
-# For one of those reads to begin: shorter than callers wait.
+# How long a large read waits to begin: less than callers wait.
 WAIT_S = 2.0
-# Envoy converts a response to JSON in one step, in the one thread that serves everybody:
+# Envoy converts a response to JSON in one step, in the one thread that serves all callers:
 # about 40 ms for a megabyte of text and 15 us for each client type. The pause after a
 # large read leaves half of that thread to other calls.
 PAUSE_PER_BYTE_S = 80e-9
@@ -45,7 +45,7 @@ MAX_PAUSE_S = 1.0
 
 
 class _Pace:
-    """Large reads, one at a time, each followed by a pause as long as it is large."""
+    """Large reads, one at a time, each followed by a pause in proportion to its size."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,9 +53,9 @@ class _Pace:
 
     @contextmanager
     def turn(self, rows: int, size: int) -> Iterator[None]:
-        """Wait for the read before and its pause. Raises: Exhausted, after WAIT_S."""
+        """Wait for the previous read and its pause. Raises: Exhausted, after WAIT_S."""
         if not self._lock.acquire(timeout=WAIT_S):
-            text = f"too many providers with over {LARGE} client types are read; try again later"
+            text = f"too many providers with over {LARGE} client types are being read; retry later"
             raise Exhausted(Reason.TOO_MANY_LARGE_READS, text)
         try:
             time.sleep(max(0.0, self._free_at - time.monotonic()))
@@ -74,7 +74,7 @@ class ProviderDetails:
         self._pace = _Pace()
 
     def get(self, call: Call, ref: Ref) -> ProviderDetail:
-        """A provider and all its client types of the same moment.
+        """A provider and all its client types, in one snapshot.
 
         Raises:
             NotFound: there is no such provider.
@@ -99,9 +99,9 @@ class ProviderDetails:
 
     @contextmanager
     def reserved(self, call: Call, ref: Ref) -> Iterator[None]:
-        """Reserve what it takes to read a provider's client types in this block.
+        """Reserve the resources to read a provider's client types in this block.
 
-        A provider that does not exist has none: its request may be a retry.
+        A provider that does not exist needs none: its request may be a retry.
 
         Raises:
             Precondition: it has more than are returned at once.
@@ -124,7 +124,7 @@ class ProviderDetails:
             yield
 
     def client_types(self, call: Call, id_: int) -> list[ClientType]:
-        """All client types of a provider, with those that came since `reserved`."""
+        """All client types of a provider, including those that were created after `reserved`."""
         rows = PageRange(limit=2 * MAX_CLIENT_TYPES)
         return self._store.read_latest(call, lambda tx: tx.client_types.list(id_, (), rows).items)
 
@@ -137,5 +137,5 @@ def _check(rows: int, size: int) -> None:
 
 
 def _too_large(what: str) -> Precondition:
-    text = f"the provider has {what}: read them by pages, from the list of its client types"
+    text = f"the provider has {what}: list its client types in pages instead"
     return Precondition(Reason.PROVIDER_TOO_LARGE, text)

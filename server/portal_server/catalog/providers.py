@@ -1,9 +1,8 @@
 """The use cases of providers.
 
-Each method is one call of either surface: it reads, checks and writes in one
-transaction, so that what was checked still holds when it is written. Authorization
-comes before, and messages are not known here. A write whose request was done before
-returns the result of that time.
+Each method is one call of either API: it reads, checks and writes in one transaction,
+so what was checked still holds when it is written. Calls are authorized before, and
+this module does not depend on messages. A retry of a write returns the stored result.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +28,10 @@ from portal_server.storage.store import Store, Transaction
 # How many client types an error names.
 _NAMED = 5
 MAX_FORGOTTEN = 1000
-"""How many clients a provider that is forgotten may have: the response has them all."""
+"""How many clients a provider may have to be forgotten: the response has all of them."""
 
 PIECE = 500
-"""How many client types of a provider are deleted at once: other writers wait meanwhile."""
+"""How many client types of a provider are deleted at once: other writers wait for that."""
 
 
 class Providers:
@@ -92,9 +91,9 @@ class Providers:
         return self._idempotency.write(call, work, Provider)
 
     def delete(self, call: Call, ref: Ref, etags: Etags = None, *, force: bool = False) -> None:
-        """Delete a provider with its client types; with `force`, its clients before.
+        """Delete a provider with its client types; with `force`, delete its clients first.
 
-        If it fails, some of more than `PIECE` client types may be deleted.
+        If it fails and there are more than `PIECE` client types, some may be deleted.
 
         Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
             the deletion of a client raises.
@@ -114,7 +113,7 @@ class Providers:
         self._idempotency.write(call, lambda tx: tx.providers.remove(unused(tx)), type(None))
 
     def forget(self, call: Call, ref: Ref, etags: Etags = None) -> Sequence[Client]:
-        """Delete a provider that no longer exists, with all its rows and without a call to it.
+        """Delete a provider that no longer exists, with all its rows and without calling it.
 
         Returns the clients that may still exist there, at most `MAX_FORGOTTEN`.
 
@@ -136,7 +135,7 @@ class Providers:
         return self._store.write(call, work)
 
     def _remove_pieces(self, call: Call, ref: Ref, checked: Callable[[Transaction], int]) -> None:
-        """Delete all but the last client types of a provider, in transactions of their own.
+        """Delete all but the last client types of a provider, in separate transactions.
 
         `checked` returns the provider's id if it may be deleted.
         """
@@ -156,14 +155,14 @@ class Providers:
             require_etag(self.get(call, ref), etags)
 
     def get_detail(self, call: Call, ref: Ref) -> ProviderDetail:
-        """Get a provider and all its client types of the same moment.
+        """Get a provider and all its client types, in one snapshot.
 
         Raises: NotFound, Precondition (too many client types), Exhausted.
         """
         return self._details.get(call, ref)
 
     def update_detail(self, call: Call, ref: Ref, change: Change[ProviderDraft]) -> ProviderDetail:
-        """Update a provider; the result has its client types as they are afterwards.
+        """Update a provider; the result has its current client types.
 
         Raises: as `update`, and before anything is written Precondition (too many
         client types) and Exhausted.

@@ -1,4 +1,4 @@
-"""Bounds how much is stored for the retries of each API key."""
+"""Limits how much is stored for the retries of each API key."""
 
 import threading
 from collections import defaultdict
@@ -34,7 +34,7 @@ class Quota:
             self._sums[key_id] += size
 
     def is_used_up(self, key_id: str, now: datetime) -> bool:
-        """Whether nothing more may be stored for this key at present."""
+        """Whether nothing more may be stored for this key now."""
         if self._sums.get(key_id, 0) < self._max:
             return False
         self.forget(now)

@@ -1,7 +1,7 @@
-"""Finishes what a process that ended has left: one server at a time, by a lease.
+"""Finishes changes that a crash interrupted: one server at a time, which holds a lease.
 
-The rows say what is to be done: a client whose `due_time` has passed. Each attempt that
-changes nothing is repeated after a pause that doubles, up to an hour.
+The rows have the work: clients whose `due_time` has passed. An attempt that changes
+nothing is repeated after a delay that doubles, up to an hour.
 """
 
 import logging
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 PERIOD_S = 1.0
 """How often to look for clients that are due."""
 LEASE = timedelta(seconds=60)
-"""How long a server that ended keeps the others from its work."""
-# The lease is renewed before each client, which takes less than half of it.
+"""How long the other servers wait after the one with the lease has exited."""
+# The lease is renewed before each client, which takes less than half of this time.
 _NAME = "reconciler"
 _BATCH = 20
 
@@ -53,13 +53,13 @@ class Reconciler:
         self._thread.start()
 
     def stop(self, timeout_s: float = 0.0) -> None:
-        """End the thread after the client that it works on, at most after `timeout_s`."""
+        """End the thread after its current client; wait at most `timeout_s`."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
     def work(self) -> int:
-        """Do what is due; returns how many clients were looked at."""
+        """Do what is due; returns how many clients were examined."""
         due = self._store.read_latest(Call(), lambda tx: tx.clients.due(now(), _BATCH))
         count = 0
         for client in due:
@@ -92,7 +92,7 @@ class Reconciler:
         try:
             self._store.write(Call(), lambda tx: tx.leases.release(_NAME, self._holder))
         except PortalError as error:
-            log.warning("the lease runs out by itself: %s", error.message)
+            log.warning("the lease is not released and expires later: %s", error.message)
 
     def _look(self, client: Client) -> None:
         try:
@@ -112,7 +112,7 @@ class Reconciler:
     def _finish(self, client: Client) -> None:
         match client.state:
             case ClientState.REGISTERING:
-                text = "the server ended before the response of the provider"
+                text = "the server exited before the provider responded"
                 due = now() + SEARCH_AFTER
                 self._save(client, lambda now_: moved(now_, ClientState.UNKNOWN, text, due))
             case ClientState.UNKNOWN:
@@ -143,7 +143,7 @@ class Reconciler:
 
     def _save(self, client: Client, changed: Callable[[Client], Client]) -> None:
         def work(tx: Transaction, current: Client) -> None:
-            # Another state: somebody else has continued with it.
+            # Another state: another call has changed it.
             if current.state is client.state:
                 tx.clients.save(changed(current))
 

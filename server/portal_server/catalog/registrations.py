@@ -2,8 +2,8 @@
 
 A call to a provider never happens inside a transaction. The intent is committed first,
 as a state with a `due_time`: if this process ends, the reconciler continues from there.
-The outcome is stored as soon as it is known, and storing it is repeated for as long as
-the process lives, because the response of a provider exists only once.
+The outcome is stored as soon as it is known. Storing it is retried until the process
+ends, because a provider sends its response only once.
 """
 
 import logging
@@ -43,15 +43,15 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 IN_PROGRESS = timedelta(seconds=30)
-"""How long a call to a provider may be in progress; it takes 10 seconds at most."""
+"""How long a call to a provider may be in progress; it takes at most 10 seconds."""
 SEARCH_AFTER = timedelta(seconds=60)
 """When to search for a client: the provider may still be working on its registration."""
 MAX_MESSAGE = 500
 """How many characters of an error are stored."""
-# How often a provider must not list a client before it counts as not registered.
+# How many searches must not find a client before it counts as not registered.
 _SEARCHES = 3
 _LONGEST_PAUSE = timedelta(hours=1)
-# Between two tries to store an outcome.
+# The time between two attempts to store an outcome.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
@@ -60,7 +60,7 @@ class Registrations:
     """Reads what a call to a provider needs, and stores its intent and its outcome."""
 
     def __init__(self, store: Store, registrar: Registrar, keep: timedelta) -> None:
-        """Secrets are stored for `keep`, as long as a retry may ask for them."""
+        """Secrets are stored for `keep`, the time in which retries return them."""
         self._store = store
         self._registrar = registrar
         self._keep = keep
@@ -103,7 +103,7 @@ class Registrations:
             raise Precondition(Reason.NO_ENCRYPTION_KEY, f"{text} PORTAL_ENCRYPTION_KEYS")
 
     def secret(self, client: Client) -> str:
-        """The secret of a client in plain text; "" if it has none or retries may not ask for it."""
+        """The secret of a client in plain text; "" if none is stored for retries."""
         until = client.client_secret_available_time
         if until is None or until <= now():
             return ""
@@ -115,7 +115,7 @@ class Registrations:
         work: Callable[[Transaction, Client], Result],
         call: Call | None = None,
     ) -> Result:
-        """Run work on the client as it is now, which nobody else changes meanwhile.
+        """Run work on the current client, which is locked.
 
         Raises: NotFound, and what the work raises.
         """
@@ -126,9 +126,9 @@ class Registrations:
         return self._store.write(call or Call(), locked)
 
     def settle(self, client: Client, work: Callable[[Transaction, Client], Result]) -> Result:
-        """Store an outcome: as `change`, and repeated for as long as the process lives.
+        """Store an outcome: as `change`, and retried until the process ends.
 
-        Raises: NotFound: the client was deleted here meanwhile.
+        Raises: NotFound: the client was deleted here in the meantime.
         """
         pause = _FIRST_PAUSE_S
         while True:
@@ -144,9 +144,9 @@ class Registrations:
         return self.settle(client, lambda tx, current: tx.clients.save(changed(current)))
 
     def observe(self, client: Client, changed: Callable[[Client], Client]) -> Client:
-        """Store what was seen of a client, unless its state has changed since it was read.
+        """Store what the provider returned, unless the client's state has changed.
 
-        Another call may have begun to delete it meanwhile. Raises: NotFound, as `settle`.
+        Another call may have begun to delete it. Raises: NotFound, as `settle`.
         """
 
         def work(tx: Transaction, current: Client) -> Client:
@@ -157,9 +157,9 @@ class Registrations:
         return self.settle(client, work)
 
     def remove_at_provider(self, access: Access, client: Client) -> None:
-        """Delete a DELETING client at its provider, and store what came of it.
+        """Delete a DELETING client at its provider, and store the outcome.
 
-        Returns when it is gone there; its row is still here.
+        Returns when the provider no longer has it; its row remains.
 
         Raises:
             Rejected: the client is DETACHED now if its token is not accepted, else ACTIVE.
@@ -172,7 +172,7 @@ class Registrations:
                 self._registrar.delete(access, self.handle(client))
         except Rejected as error:
             if retried and error.detached:
-                # The deletion before this one was done, but its response was lost.
+                # An earlier deletion succeeded, but its response was lost.
                 return
             if is_busy(error):
                 self.save(client, partial(later, message=error.message, counts=retried))
@@ -204,7 +204,7 @@ class Registrations:
         return self.observe(client, lambda now_: self.confirmed(now_, found, provider))
 
     def search(self, provider: Provider, access: Access, client: Client) -> Client:
-        """Look for a client whose registration has no known outcome, and adopt it if it exists.
+        """Search for a client whose registration has an unknown outcome; adopt it if it exists.
 
         Raises:
             NotSent, OutcomeUnknown, Rejected: the provider could not be searched now.
@@ -217,7 +217,7 @@ class Registrations:
                 text = f'search the provider for a client named "{client.client_name}"'
                 return self.observe(client, lambda now_: moved(now_, ClientState.ORPHANED, text))
             if not handles and client.attempts + 1 < _SEARCHES:
-                # A provider may list a client some time after it has registered it.
+                # A provider may list a client only some time after it has registered it.
                 text = "the provider does not list it yet"
                 return self.observe(client, lambda now_: later(now_, text))
             if not handles:
@@ -226,7 +226,7 @@ class Registrations:
             try:
                 found = self._renewed(access, handles[0], client.requested)
             except (Rejected, Unimplemented):
-                # Its secret can be neither read nor renewed: nobody could use it.
+                # Its secret can be neither read nor replaced: the client would be useless.
                 self._registrar.delete(access, handles[0])
                 self.settle(client, remove)
                 raise NotFound(Resource.CLIENT, client.id) from None
@@ -236,7 +236,7 @@ class Registrations:
         )
 
     def _renewed(self, access: Access, handle: Handle, metadata: Metadata) -> ProviderClient:
-        """A client that was found, with a secret that we know."""
+        """A client that was found, with a known secret."""
         found = self._registrar.read(access, handle)
         if found.client_secret or not is_confidential(found.metadata):
             return found
@@ -247,7 +247,7 @@ class Registrations:
     ) -> Client:
         """The client after a registration or rotation, ACTIVE.
 
-        `keep_secret`: a retry may ask for the secret, so it is stored for a time.
+        `keep_secret`: a retry returns the secret, so it is stored for a time.
         """
         present = now()
         keeps = keep_secret and bool(found.client_secret)
@@ -260,7 +260,7 @@ class Registrations:
         return replace(client, due_time=next_due(client))
 
     def confirmed(self, stored: Client, found: ProviderClient, provider: Provider) -> Client:
-        """The client after the provider returned it, ACTIVE; a secret that is stored stays."""
+        """The client after the provider returned it, ACTIVE; a stored secret stays."""
         client = replace(
             moved(stored, ClientState.ACTIVE, found.message),
             client_id=found.client_id,
@@ -305,7 +305,7 @@ def is_busy(error: Rejected) -> bool:
 
 
 def later(client: Client, message: str, *, counts: bool = True) -> Client:
-    """The client in the same state, to be looked at again after a pause that doubles."""
+    """The client in the same state, due again after a delay that doubles."""
     attempts = client.attempts + counts
     pause = min(timedelta(seconds=2 ** min(attempts, 16)), _LONGEST_PAUSE)
     again = moved(client, client.state, message, now() + pause)
@@ -313,7 +313,7 @@ def later(client: Client, message: str, *, counts: bool = True) -> Client:
 
 
 def next_due(client: Client) -> datetime | None:
-    """When something about an ACTIVE client changes by itself: a secret is deleted or expires."""
+    """When an ACTIVE client next changes: its secret is deleted or expires."""
     times = (client.client_secret_available_time, client.client_secret_expire_time)
     return min((time for time in times if time), default=None)
 

@@ -1,4 +1,4 @@
-"""A change of the encryption key: encrypts all secrets again, while servers run."""
+"""A change of the encryption key: re-encrypts all secrets, while servers run."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,21 +8,20 @@ from portal_server.storage.rows.secrets import Piece
 from portal_server.storage.store import Store
 
 PIECE_ROWS = 100
-# Between pieces, so that the writes of the servers hardly wait.
+# The pause between pieces, so that the writes of the servers hardly wait.
 _PAUSE_S = 0.02
 
 
 def encrypt_again(
     store: Store, report: Callable[[str, int], None], rows: int = PIECE_ROWS
 ) -> Sequence[str]:
-    """Encrypt all secrets that are not under the first key, those in plain text too.
+    """Encrypt all secrets that do not use the first key, including those in plain text.
 
-    Each piece is a transaction of its own, so an interruption loses at most one, and what
-    was done is not done again. `report` gets each table and how many of its secrets were
-    encrypted.
+    Each piece is a separate transaction, so an interruption loses at most one piece.
+    `report` gets each table and how many of its secrets were encrypted.
 
     Returns:
-        The secrets that cannot be read, which stay as they are.
+        The secrets that cannot be read, which stay unchanged.
 
     Raises:
         PortalError: the storage failed, or there is no key, or not the one of a secret.

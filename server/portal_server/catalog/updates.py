@@ -23,7 +23,7 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[Draft]):
-    """What an update writes: these fields of the draft, on condition of `etags`."""
+    """What an update writes: these fields of the draft, if the etag is one of `etags`."""
 
     draft: Draft
     fields: Collection[str]
@@ -52,10 +52,10 @@ def merged(stored: Stored, change: Change[Draft]) -> Draft:
 
 
 def now() -> datetime:
-    """The present time, in UTC."""
+    """The current time, in UTC."""
     return datetime.now(UTC)
 
 
 def now_after(time: datetime) -> datetime:
-    """The present time, but later than this: no two writes of a resource have the same time."""
+    """The current time, but later than this: no two writes of a resource have the same time."""
     return max(now(), time + timedelta(microseconds=1))

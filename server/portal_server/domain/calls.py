@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Identifies a request that is done once, however often it is sent (AIP-155).
+    """Identifies a request that is executed once, no matter how often it is sent (AIP-155).
 
     `digest` is a hash of the caller and the request's id, `fingerprint` one of the
     request. `key_id` is the id of the caller's API key.
@@ -23,7 +23,7 @@ class Call:
 
     `still_wanted` returns, in any thread, whether the caller is connected and its
     deadline has not passed. `idempotency` is None for a request without an id. The
-    defaults are for work that no caller waits for.
+    defaults are for work without a waiting caller.
     """
 
     still_wanted: Callable[[], bool] = lambda: True

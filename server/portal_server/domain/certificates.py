@@ -4,7 +4,7 @@ import ssl
 
 
 def certificate_problem(pem: str) -> str:
-    """What is wrong with a text that must be CA certificates, after its name; "" if nothing."""
+    """What is wrong with CA certificates, as it follows the field's name; "" if nothing."""
     if "PRIVATE KEY-----" in pem:
         return "has a private key; only certificates belong here"
     if "-----BEGIN CERTIFICATE-----" not in pem:

@@ -1,7 +1,7 @@
-"""Clients: what is registered at a provider with a client type (RFC 7591).
+"""Clients: they are registered at a provider from a client type (RFC 7591).
 
 A client has the same types as other resources: draft, spec, stored form. It also has
-a state, which says whether it exists at the provider.
+a state: whether it exists at the provider.
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDraft:
-    """A client as a caller asks for it."""
+    """A client as a caller requests it."""
 
     name: str = ""
     redirect_uris: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class ProviderClient:
 class Client(ClientSpec):
     """A stored client. Times are UTC. Its secrets are `Sealed`.
 
-    `due_time` is when the reconciler looks at it next, and `attempts` how often it did so
+    `due_time` is when the reconciler processes it next, and `attempts` how often it did so
     without a result.
     """
 
@@ -140,7 +140,7 @@ class Client(ClientSpec):
 
     @property
     def client_name(self) -> str:
-        """Its name at the provider, with the mark by which it is found there."""
+        """Its name at the provider, with the mark that identifies it there."""
         return client_name(self.name, self.uid)
 
     def redacted(self) -> "Client":
@@ -150,7 +150,7 @@ class Client(ClientSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a registration would send, and where to; "" if the provider does not say."""
+    """What a registration would send, and its URL; "" if it is not known."""
 
     uri: str
     metadata: Metadata
@@ -182,7 +182,7 @@ _MARK_DIGITS = 12
 
 
 def client_name(name: str, uid: str) -> str:
-    """The name of a client at the provider: its own, then a mark that no other client has.
+    """The name of a client at the provider: its name, then a mark that no other client has.
 
     The mark is the random end of the uid (RFC 9562, section 5.7).
     """

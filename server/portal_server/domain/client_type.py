@@ -23,7 +23,7 @@ class ResponseType(StrEnum):
 
 
 class GrantType(StrEnum):
-    """RFC 7591, section 2, `grant_types`; `pkce` is a word of the portals only."""
+    """RFC 7591, section 2, `grant_types`; `pkce` is a value of portals only."""
 
     AUTHORIZATION_CODE = "authorization_code"
     PKCE = "pkce"
@@ -63,7 +63,7 @@ CLIENT_TYPE: Mapping[str, Field] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTypeDraft:
-    """A client type as a caller asks for it."""
+    """A client type as a caller requests it."""
 
     name: str = ""
     description: str = ""
@@ -89,7 +89,7 @@ class ClientTypeSpec:
 class ClientType(ClientTypeSpec):
     """A stored client type. Times are UTC.
 
-    `findings` are there after a create or an update only, and are not stored with it.
+    `findings` are set only after a create or an update, and are not stored.
     """
 
     id: int
@@ -112,7 +112,7 @@ class ClientType(ClientTypeSpec):
 def check_client_type(
     draft: ClientTypeDraft, provider_type: ProviderType | None, others: Iterable[Violation] = ()
 ) -> ClientTypeSpec:
-    """Accept a client type of a provider of this type; None where the provider is not known.
+    """Accept a client type of a provider of this type; None if the provider is not known.
 
     `others` are violations of the same request that are already known.
 
@@ -130,10 +130,10 @@ def check_client_type(
 
 
 def check_becomes_okta(without_app_type: Sequence[int]) -> None:
-    """Accept that a provider becomes an Okta one, given its client types without app type.
+    """Accept that a provider gets the type Okta, given its client types without an app type.
 
     Raises:
-        Precondition: there are any; the text names the first few.
+        Precondition: there are some; the text names the first few.
     """
     if without_app_type:
         ids = ", ".join(map(str, without_app_type))

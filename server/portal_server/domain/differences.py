@@ -8,8 +8,8 @@ from portal_server.domain.client import Difference, Metadata
 from portal_server.domain.mapping import PROVIDERS, PUBLIC, word_sets
 from portal_server.domain.provider import ProviderType
 
-# Where more of it means that the client may do more; and RFC 7591, section 2, about a
-# request without it.
+# Metadata whose additional values let the client do more, with the defaults of RFC 7591,
+# section 2.
 _GRANTING: Mapping[str, Any] = {
     "grant_types": ["authorization_code"],
     "response_types": ["code"],
@@ -25,12 +25,12 @@ _MAX_JSON = 1024
 def differences(
     requested: Metadata, registered: Metadata, provider_type: ProviderType
 ) -> tuple[Difference, ...]:
-    """Where the provider registered something else than was requested (RFC 7591, section 3.2.1).
+    """Where the provider registered something other than requested (RFC 7591, section 3.2.1).
 
     Lists are compared without their order, and response types without the order of their
-    words. Not reported is what this kind of provider is known to do and does not change
-    what the client can do, and what it only added by itself. A value that is not of the
-    type of RFC 7591 is compared as text.
+    words. Two things are not reported: known behavior of this type of provider that does
+    not change what the client can do, and metadata that the provider only added. A value
+    whose type is not that of RFC 7591 is compared as text.
     """
     names = [*requested, *(name for name in _GRANTING if name not in requested)]
     found = (_difference(name, requested, registered, provider_type) for name in names)
@@ -90,7 +90,7 @@ def _gluu_additions(requested: Metadata) -> frozenset[str]:
 
 
 def _json(value: Any) -> str:
-    """A value as compact JSON, shortened where it is very long; "" for nothing."""
+    """A value as compact JSON, shortened if it is very long; "" for nothing."""
     if value is None:
         return ""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a provider says about itself: its discovery document, and the checks of it."""
+"""The discovery document of a provider, and the checks of a provider."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from enum import StrEnum
 class Discovery:
     """The metadata of an authorization server (RFC 8414, section 2; OpenID Connect Discovery).
 
-    An endpoint is "" and a list None where the document does not have it. Lists are hints:
+    An endpoint is "" and a list None if the document does not have it. Lists are hints:
     servers accept what they do not list.
     """
 
@@ -34,7 +34,7 @@ class CheckOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderCheck:
-    """One check of a provider; `text` says what is so, and what to do."""
+    """One check of a provider; `text` is what was found, and what to do."""
 
     name: str
     outcome: CheckOutcome
@@ -53,8 +53,8 @@ class FindingSeverity(StrEnum):
 class Finding:
     """Something about a registration that is wrong or surprising.
 
-    `field` is a name in the domain; each surface has its own spelling. `reference` is
-    where the rule is written.
+    `field` is a name in the domain; each API has its own spelling. `reference` is the
+    source of the rule.
     """
 
     severity: FindingSeverity

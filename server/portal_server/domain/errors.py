@@ -2,24 +2,24 @@
 
 PortalError
  +- Invalid           the request breaks rules; lists all of them
- +- NotFound          no such resource
+  +- NotFound          the resource does not exist
  +- AlreadyExists     another resource has this uid
- +- Precondition      the request is valid, but not in the present state
+  +- Precondition      the request is valid, but the current state does not allow it
  +- Unauthenticated   no API key, or an invalid one
  +- Forbidden         the role of the API key does not allow the call
  +- Exhausted         a limit of this server is reached
- +- Aborted           a concurrent call changed the same data; try again
- +- Unavailable       the storage is not available; try again
+ +- Aborted           a concurrent call changed the same data; retry
+ +- Unavailable       the storage is not available; retry
  +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
  +- Unimplemented     the provider has no way to do it
  +- ProviderError     a call to an identity provider failed
      +- NotSent         nothing reached the provider
      +- Rejected        the provider rejected the request: nothing was done
-     +- OutcomeUnknown  nobody knows whether the provider did it
+     +- OutcomeUnknown  it is unknown whether the provider did it
 
-Callers see the text of each: it never has a secret, a row or a driver's text.
-Servicers and the catalog raise these and nothing else; only wire.status knows
+Callers see the text of each: it never contains a secret, a row or a driver's text.
+Servicers and the catalog raise only these errors; only wire.status knows
 which status each becomes.
 """
 
@@ -43,7 +43,7 @@ class Rule(StrEnum):
 class Violation:
     """One field that breaks one rule.
 
-    `field` is its name in the domain and `allowed` the domain's words: each surface
+    `field` is its name in the domain and `allowed` the domain's words: each API
     has its own spelling of both. `message` continues a sentence that begins with the
     field's name.
     """
@@ -108,9 +108,9 @@ class Resource(StrEnum):
 
 
 class OperatorError(Exception):
-    """What only the operator of the portal can fix; the text is one line for them.
+    """An error that only the operator of the portal can fix; the text is one line.
 
-    Not part of the tree above: no caller ever sees one.
+    Not part of the tree above: callers never see it.
     """
 
 
@@ -155,13 +155,13 @@ class AlreadyExists(PortalError):
     """Another resource has this uid."""
 
     def __init__(self, resource: Resource, uid: str) -> None:
-        super().__init__(Reason.ALREADY_EXISTS, f"a {resource} with the uid {uid} exists already")
+        super().__init__(Reason.ALREADY_EXISTS, f"a {resource} with the uid {uid} already exists")
         self.resource = resource
         self.id = uid
 
 
 class Precondition(PortalError):
-    """The present state does not allow the request."""
+    """The current state does not allow the request."""
 
 
 class Unauthenticated(PortalError):
@@ -193,7 +193,7 @@ class Unavailable(PortalError):
 
 
 class Abandoned(PortalError):
-    """Nobody waits for the response any more; nothing was done."""
+    """The caller no longer waits for the response; nothing was done."""
 
     def __init__(self) -> None:
         super().__init__(Reason.CALL_ABANDONED, "the caller is gone or its deadline has passed")
@@ -210,9 +210,9 @@ class Unimplemented(PortalError):
 class ProviderError(PortalError):
     """A call to an identity provider failed.
 
-    `http_status`, `error` and `description` are the provider's own (RFC 7591, section
-    3.2.2), shortened; 0 and "" where it sent none. `retry_after_s` is how long it wants
-    callers to wait.
+    `http_status`, `error` and `description` are those of the provider (RFC 7591, section
+    3.2.2), shortened; 0 and "" if it sent none. `retry_after_s` is how long it asks callers
+    to wait.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a provider's response
@@ -239,17 +239,17 @@ class NotSent(ProviderError):
 class Rejected(ProviderError):
     """The provider rejected the request, so nothing was done there.
 
-    `detached` is whether it no longer has the client, or no longer accepts its token: the
-    same response to the provider's own credential says nothing about the client.
+    `detached` is whether it no longer has the client, or no longer accepts its token. The
+    same response to the provider's credential does not mean this.
     """
 
     detached: bool = False
 
 
 class OutcomeUnknown(ProviderError):
-    """Nobody knows whether the provider did what was requested.
+    """It is unknown whether the provider did what was requested.
 
-    `client_id` is that of the client, if the response had it before it ended.
+    `client_id` is that of the client, if the incomplete response had it.
     """
 
     client_id: str = ""

@@ -2,7 +2,7 @@
 
 The table of a resource (`PROVIDER`, `CLIENT_TYPE`) has one entry for each field
 that a caller can write. The checks, the filters and the OpenAPI document read
-these tables: a limit or a vocabulary is written nowhere else.
+these tables: no other code has a limit or a vocabulary.
 """
 
 import re
@@ -29,8 +29,8 @@ SCOPE = re.compile(r"[!#-[\]-~]+(?: [!#-[\]-~]+)*")
 class Unknown:
     """A value that is not in the vocabulary of its field.
 
-    A surface passes it on, so that the check reports it together with all other
-    violations; `text` is what the error quotes.
+    An API passes it on, so that the check reports it together with all other violations;
+    the error quotes `text`.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A text of at most `max_length` Unicode characters."""
+    """Text of at most `max_length` Unicode characters."""
 
     max_length: int
     required: bool = False
@@ -53,7 +53,7 @@ class Text:
             message = f"is {len(given)} characters long; at most {self.max_length} are allowed"
             violations.append(Violation(name, Rule.TOO_LONG, message))
         elif "\0" in given:
-            # SQLite stores NUL in a text, PostgreSQL does not.
+            # SQLite stores NUL in text, PostgreSQL does not.
             message = "must not contain the NUL character"
             violations.append(Violation(name, Rule.MALFORMED, message))
         return given
@@ -99,7 +99,7 @@ class Secret(Text):
 
     def check(self, name: str, given: str, violations: list[Violation]) -> str:
         """Add what is wrong with a value to the violations; returns the value."""
-        # A stored secret was checked when it was given.
+        # A stored secret was checked before it was stored.
         return given if isinstance(given, Sealed) else Text.check(self, name, given, violations)
 
 
@@ -116,7 +116,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word of a vocabulary; None where it is not set."""
+    """One word of a vocabulary; None if it is not set."""
 
     vocabulary: type[StrEnum]
     required: bool = False
@@ -189,14 +189,14 @@ class RedirectUris:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope(Text):
-    """Scope values, each separated by one space (RFC 6749, section 3.3)."""
+    """Scope values, separated by single spaces (RFC 6749, section 3.3)."""
 
     def check(self, name: str, given: str, violations: list[Violation]) -> str:
         """Add what is wrong with a value to the violations; returns the value."""
         before = len(violations)
         Text.check(self, name, given, violations)
         if len(violations) == before and given and not SCOPE.fullmatch(given):
-            message = "must be scope values separated by one space each"
+            message = "must be scope values separated by single spaces"
             violations.append(Violation(name, Rule.MALFORMED, message))
         return given
 
@@ -253,7 +253,7 @@ def missing(name: str, vocabulary: Iterable[StrEnum] = ()) -> Violation:
 
 
 def quote(text: str) -> str:
-    """A text of the request as an error quotes it: shortened where it is long."""
+    """A text of the request as an error quotes it: shortened if it is long."""
     return f'"{text}"' if len(text) <= _MAX_QUOTED else f'"{text[:_MAX_QUOTED]}…"'
 
 

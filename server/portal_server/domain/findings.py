@@ -1,7 +1,7 @@
 """What can be wrong or surprising about a registration: one table.
 
-docs/findings.md is generated from it. Some rows also say what a kind of provider does
-with what the client type has; that was seen on running servers.
+docs/findings.md is generated from it. Some rows also say what a type of provider does
+with such a client type; this was observed on running servers.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ _ISSUERS: Final = [f"`{grant}`" for grant, row in GRANTS.items() if row.issues_r
 class Row:
     """One finding.
 
-    `text` says what is so; `{names}` stands for words of the client type, the client or
-    the provider. `does` is what a kind of provider does, and `advice` what to do.
+    `text` is the finding; `{names}` stands for values of the client type, the client or the
+    provider. `does` is what a type of provider does, and `advice` what to do.
     """
 
     severity: FindingSeverity
@@ -76,7 +76,7 @@ FINDINGS: Mapping[str, Row] = {
     "none_with_others": Row(
         severity=_WARNING,
         field="response_types",
-        text="none is not sent: beside {words} it has no meaning.",
+        text="none is not sent: together with {words} it has no meaning.",
         does={_KEYCLOAK: "Keycloak would turn on the code flow."},
         advice="Remove the response type `none`.",
         reference="OAuth 2.0 Multiple Response Type Encoding Practices, section 4",
@@ -105,7 +105,7 @@ FINDINGS: Mapping[str, Row] = {
         severity=_ERROR,
         field="grant_types",
         text="No grant type is left that a client could use.",
-        advice="Grant what clients of this type do, such as `authorization_code` with `code`.",
+        advice="Grant what clients of this type need, such as `authorization_code` with `code`.",
         reference="RFC 7591, section 2.1",
     ),
     # Grants that are not secure, or not what they seem.
@@ -147,7 +147,7 @@ FINDINGS: Mapping[str, Row] = {
         severity=_INFO,
         field="grant_types",
         text="pkce is sent as authorization_code, and the client has a secret.",
-        advice="Use PKCE beside the secret; it is not a grant type of RFC 7591.",
+        advice="Use PKCE in addition to the secret; it is not a grant type of RFC 7591.",
         reference="RFC 9700, section 2.1.1",
     ),
     # The authentication method.
@@ -160,7 +160,7 @@ FINDINGS: Mapping[str, Row] = {
             _KEYCLOAK: "Keycloak issues no token for client_credentials to a public client.",
             _OTHER: "Some providers would issue tokens to anyone who knows the client_id.",
         },
-        advice="Set the method, or use a client type of its own for `client_credentials`.",
+        advice="Set the method, or use a separate client type for `client_credentials`.",
         reference="RFC 6749, section 4.4",
     ),
     "method_secret": Row(
@@ -177,7 +177,7 @@ FINDINGS: Mapping[str, Row] = {
         advice="Set the method for clients that can keep a secret.",
         reference="RFC 6749, section 2.1",
     ),
-    # What one kind of provider does.
+    # What one type of provider does.
     "keycloak_implicit": Row(
         severity=_WARNING,
         field="response_types",
@@ -246,7 +246,7 @@ FINDINGS: Mapping[str, Row] = {
     "okta_app_type_unused": Row(
         severity=_INFO,
         field="okta_app_type",
-        text="The app type has no effect: the provider is not an Okta one.",
+        text="The app type has no effect: the provider is not Okta.",
         advice="Nothing.",
         reference=_OKTA_API,
     ),
@@ -331,7 +331,7 @@ FINDINGS: Mapping[str, Row] = {
         severity=_INFO,
         field="scope",
         text="openid is not sent: Keycloak has no client scope of this name and would reject it."
-        " Clients can request it all the same.",
+        " Clients can request it anyway.",
         advice="Nothing.",
         reference="OpenID Connect Core 1.0, section 3.1.2.1",
     ),
@@ -362,7 +362,7 @@ FINDINGS: Mapping[str, Row] = {
 
 
 def finding(name: str, provider_type: ProviderType, **names: object) -> Finding:
-    """The finding of a row of the table, for this kind of provider."""
+    """The finding of a row of the table, for this type of provider."""
     row = FINDINGS[name]
     text = row.text.format_map(names)
     does = row.does.get(provider_type)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from portal_server.domain.errors import Rule, Violation
 
-# Ids have 32 bits in the messages of both surfaces and in PostgreSQL's columns.
+# Ids have 32 bits in the messages of both APIs and in PostgreSQL's columns.
 MAX_ID = 2**31 - 1
 
 Ref = int | str
@@ -21,7 +21,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 def new_uid() -> str:
     """A UUID version 7 (RFC 9562, section 5.7).
 
-    It begins with the time, so that the uids of new rows are neighbors in their index.
+    It begins with the time, so the uids of new rows are next to each other in the index.
     """
     milliseconds = time.time_ns() // 1_000_000
     random = secrets.randbits(74)
@@ -44,6 +44,6 @@ def check_uid(uid: str | None) -> list[Violation]:
 
 def etag_of(uid: str, update_time: datetime) -> str:
     """The entity tag of a stored resource, quotes included (RFC 9110, section 8.8.3)."""
-    # Each write of a resource has a later time than the one before.
+    # Each write of a resource has a later time than the previous one.
     text = f"{uid} {update_time.isoformat()}"
     return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'

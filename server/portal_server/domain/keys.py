@@ -1,9 +1,9 @@
-"""API keys: their format, what is stored of them, and their roles.
+"""API keys: their format, their stored form, and their roles.
 
 A key is `oap_<id of 8 characters>_<secret of 32 characters>`, in base 62. The prefix
 is for secret scanners, the id for finding the row, and the secret has 190 random bits.
 Only the SHA-256 of a key is stored: a slow hash protects passwords that people choose,
-and would here only let attackers use up the CPU.
+but here it would only let attackers use up the CPU.
 """
 
 import hmac
@@ -44,7 +44,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call: the id of the API key, never the key, and its role."""
+    """The sender of a call: the id of the API key, never the key, and its role."""
 
     key_id: str
     role: Role
@@ -56,7 +56,7 @@ class Caller:
             Forbidden: the role does not allow it.
         """
         if write and self.role is not Role.ADMIN:
-            text = f"a key with the role {self.role} may not write"
+            text = f"an API key with the role {self.role} may not write"
             raise Forbidden(Reason.ROLE_NOT_ALLOWED, text)
 
 
@@ -69,13 +69,13 @@ def generate() -> tuple[str, str]:
 
 
 def key_id_of(text: str) -> str | None:
-    """The id in a key's text, or None where the text is not a key."""
+    """The id in a key's text, or None if the text is not a key."""
     match = _KEY.fullmatch(text)
     return match and match[1]
 
 
 def digest(text: str) -> bytes:
-    """What is stored of a key's text."""
+    """The stored form of a key's text."""
     return sha256(text.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Lists: which rows a caller asks for, and the page that they get."""
+"""Lists: which rows a caller requests, and the page that the caller gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 MAX_CONDITIONS = 16
 """How many conditions a filter may have: each is checked for each row that a list reads."""
 MAX_EXAMINED = 10_000
-"""How many rows a page with a filter examines; the next page begins after them."""
+"""How many rows a page with a filter examines; the next page begins after those."""
 MAX_OFFSET = 100_000
 """How many rows a page may skip."""
 

@@ -1,4 +1,4 @@
-"""How client types become metadata of RFC 7591: the tables.
+"""The tables that convert client types to metadata of RFC 7591.
 
 docs/findings.md is generated from them. `registration` applies them.
 """
@@ -27,8 +27,7 @@ _CODE, _TOKEN, _ID_TOKEN = ResponseType.CODE, ResponseType.TOKEN, ResponseType.I
 class GrantRow:
     """What a grant type of a client type becomes.
 
-    `response_types` are those that it needs one of: with them, it sends users to a
-    redirect URI.
+    It needs one of `response_types`; a grant that has some sends users to a redirect URI.
     """
 
     sent: str
@@ -44,7 +43,7 @@ GRANTS: Mapping[GrantType, GrantRow] = {
         issues_refresh_tokens=True,
         reference="RFC 6749, section 4.1",
     ),
-    # Not a grant type of RFC 7591: some providers register the word, and nothing works.
+    # Not a grant type of RFC 7591: some providers register it, but then nothing works.
     GrantType.PKCE: GrantRow(
         sent="authorization_code",
         response_types=(_CODE,),
@@ -87,19 +86,19 @@ RESPONSE_TYPES: Mapping[str, str] = {
     "code token": "OpenID Connect Core 1.0, section 3.3",
     "code id_token token": "OpenID Connect Core 1.0, section 3.3",
 }
-"""Each response type that is sent, where the client has all of its words; and where it is from.
+"""Each response type that is sent if the client has all of its words, and its reference.
 
-A client has `code` by `authorization_code`, and `token` and `id_token` by `implicit` if
-its client type has them.
+A client has `code` because of `authorization_code`, and `token` and `id_token` because of
+`implicit` if its client type has them.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRow:
-    """What a kind of provider gets and does.
+    """What a type of provider gets and does.
 
-    `refresh_scope` is sent where the client has no scope and a refresh token, if
-    the provider supports it. `not_returned` is metadata that it need not return.
+    `refresh_scope` is sent if the client has refresh tokens but no scope, and the provider
+    supports it. `not_returned` is metadata that it need not return.
     """
 
     application_type: bool = True
@@ -120,7 +119,7 @@ PROVIDERS: Mapping[ProviderType, ProviderRow] = {
         not_returned=("application_type",),
     ),
 }
-"""Each kind of provider; see `ProviderRow`."""
+"""Each type of provider; see `ProviderRow`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

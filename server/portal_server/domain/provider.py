@@ -1,11 +1,11 @@
 """Providers: the OAuth servers at which clients are registered.
 
-A resource has three types. A *draft* is what a caller asks for, unchecked. A
+A resource has three types. A *draft* is what a caller requests, unchecked. A
 *spec* is a draft that the rules have accepted. The resource itself is a stored
 spec with the fields that the server adds.
 
-Words are those of the RFCs, and are stored as such. Each surface has its own
-spelling of them (an enum value, `it_token`).
+Words are those of the RFCs, and are stored as such. Each API has its own spelling
+of them (an enum value, `it_token`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -66,7 +66,7 @@ PROVIDER: Mapping[str, Field] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderDraft:
-    """A provider as a caller asks for it."""
+    """A provider as a caller requests it."""
 
     name: str = ""
     type: ProviderType | Unknown | None = None
@@ -102,7 +102,7 @@ class ProviderSpec:
 
     @property
     def credential(self) -> CredentialType:
-        """What is presented: `credential_type`, or what follows from the other fields."""
+        """The type that is used: `credential_type`, or the default for the other fields."""
         if self.credential_type:
             return self.credential_type
         if self.type is ProviderType.OKTA:
@@ -126,7 +126,7 @@ class Provider(ProviderSpec):
         return etag_of(self.uid, self.update_time)
 
     def redacted(self) -> "Provider":
-        """The same without its secrets: only whether there are any."""
+        """The same without its secrets, but with whether they are set."""
         return replace(
             self,
             registration_access_token="set" if self.registration_access_token else "",
@@ -134,8 +134,8 @@ class Provider(ProviderSpec):
         )
 
 
-# What each kind of credential needs beside its secret. A secret may be missing: an export has
-# none, and the check of the provider reports it.
+# What each type of credential needs in addition to its secret. A secret may be missing: an
+# export has none, and the check of the provider reports it.
 _NEEDS: Mapping[object, tuple[str, ...]] = {
     CredentialType.CLIENT_CREDENTIALS: ("credential_client_id",),
 }

@@ -1,7 +1,7 @@
 """Which redirect URIs a client may have.
 
-A provider sends users, and codes and tokens with them, to a redirect URI. Providers
-check little: some accept wildcards or `javascript:`. So the rules are checked here.
+A provider sends users to a redirect URI, together with codes and tokens. Providers check
+little: some accept wildcards or `javascript:`. So the rules are checked here.
 """
 
 import re
@@ -17,7 +17,7 @@ _AUTHORITY = re.compile(r"[^:]*://([^/?]*)")
 _LOOPBACK_URL = re.compile(
     r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?(?:[/?].*)?", re.IGNORECASE
 )
-# A scheme with a period, as the domain name of the app's owner has in reverse order.
+# A scheme with a period, such as the reversed domain name of the app's owner.
 _APP_SCHEME = re.compile(r"[^:.]+(?:\.[^:.]+)+:", re.IGNORECASE)
 
 
@@ -64,11 +64,11 @@ _RULES: tuple[tuple[Callable[[str], object], str], ...] = (
         "must use https, or a scheme of a native app with a period in it (RFC 8252, section 7.1)",
     ),
 )
-"""What breaks a rule, and the message about it; the first one that is broken is reported."""
+"""Each rule: what breaks it, and the message. Only the first broken rule is reported."""
 
 
 def redirect_uri_problem(uri: str, max_length: int) -> str:
-    """What is wrong with a redirect URI, after its name in a sentence; "" if nothing."""
+    """What is wrong with a redirect URI, as it follows the URI in a sentence; "" if nothing."""
     if len(uri) > max_length:
         return f"is {len(uri)} characters long; at most {max_length} are allowed"
     return next((message for breaks, message in _RULES if breaks(uri)), "")

@@ -1,8 +1,8 @@
 """From a client type to the metadata of a registration (RFC 7591, section 2).
 
 The grant types of a client type decide, and the response types follow from them (RFC
-7591, section 2.1), because providers derive either from the other, and so grant more
-than was requested. What a client type has and a grant does not cover is left out.
+7591, section 2.1): providers derive each of them from the other, and so may grant more
+than was requested. Values of a client type that no grant uses are omitted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -57,7 +57,7 @@ _Report = Callable[..., None]
 
 
 class _Findings:
-    """Collects the findings for one kind of provider."""
+    """Collects the findings for one type of provider."""
 
     def __init__(self, provider_type: ProviderType, found: Iterable[Finding] = ()) -> None:
         self._provider_type = provider_type
@@ -75,7 +75,7 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What follows from a client type and a kind of provider alone."""
+    """What follows only from a client type and a type of provider."""
 
     grants: tuple[GrantType, ...]
     response_types: tuple[str, ...]
@@ -98,8 +98,8 @@ def plan(
 ) -> Plan:
     """What is sent to register a client (RFC 7591, section 3.1); None: no discovery document.
 
-    With a finding of severity ERROR, it must not be sent. A list that has no values is
-    sent as one, because without it the provider chooses (RFC 7591, section 2).
+    With a finding of severity ERROR, it must not be sent. An empty list is sent, because
+    without it the provider chooses (RFC 7591, section 2).
     """
     shape = _shape_of(client_type, provider_type)
     row = PROVIDERS[provider_type]
@@ -130,7 +130,7 @@ def plan(
 def findings_of(client_type: ClientTypeSpec, provider_type: ProviderType) -> tuple[Finding, ...]:
     """What is wrong or surprising about each client of this type; errors first.
 
-    Computed once for the same values: each create of a client type asks for it.
+    Cached, because each create of a client type needs it.
     """
     return _shape_of(client_type, provider_type).findings
 
@@ -321,8 +321,8 @@ def _method(
 def _default_method(grants: Sequence[GrantType]) -> str:
     """The method of a client type that has none.
 
-    A client that uses PKCE, or gets no code, is taken for one that cannot keep a secret
-    (RFC 8252, section 8.4). One with client_credentials must (RFC 6749, section 4.4).
+    A client that uses PKCE, or gets no code, is assumed to be unable to keep a secret (RFC
+    8252, section 8.4). One with client_credentials must keep one (RFC 6749, section 4.4).
     """
     without_code = {GrantType.IMPLICIT, GrantType.DEVICE_CODE, GrantType.REFRESH_TOKEN}
     if GrantType.CLIENT_CREDENTIALS in grants:
@@ -336,7 +336,7 @@ def _report_what_is_added(
     response_types: Sequence[str],
     report: _Report,
 ) -> None:
-    """Report what a kind of provider adds to the registration (RFC 7591, section 3.2.1)."""
+    """Report what a type of provider adds to the registration (RFC 7591, section 3.2.1)."""
     implicit = GrantType.IMPLICIT in grants
     match provider_type:
         case ProviderType.KEYCLOAK if implicit and "id_token token" not in response_types:
@@ -391,7 +391,7 @@ def _scope(
     discovery: Discovery | None,
     report: _Report,
 ) -> str:
-    """The scope that is sent; "" where the provider chooses (RFC 7591, section 2)."""
+    """The scope that is sent; "" if the provider chooses (RFC 7591, section 2)."""
     given = client.scope.split()
     if not row.scope:
         if given:
@@ -419,7 +419,7 @@ def _compare_with_discovery(
 ) -> None:
     """Report what the provider does not list (RFC 8414, section 2).
 
-    The lists are hints: some providers accept what they do not list, above all `none`.
+    The lists are hints: some providers accept what they do not list, in particular `none`.
     """
     if not discovery:
         report("no_discovery")

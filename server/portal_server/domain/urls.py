@@ -4,9 +4,8 @@ import re
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
 
-# RFC 3986, section 4.3, an absolute-URI: no fragment. No user information either,
-# because it would be a secret in every response. No flags, because the patterns of
-# JSON Schema have none.
+# An absolute-URI (RFC 3986, section 4.3): no fragment. No user information either: it
+# would be a secret in every response. No flags of the pattern: JSON Schema has none.
 URL = re.compile(
     r"[hH][tT][tT][pP][sS]?://"
     r"(?:\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)*\.?|\[[0-9a-fA-F:.]+\])"  # name or address
