@@ -16,12 +16,12 @@ class Access:
 
     @property
     def version(self) -> tuple[str, str]:
-        """Changes with the provider: the key of what is cached for it."""
+        """Changes with the provider: the key of its cache entries."""
         return (self.provider.uid, self.provider.etag)
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The origins that may see its secrets and its clients' tokens: an administrator's."""
+        """The origins that may see secrets and clients' tokens: an administrator sets them."""
         given = (self.provider.well_known_uri, self.provider.registration_endpoint)
         return tuple(url.origin for text in given if (url := urls.parse(text)))
 

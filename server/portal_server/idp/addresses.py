@@ -1,4 +1,4 @@
-"""Which addresses may be connected to.
+"""To which addresses the server may connect.
 
 Administrators set the URLs of providers. Without this check, such a URL could make the
 server call services that only its own machine or network can reach (SSRF).
@@ -17,7 +17,7 @@ from ipaddress import (
 
 Address = IPv4Address | IPv6Address
 
-# Cloud providers hand credentials to whoever can connect to these.
+# Clouds give credentials to anyone who can connect to these.
 _METADATA: tuple[tuple[IPv4Network | IPv6Network, str], ...] = tuple(
     (ip_network(text), "a metadata address of a cloud")
     for text in (
@@ -58,7 +58,7 @@ _MASK = 0xFFFFFFFF
 
 @lru_cache(1024)
 def address_problem(text: str, *, allow_private: bool) -> str:
-    """What an address is that may not be connected to; "" for one that may.
+    """Why the server may not connect to an address; "" if it may.
 
     Raises:
         ValueError: the text is not an address.

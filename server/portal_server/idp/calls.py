@@ -1,4 +1,4 @@
-"""A call to a provider: some requests that share one deadline and one place in its limit."""
+"""A call to a provider: requests that share one deadline and count as one call in its limit."""
 
 import json
 import threading
@@ -60,7 +60,7 @@ class Call:
 
         Raises:
             NotSent: nothing reached the provider.
-            OutcomeUnknown: the request was sent, and no status came back.
+            OutcomeUnknown: the request was sent, and no status was received.
         """
         headers = {"Authorization": authorization} if authorization else {}
         body = None
@@ -117,7 +117,7 @@ class Call:
 
 
 class Caller:
-    """Begins calls. Safe for threads."""
+    """Begins calls. Thread-safe."""
 
     def __init__(self, *, allow_private: bool, limits: Limits, total_s: float = TOTAL_S) -> None:
         self._allow_private = allow_private
@@ -128,7 +128,7 @@ class Caller:
 
     @contextmanager
     def call(self, access: Access) -> Iterator[Call]:
-        """A call; waits for a place in the provider's limit, for half of the time at most.
+        """A call; waits at most half of its time until the provider's limit allows it.
 
         Raises:
             NotSent: too many calls wait, or the provider is down.
@@ -153,7 +153,7 @@ class Caller:
 
 
 def _redirect(response: Response) -> Url | None:
-    """Where a response redirects to; None if it does not, or to where it must not."""
+    """Where a response redirects to; None if it does not, or if that is not allowed."""
     location = response.headers.get("location", "")
     if response.status not in _REDIRECTS or not location:
         return None

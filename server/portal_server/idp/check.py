@@ -1,4 +1,4 @@
-"""The checks of a provider: what is so, and what to do, in sentences for an administrator."""
+"""The checks of a provider: what was found and what to do, as texts for an administrator."""
 
 import json
 import time
@@ -77,7 +77,7 @@ def _discovery(call: Call, found: _Found) -> ProviderCheck:
         return _failed(name, f"{text} is not a valid URL")
     if found.error:
         message = found.error.message
-        # Without a status, nothing was reached: other paths there would not be either.
+        # Without a status, the host was not reached: other paths would not be either.
         return _failed(
             name, _other_place(call, url) or message if found.error.http_status else message
         )
@@ -88,7 +88,7 @@ def _discovery(call: Call, found: _Found) -> ProviderCheck:
         return _warning(
             name,
             f"the document names the issuer {discovery.issuer}, which does not belong to {text}:"
-            " the provider may not accept tokens that were created under another host name;"
+            " the provider may not accept tokens that were created with another host name;"
             " use the URL under which the provider is known",
         )
     return ProviderCheck(name, CheckOutcome.OK, f"the issuer is {discovery.issuer}")
@@ -167,7 +167,7 @@ def _tls(access: Access, found: _Found) -> ProviderCheck:  # noqa: PLR0911 - a c
     if provider.tls_insecure_skip_verify:
         return _warning(
             name,
-            "certificates are not checked, so anyone in between can read the credential;"
+            "certificates are not checked, so anyone on the network path can read the credential;"
             " set the CA certificate of the provider instead",
         )
     end = found.response.certificate_expire_time
@@ -216,7 +216,7 @@ def _credential(call: Call, found: _Found, credentials: Credentials) -> Provider
 def _no_credential(access: Access) -> ProviderCheck:
     text = "no credential is sent, so the provider must allow anyone to register clients"
     if access.provider.type is ProviderType.KEYCLOAK:
-        more = "Keycloak does so for trusted hosts only; create an initial access token"
+        more = "Keycloak allows this only for trusted hosts; create an initial access token"
         return _warning("credential", f"{text}; {more}")
     return ProviderCheck("credential", CheckOutcome.OK, text)
 
@@ -270,7 +270,7 @@ def _initial_access_token(access: Access, found: _Found) -> ProviderCheck:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """The claims of a JWT, not verified: they are only shown (RFC 7519, section 3)."""
+    """The claims of a JWT, without verification: they are only shown (RFC 7519, section 3)."""
     part = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004
     try:
         claims = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))

@@ -1,7 +1,7 @@
-"""One HTTP request to a provider, on a connection of its own.
+"""One HTTP request to a provider, on a new connection.
 
-Nothing is repeated, no redirect is followed, no proxy of the environment is used. All of
-it, from the resolution of the name to the last byte of the body, ends by one deadline.
+Nothing is retried, no redirect is followed, and no proxy of the environment is used. One
+deadline covers everything from resolving the name to the last byte of the body.
 """
 
 import json
@@ -21,15 +21,15 @@ from portal_server.idp.addresses import address_problem
 from portal_server.idp.urls import Url
 
 CONNECT_S = 3.0
-"""How long the resolution of the name and the connection may take together; then TLS may, too."""
+"""How long resolving the name and connecting may take together; TLS may take as long again."""
 MAX_BYTES = 1 << 20
 """How long a response may be, headers included."""
-# Resolutions cannot be interrupted: a dead resolver must not collect threads.
+# Resolving cannot be interrupted: a dead resolver must not use up threads.
 _RESOLUTIONS = BoundedSemaphore(64)
 
 
 class Deadline:
-    """A time at which everything ends."""
+    """The time by which everything must end."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -66,8 +66,8 @@ class Response:
     """A response whose status and headers are complete.
 
     The names of `headers` are lowercase. `problem` is why the body cannot be used; it
-    completes a sentence that begins with "the response". `certificate_expire_time` is that
-    of the server's certificate, if it was verified.
+    completes a sentence that begins with "the response". `certificate_expire_time` is when
+    the server's certificate expires, if it was verified.
     """
 
     url: Url
@@ -151,7 +151,7 @@ def _receive(url: Url, response: httpcore.Response, expire_time: datetime | None
         except httpcore.TimeoutException:
             problem, timed_out = "did not end in time", True
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            problem = f"was cut: {_cause(error)}"
+            problem = f"was truncated: {_cause(error)}"
     return Response(
         url=url,
         status=response.status,
@@ -180,7 +180,7 @@ class _TooLargeError(httpcore.ReadError):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket, with a deadline for all its operations and a limit of what is read."""
+    """A socket with a deadline for all its operations and a limit of bytes to read."""
 
     def __init__(self, network: "_Network", sock: socket.socket) -> None:
         self._network = network
@@ -232,7 +232,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Network(httpcore.NetworkBackend):
-    """Connects to addresses that are allowed, and to no other."""
+    """Connects only to allowed addresses."""
 
     def __init__(self, deadline: Deadline, *, allow_private: bool) -> None:
         self.deadline = deadline
@@ -253,7 +253,7 @@ class _Network(httpcore.NetworkBackend):
         for tried, (family, address) in enumerate(addresses):
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                # Each address gets its part of the time, so that the last one is tried too.
+                # Each address gets a share of the time, so that the last one is tried too.
                 sock.settimeout(end.timeout(end.left_s / (len(addresses) - tried)))
                 sock.connect(address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -284,7 +284,7 @@ _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 def _resolve(host: str, port: int, end: Deadline) -> list[_Address]:
-    """The addresses of a name; it is resolved once, so that what was checked is what is used."""
+    """The addresses of a name; it is resolved once, so the checked addresses are used."""
     if not _RESOLUTIONS.acquire(timeout=max(end.left_s, 0)):
         raise _unreachable(f"{host} cannot be resolved: too many resolutions are in progress")
     found: list[_Address] = []

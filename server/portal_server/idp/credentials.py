@@ -20,7 +20,7 @@ from portal_server.idp.outcomes import failure, not_sent, token_of
 from portal_server.idp.urls import Url
 
 _MAX_CACHED = 500
-# Keycloak's tokens live for 60 seconds.
+# Keycloak's tokens are valid for 60 seconds.
 _MARGIN_S = 10.0
 _DEFAULT_LIFETIME_S = 60.0
 _MAX_LIFETIME_S = 3600.0
@@ -35,7 +35,7 @@ _NAMES = {
 
 
 class Credentials:
-    """The credentials of all providers. Safe for threads; its state is bounded."""
+    """The credentials of all providers. Thread-safe; its state is bounded."""
 
     def __init__(
         self, discoveries: Discoveries, clock: Callable[[], float] = time.monotonic
@@ -56,7 +56,7 @@ class Credentials:
         Raises:
             NotSent: nothing reached the provider.
             Rejected: the token endpoint rejects the credential.
-            OutcomeUnknown: the request was sent, and no status came back.
+            OutcomeUnknown: the request was sent, and no status was received.
         """
         response = call.send(method, url, authorization=self.authorization(call), document=document)
         is_account = call.access.provider.credential is CredentialType.CLIENT_CREDENTIALS
@@ -83,13 +83,13 @@ class Credentials:
             return f"Bearer {self._token(call)}"
         token = access.registration_access_token.strip()
         if not _HEADER_VALUE.fullmatch(token):
-            text = f"the {name_of(access)} has characters that a header cannot have, or is empty"
+            text = f"the {name_of(access)} has characters that are invalid in a header, or is empty"
             raise Rejected(Reason.PROVIDER_CREDENTIAL_REJECTED, text)
         is_ssws = kind is CredentialType.SSWS and not _JWT.fullmatch(token)
         return f"SSWS {token}" if is_ssws else f"Bearer {token}"
 
     def secrets(self, access: Access) -> tuple[str, ...]:
-        """What no error may have."""
+        """The secrets that no error may contain."""
         with self._lock:
             _, token = self._tokens.get(access.version, (0.0, ""))
         given = (access.registration_access_token, access.credential_client_secret, token)
@@ -127,14 +127,14 @@ class Credentials:
 
 
 def name_of(access: Access) -> str:
-    """What a provider's credential is called in a sentence."""
+    """How an error text names a provider's credential."""
     return _NAMES[access.provider.credential]
 
 
 def lacks_scope(access: Access) -> bool:
-    """Whether a token of this provider may need a scope that the provider here does not have.
+    """Whether the token may need a scope that is not set for this provider.
 
-    Keycloak has none: a role is missing there, or the client has a scope that is not allowed.
+    Not at Keycloak: there a role is missing, or the client has a scope that is not allowed.
     """
     provider = access.provider
     is_account = provider.credential is CredentialType.CLIENT_CREDENTIALS

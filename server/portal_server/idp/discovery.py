@@ -26,7 +26,7 @@ _WHAT = "the discovery document cannot be read"
 
 
 class Discoveries:
-    """The discovery documents of all providers. Safe for threads; its state is bounded."""
+    """The discovery documents of all providers. Thread-safe; its state is bounded."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class Discoveries:
         if found is None or end <= self._clock():
             return None
         if isinstance(found, NotSent):
-            # An exception that is raised twice would collect the stacks of both.
+            # If one exception were raised twice, its traceback would grow.
             raise _copy(found)
         return found
 
@@ -67,7 +67,7 @@ class Discoveries:
         return found
 
     def fetch(self, call: Call) -> tuple[Discovery, Response]:
-        """The document by a request, and the response that had it.
+        """The document, always by a request, and the response that contained it.
 
         Raises:
             NotSent: the document cannot be read.
@@ -109,7 +109,7 @@ def read(call: Call, url: Url) -> tuple[Discovery, Response]:
 
 
 def discovery_of(document: Mapping[str, Any]) -> Discovery:
-    """What a document has; a value of another type counts as missing."""
+    """The values of a document; a value of the wrong type counts as missing."""
     return Discovery(
         issuer=_url(document, "issuer"),
         registration_endpoint=_url(document, "registration_endpoint"),
@@ -134,7 +134,7 @@ def registration_endpoint(access: Access, discovery: Discovery) -> Url:
     text = discovery.registration_endpoint
     url = urls.parse(text)
     if url is None:
-        what = f"{access.provider.well_known_uri} names no registration_endpoint"
+        what = f"{access.provider.well_known_uri} has no registration_endpoint"
         raise NotSent(
             Reason.NO_REGISTRATION_ENDPOINT,
             f"{what}: turn on dynamic client registration at the provider, or set the"
@@ -152,23 +152,23 @@ def token_endpoint(access: Access, discovery: Discovery) -> Url:
     """
     url = urls.parse(discovery.token_endpoint)
     if url is None:
-        text = f"{access.provider.well_known_uri} names no token_endpoint"
+        text = f"{access.provider.well_known_uri} has no token_endpoint"
         raise NotSent(Reason.NO_REGISTRATION_ENDPOINT, text)
     _check_origin(access, url, "token endpoint", Reason.PROVIDER_ADDRESS_NOT_ALLOWED)
     return url
 
 
 def _check_origin(access: Access, url: Url, what: str, reason: Reason) -> None:
-    """A secret is only sent to the origin that an administrator has set."""
+    """Reject an origin that an administrator has not set: secrets are not sent there."""
     origins = access.origins
     if url.origin in origins:
         return
     text = (
-        f"the {what} that discovery names is at {url.origin}, the well-known URL at {origins[0]}:"
-        " credentials are not sent to another origin"
+        f"the {what} in the discovery document is at {url.origin}, the well-known URL at"
+        f" {origins[0]}: credentials are not sent to another origin"
     )
     if what == "registration endpoint":
-        text += "; if this is right, set the registration endpoint of the provider here"
+        text += "; if this is correct, set the registration endpoint of the provider here"
     raise NotSent(reason, text)
 
 

@@ -1,4 +1,4 @@
-"""What a provider's software can do besides RFC 7591 and 7592: find a client, rotate a secret."""
+"""What some providers can do in addition to RFC 7591 and 7592: find clients, rotate secrets."""
 
 import re
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ _PUBLIC = "none"
 
 
 class Driver:
-    """A provider that implements RFC 7591 and 7592, and no more.
+    """A provider that implements only RFC 7591 and 7592.
 
-    `own_credential` is whether the provider's credential manages clients, too. If not, each
+    `own_credential` is whether the provider's credential also manages clients. If not, each
     client has a registration access token for that.
     """
 
@@ -50,7 +50,7 @@ class Driver:
         return response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
     def complete(self, call: Call, url: Url, metadata: Metadata) -> Metadata:  # noqa: ARG002
-        """The metadata of an update, with what the provider wants to see besides.
+        """The metadata of an update, with what the provider requires in addition.
 
         Raises:
             NotSent, Rejected: the client cannot be read; nothing was changed.
@@ -242,7 +242,7 @@ class KeycloakAccount(Driver):
                 return quote(key, safe="")
         gone = Rejected(
             Reason.PROVIDER_REJECTED,
-            "the provider does not have this client any more",
+            "the provider no longer has this client",
             http_status=HTTPStatus.NOT_FOUND,
         )
         gone.detached = True
@@ -261,7 +261,7 @@ def driver_of(access: Access, credentials: Credentials) -> Driver:
 
 
 def client_url(endpoint: Url, client_id: str) -> Url:
-    """The URL of a client below the endpoint, where the provider returned none."""
+    """The URL of a client below the endpoint, if the provider returned none."""
     return _join(endpoint, quote(client_id, safe=""))
 
 
@@ -290,7 +290,7 @@ def _page(response: Response, failed: ProviderError) -> list[Mapping[str, Any]]:
 
 
 def _too_long() -> PortalError:
-    text = "the provider has too many clients to search them all"
+    text = "the provider has too many clients to search all of them"
     return OutcomeUnknown(Reason.PROVIDER_OUTCOME_UNKNOWN, text)
 
 

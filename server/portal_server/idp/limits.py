@@ -16,19 +16,19 @@ from portal_server.domain.errors import NotSent, Reason
 MAX_RUNNING = 8
 """How many calls to a provider run at once."""
 MAX_WAITING = 56
-"""How many more wait for that."""
+"""How many more calls may wait."""
 MAX_FAILURES = 5
-"""After so many failures in sequence, calls fail without a request."""
+"""After this many consecutive failures, calls fail without a request."""
 PAUSE_S = 10.0
-"""For so long; then one call at a time tests the provider."""
+"""For this long; then one call at a time tests the provider."""
 REJECT_AFTER_S = 2.0
-"""When such a call fails: a caller that repeats it at once would take the server's CPU from
-others. Its thread only waits."""
+"""How long such a call waits before it fails: a caller that retries at once would take CPU
+from others. Its thread only waits."""
 _MAX_PROVIDERS = 1000
 
 
 class _Waiter:
-    """A call that waits for a place."""
+    """A call that waits until it may run."""
 
     __slots__ = ("_woken", "admitted", "probes")
 
@@ -64,7 +64,7 @@ class _Provider:
         return left if left > 0 or self.probing else None
 
     def admit(self, now: float) -> bool:
-        """Give a call a place, if there is one; returns whether there was."""
+        """Let a call run if the limit allows it; returns whether it does."""
         if self.running >= MAX_RUNNING or self.down_for(now) is not None:
             return False
         self.running += 1
@@ -89,7 +89,7 @@ class Ticket:
 
 
 class Limits:
-    """The limits of all providers, by uid. Safe for threads; its state is bounded."""
+    """The limits of all providers, by uid. Thread-safe; its state is bounded."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Limits:
 
     @contextmanager
     def admit(self, uid: str, wait_s: float) -> Iterator[Ticket]:
-        """Wait until a call to a provider may run, for `wait_s` at most.
+        """Wait until a call to a provider may run, at most `wait_s`.
 
         Raises:
             NotSent: too many calls wait (PROVIDER_BUSY), or the provider is down
@@ -124,7 +124,7 @@ class Limits:
                     del self._providers[uid]
 
     def record(self, provider: _Provider, *, reached: bool) -> None:
-        """Count a failure, or start counting again."""
+        """Count a failure, or reset the count."""
         with self._lock:
             if reached:
                 provider.failures = 0
@@ -136,7 +136,7 @@ class Limits:
                     provider.waiting.popleft().wake()
 
     def _take_place(self, uid: str, wait_s: float) -> tuple[_Provider, bool]:
-        """Wait for a place; returns the provider, and whether the call tests it."""
+        """Wait until the call may run; returns the provider, and whether the call tests it."""
         with self._lock:
             provider = self._enter(uid)
             waiter = None
@@ -160,21 +160,21 @@ class Limits:
         raise error or _busy()
 
     def _rejection(self, provider: _Provider) -> NotSent | None:
-        """Why a call that finds no place may not wait for one."""
+        """Why a call may not wait."""
         if provider.down_for(self._clock()) is not None:
             return self._down(provider)
         return _busy() if len(provider.waiting) >= MAX_WAITING else None
 
     def _down(self, provider: _Provider) -> NotSent:
         text = (
-            f"the provider could not be reached {provider.failures} times in sequence;"
+            f"the provider could not be reached {provider.failures} times in a row;"
             " it is called again in a few seconds"
         )
         left = provider.closed_until - self._clock()
         return NotSent(Reason.PROVIDER_UNREACHABLE, text, retry_after_s=max(left, 1.0))
 
     def _admit_waiting(self, provider: _Provider) -> None:
-        """Give free places to calls that wait, in the order of arrival."""
+        """Let waiting calls run as the limit allows, in the order of arrival."""
         while provider.waiting and provider.admit(self._clock()):
             waiter = provider.waiting.popleft()
             waiter.admitted, waiter.probes = True, provider.probing

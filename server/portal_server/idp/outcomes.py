@@ -1,4 +1,4 @@
-"""What a response means: a client, or an error with the provider's own words."""
+"""What a response means: a client, or an error with the provider's text."""
 
 import json
 import re
@@ -27,7 +27,7 @@ MAX_WORDS = 500
 _MAX_ID = 255
 _MAX_SECRET = 4096
 _MAX_TOKEN = 16384
-# The longest metadata that this portal sends takes less than half of it.
+# The longest metadata that this portal sends is less than half as long.
 _MAX_METADATA = 32 * 1024
 _MIN_HIDDEN = 4
 _TAG = re.compile(r"<[^<>]{0,200}>")
@@ -47,12 +47,12 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 def is_success(response: Response) -> bool:
-    """Whether the status is one of success (RFC 9110, section 15.3)."""
+    """Whether the status reports success (RFC 9110, section 15.3)."""
     return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def clean(text: object, hidden: Iterable[str] = ()) -> str:
-    """A text of a provider as it is passed on: one short line, without HTML and `hidden`."""
+    """A text of a provider as callers see it: one short line, without HTML and `hidden`."""
     if not isinstance(text, str):
         return ""
     for secret in hidden:
@@ -69,8 +69,8 @@ def failure(
 ) -> ProviderError:
     """The error that a response is; `credential` is what was presented.
 
-    A status of 3xx or 4xx means that nothing was done; 408 and 5xx do not (RFC 9110,
-    section 15). A success is an error too here: its body could not be used.
+    A status of 3xx or 4xx, except 408, means that nothing was done; 408 and 5xx do not (RFC
+    9110, section 15). A success counts as an error if its body cannot be used.
     """
     status = response.status
     error, description = _words(response, hidden)
@@ -91,7 +91,7 @@ def failure(
         reason = Reason.PROVIDER_CREDENTIAL_REJECTED
         text = f"the provider does not accept the {credential}; {text.removeprefix('the ')}"
     elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        text += f"; it redirects{_redirect(response)}, and such requests do not follow redirects"
+        text += f"; it redirects{_redirect(response)}, but such requests do not follow redirects"
     elif status == HTTPStatus.REQUEST_TIMEOUT or not (
         HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     ):
@@ -110,7 +110,7 @@ def failure(
 
 
 def not_sent(error: ProviderError, what: str) -> NotSent:
-    """The error of a request that only prepared another one, which was not sent then."""
+    """The error of a request that prepared another one, which was then not sent."""
     reason = error.reason
     if not isinstance(error, NotSent) and reason is not Reason.PROVIDER_BUSY:
         reason = Reason.PROVIDER_UNREACHABLE
@@ -150,10 +150,10 @@ def client_of(response: Response, hidden: Iterable[str]) -> ProviderClient:
 
 
 def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata in a client's document: without secrets, and storable on each database.
+    """The metadata in a client's document: without secrets, and storable in both databases.
 
-    It is bounded: a value that would make it longer than 32 KiB of JSON is left out, as is
-    null, which some providers return for each of dozens of settings.
+    It is bounded: a value that would make it longer than 32 KiB of JSON is omitted, and so
+    is null, which some providers return for dozens of settings.
     """
     metadata: dict[str, Any] = {}
     left = _MAX_METADATA
@@ -168,7 +168,7 @@ def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def token_of(document: Mapping[str, Any], name: str) -> str:
-    """A token that can be in a header; "" if there is none."""
+    """A token that is valid in a header; "" if there is none."""
     value = document.get(name)
     usable = isinstance(value, str) and len(value) <= _MAX_TOKEN and _TOKEN.fullmatch(value)
     return str(value) if usable else ""
@@ -254,7 +254,7 @@ def _redirect(response: Response) -> str:
 def _located(response: Response) -> str:
     """The client_id at the end of the Location header, as Keycloak and Hydra send it.
 
-    It is there even if the body was cut, so that the client has a name.
+    It is available even if the body was truncated, so the client can be identified.
     """
     path = response.headers.get("location", "").partition("?")[0].partition("#")[0]
     text = unquote(path.rstrip("/").rpartition("/")[2])

@@ -32,23 +32,23 @@ _TOKEN_NAME = (
 )
 
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-# Not 403: the client is there, and not permitted to do this (RFC 7592, section 2.3).
+# Not 403: the client exists, but may not do this (RFC 7592, section 2.3).
 _DETACHED = _GONE | {HTTPStatus.UNAUTHORIZED}
 # RFC 6750, section 3.1.
 _NEEDS_SCOPE = "insufficient_scope"
 
 
 class Registrar:
-    """Calls to all identity providers. Safe for threads.
+    """Calls to all identity providers. Thread-safe.
 
-    Each method makes one call, of at most `total_s` seconds; it may send several requests
-    to prepare the one that changes something, and that one is sent once.
+    Each method makes one call, of at most `total_s` seconds. It may send several requests
+    to prepare the one that changes something, which is sent once.
 
     All methods raise:
         NotSent: nothing reached the provider.
         Rejected: the provider rejected the request, so nothing was done. `detached` is
             whether it no longer has the client, or no longer accepts its token.
-        OutcomeUnknown: nobody knows whether it was done.
+        OutcomeUnknown: it is unknown whether it was done.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Registrar:
         self._credentials = Credentials(self._discoveries)
 
     def admitted(self, access: Access) -> AbstractContextManager[None]:
-        """Make the calls in the block one call, so that only the first waits for a place.
+        """Make the calls in the block one call, so that only the first one waits.
 
         Raises:
             NotSent: too many calls wait, or the provider is down.
@@ -91,7 +91,7 @@ class Registrar:
     def register(self, access: Access, metadata: Metadata) -> ProviderClient:
         """Register a client (RFC 7591, section 3.1). The request is sent once.
 
-        The result has a message if nothing could be done with the client any more.
+        The result has a message if the client can no longer be managed.
         """
         with self._caller.call(access) as call:
             url = self._endpoint(call)
@@ -104,7 +104,7 @@ class Registrar:
             return replace(client, message=_unmanageable(access, _handle_of(client)))
 
     def read(self, access: Access, handle: Handle) -> ProviderClient:
-        """Read a client (RFC 7592, section 2.1). Its secret is there if the provider shows it."""
+        """Read a client (RFC 7592, section 2.1), with its secret if the provider returns it."""
         with self._caller.call(access) as call:
             response = self._manage(call, "GET", handle)
             return self._client(call, response, handle)
@@ -112,7 +112,7 @@ class Registrar:
     def update(self, access: Access, handle: Handle, metadata: Metadata) -> ProviderClient:
         """Replace the metadata of a client (RFC 7592, section 2.2): it must be complete.
 
-        The result may have a new registration access token; the old one is invalid then.
+        The result may have a new registration access token; the old one is then invalid.
         """
         with self._caller.call(access) as call:
             try:
@@ -124,7 +124,7 @@ class Registrar:
             return self._client(call, response, handle)
 
     def delete(self, access: Access, handle: Handle) -> None:
-        """Delete a client (RFC 7592, section 2.3). A client that is gone already was deleted."""
+        """Delete a client (RFC 7592, section 2.3). It is not an error if it is already gone."""
         with self._caller.call(access) as call:
             try:
                 response = self._manage(call, "DELETE", handle)
@@ -167,7 +167,7 @@ class Registrar:
     def check(self, access: Access) -> tuple[ProviderCheck, ...]:
         """Check a provider: discovery, tls, registration_endpoint, credential.
 
-        Nothing is changed there, and nothing comes from the cache. It raises no error.
+        It changes nothing there, does not use the cache, and raises no error.
         """
         return check(access, self._caller, self._discoveries, self._credentials)
 
@@ -215,7 +215,7 @@ class Registrar:
     def _require_gone(self, call: Call, handle: Handle, error: Rejected, what: str) -> None:
         """Accept 404 for an update or deletion only if the client cannot be read either.
 
-        A provider that registers and reads clients, and no more, may have no route for it.
+        A provider that can only register and read clients may have no route for this.
 
         Raises:
             Rejected: the client is still there, or may not be read.
@@ -265,7 +265,7 @@ def _own_url(access: Access, handle: Handle) -> Url | None:
 
 
 def _unmanageable(access: Access, handle: Handle) -> str:
-    """Why a client cannot be managed by its own token (RFC 7592 is optional); "" if it can."""
+    """Why a client cannot be managed with its own token (RFC 7592 is optional); "" if it can."""
     if _own_url(access, handle):
         return ""
     url = urls.parse(handle.registration_client_uri)
@@ -286,12 +286,12 @@ def _handle_of(client: ProviderClient) -> Handle:
 
 
 def _body(handle: Handle, metadata: Metadata | None) -> dict[str, object] | None:
-    """The document of an update (RFC 7592, section 2.2): it has the client_id, and no secret."""
+    """The document of an update (RFC 7592, section 2.2): it has the client_id, but no secret."""
     return None if metadata is None else {**metadata, "client_id": handle.client_id}
 
 
 def _completed(access: Access, client: ProviderClient, handle: Handle) -> ProviderClient:
-    """A client with the token and URL that it had, where the response has none.
+    """A client with its previous token and URL, if the response has none.
 
     A URL at an origin that must not see the token does not replace the one that it had.
     """

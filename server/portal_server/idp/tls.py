@@ -16,7 +16,7 @@ _MAX_CONTEXTS = 32
 
 
 class Trust:
-    """SSL contexts, one for each CA certificate. Safe for threads."""
+    """SSL contexts, one for each CA certificate. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,7 +32,7 @@ class Trust:
         key = (skip, "" if skip else provider.ca_certificate)
         with self._lock:
             context = self._contexts.get(key)
-        # Outside the lock: calls to other providers need not wait for this.
+        # Without the lock: calls to other providers need not wait for this.
         context = context or _context(*key)
         with self._lock:
             self._contexts[key] = context
@@ -61,7 +61,7 @@ def _context(skip: bool, pem: str) -> ssl.SSLContext:  # noqa: FBT001 - the part
 
 
 def _load_system(context: ssl.SSLContext) -> None:
-    """Load the CAs of the system, or those of Mozilla where the system has none.
+    """Load the CAs of the system, or those of Mozilla if the system has none.
 
     SSL_CERT_FILE and SSL_CERT_DIR have no effect: what is trusted must not depend on the
     environment of a process.

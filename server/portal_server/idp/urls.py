@@ -11,7 +11,7 @@ from portal_server.domain.urls import is_http_url
 
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 _AUTHORITY = re.compile(r"[a-z]+://[^/?]*", re.IGNORECASE)
-# RFC 3986, section 2, and "%": everything that is already encoded stays so.
+# RFC 3986, section 2, and "%": what is already encoded stays encoded.
 _SAFE = "%!#$&'()*+,/:;=?@[]~"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_LENGTH = 2048
