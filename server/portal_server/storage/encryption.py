@@ -2,8 +2,8 @@
 
 A stored secret is `enc:v1:<key id>:<base64 of nonce and ciphertext>`. The key id is
 derived from the key. The column and the uid of the row are authenticated with it, so
-that a copy in another column or row is rejected. A stored text without the prefix was
-written by a version that did not encrypt.
+that a copy in another column or row is rejected. Stored text without the prefix was
+written by a version without encryption.
 """
 
 import base64
@@ -31,7 +31,7 @@ _NONCE_BYTES = 12
 
 
 class Place(StrEnum):
-    """The columns with secrets: table and column. Stored secrets depend on these texts."""
+    """The columns with secrets, as table and column. Stored secrets depend on these texts."""
 
     PROVIDER_TOKEN = "provider.registration_access_token"  # noqa: S105 - a column
     PROVIDER_CLIENT_SECRET = "provider.credential_client_secret"  # noqa: S105
@@ -50,7 +50,7 @@ class Vault:
         """Each key has `KEY_BYTES` bytes. Without keys only "" can be stored."""
         self._keys = {key_id(key): AESGCM(key) for key in keys}
         self.begins = tuple(f"{ENCRYPTED}{id_}:" for id_ in self._keys)
-        """How a secret begins that a key encrypted, in the order of the keys."""
+        """The prefix of the secrets of each key, in the order of the keys."""
 
     def __bool__(self) -> bool:
         """Whether there is a key."""
@@ -72,11 +72,11 @@ class Vault:
         raise Precondition(Reason.NO_ENCRYPTION_KEY, f"{text} PORTAL_ENCRYPTION_KEYS")
 
     def open(self, place: Place, uid: str, secret: str) -> str:
-        """The text of a secret; one that is not `Sealed` was not stored yet, and is the text.
+        """The text of a secret; a secret that is not `Sealed` is returned unchanged.
 
         Raises:
-            Precondition: it is encrypted with a key that is not here.
-            SecretNotReadable: it was changed, or is not of this column and row.
+            Precondition: it is encrypted with a key that this vault does not have.
+            SecretNotReadable: it was changed, or belongs to another column or row.
         """
         if not isinstance(secret, Sealed) or not secret.startswith(ENCRYPTED):
             return str(secret)
@@ -97,7 +97,7 @@ class Vault:
             raise SecretNotReadable(f"{place} of {uid} {problem}") from None
 
     def stored(self, place: Place, uid: str, secret: str) -> Sealed:
-        """A secret as it is stored in the row with this uid; what the row has stays unchanged.
+        """A secret as it is stored in the row with this uid; a secret of the row stays unchanged.
 
         Raises:
             Precondition, SecretNotReadable: as `seal` and `open`.
@@ -136,7 +136,7 @@ def places_of(table: Table) -> dict[str, Place]:
 
 
 def key_id(key: bytes) -> str:
-    """The id of a key, from which nothing about the key follows."""
+    """The id of a key, which reveals nothing about the key."""
     return blake2b(key, digest_size=KEY_ID_DIGITS // 2, person=b"portal-key-id").hexdigest()
 
 
@@ -149,7 +149,7 @@ def parse_key(text: str) -> bytes:
     """A key from its base64 (RFC 4648, section 4 or 5).
 
     Raises:
-        ValueError: it is not a key. The text has nothing of it.
+        ValueError: it is not a key. The text contains no part of it.
     """
     try:
         key = base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)

@@ -1,23 +1,21 @@
-"""Group commit: writes that wait at the same time are committed together.
+"""Group commit: concurrent writes are committed together.
 
-Making a commit durable costs the same for one write as for twenty. So a thread
-with a job that finds nobody committing becomes the leader: it runs all jobs that
-wait, one after the other in one transaction, commits once, and only then do their
-threads continue. Jobs that come meanwhile wait for the next leader, which is the
-first of those that wait.
+A durable commit costs the same for one write as for twenty. So if no commit is in
+progress, a thread with a job becomes the leader: it runs all waiting jobs, one after
+the other in one transaction, and commits once. Only then do their threads continue.
+Jobs that arrive during the commit wait for the next leader, which is the first of them.
 
 One job never fails another. A job that raises an error before it has written
 anything leaves no trace. A job that fails later, or in the database, breaks the
-transaction: it is rolled back, and the other jobs run again without that one. When
-the deferred inserts of a transaction (`flush`) fail, it is not known whose fault
-that is, so each job runs again alone. Only a database that is away, and a commit
-that fails, fail all jobs: nobody knows whether a failed commit was done, so nothing
-runs again.
+transaction: it is rolled back, and the other jobs run again without that job. If the
+deferred inserts of a transaction (`flush`) fail, it is not known which job caused it,
+so each job runs again alone. Only an unavailable database and a failed commit fail all
+jobs: it is unknown whether a failed commit was done, so nothing runs again.
 
-Every wait ends. While a transaction does not get to its end, new jobs are rejected
-at once; when it fails, the jobs that wait for it fail with it, because each in turn
-would otherwise wait as long as the one before. After a write that was not confirmed,
-one job at a time tries again, and no other waits for it.
+Every wait ends. While a transaction is stalled, new jobs are rejected at once. If it
+fails, the jobs that wait for it fail too: otherwise each would wait as long as the
+previous one. After a write that was not confirmed, one job at a time tries again, and
+no other job waits for it.
 """
 
 import threading
@@ -47,7 +45,7 @@ Result = TypeVar("Result")
 MAX_WAITING = 1024
 MAX_GROUP = 64
 MAX_TRIES = 3
-# A job that has waited so long does not run again when its group fails: each try may
+# A job that has waited this long does not run again when its group fails: each attempt may
 # wait for a lock that another process holds.
 RETRY_WITHIN_S = 6.0
 
@@ -86,7 +84,7 @@ class _Job:
         self._woken.release()
 
     def run(self, transaction: Any) -> None:
-        """Do the work. Raises errors that break the transaction, and keeps those that do not."""
+        """Do the work. Raises errors that break the transaction, and stores those that do not."""
         before = transaction.written
         self.error = None
         self._tries += 1
@@ -100,24 +98,24 @@ class _Job:
             self.error = error
 
     def may_run_again(self) -> bool:
-        """Whether it lost against a concurrent transaction, and may succeed when it runs again."""
+        """Whether it lost to a concurrent transaction, and may succeed when it runs again."""
         return isinstance(self.error, Aborted) and self._tries < MAX_TRIES
 
 
 class Stalls(Protocol):
-    """Whether transactions get to their end: see `Transactions`."""
+    """Whether transactions are stalled: see `Transactions`."""
 
     @property
     def stall(self) -> float:
-        """For how long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
+        """How long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the last write was not confirmed, a short time ago."""
+        """Whether the last write, a short time ago, was not confirmed."""
 
     @property
     def paused(self) -> bool:
-        """Whether no transaction may begin at present."""
+        """Whether no transaction may begin now."""
 
 
 class _Never:
@@ -150,8 +148,8 @@ class GroupCommit:
 
         Raises:
             Exhausted: too many jobs wait.
-            Unavailable: nothing is committed at present.
-            Abandoned: nobody waits for the response any more; nothing was done.
+            Unavailable: nothing is committed now.
+            Abandoned: the caller no longer waits for the response; nothing was done.
             PortalError: what the work raises, or a failure of the storage.
         """
         job = _Job(call, work, adds)
@@ -161,7 +159,7 @@ class GroupCommit:
             if not self._led:
                 self._led = job.leads = True
             elif len(self._waiting) >= MAX_WAITING:
-                raise Exhausted(Reason.TOO_MANY_WRITES, "too many writes wait; try again later")
+                raise Exhausted(Reason.TOO_MANY_WRITES, "too many writes wait; retry later")
             elif self._stalls.stall > STALLED_S or self._stalls.in_doubt:
                 raise stalled()
             else:
@@ -180,7 +178,7 @@ class GroupCommit:
         return job.result  # type: ignore[no-any-return]
 
     def _lead(self, leader: _Job) -> None:
-        """Commit the leader's job with those that wait, and choose the next leader."""
+        """Commit the leader's job with the waiting jobs, and choose the next leader."""
         with self._lock:
             others = min(len(self._waiting), MAX_GROUP - 1)
             group = [leader, *(self._waiting.popleft() for _ in range(others))]
@@ -199,7 +197,7 @@ class GroupCommit:
             job.wake()
 
     def end_stall(self) -> None:
-        """Fail the jobs that wait for a transaction that should have ended by now."""
+        """Fail the jobs that wait for a stalled transaction."""
         if self._waiting and self._stalls.stall > COMMIT_TIMEOUT_S:
             self._fail_waiting()
 
@@ -222,13 +220,13 @@ class GroupCommit:
             group = _in_time([job for job in group if job not in failed or job.may_run_again()])
 
     def _try_to_commit(self, group: Sequence[_Job]) -> Sequence[_Job]:
-        """Commit all jobs or, without a trace, none; returns those of which one has failed.
+        """Commit all jobs or none; returns the candidates, one of which has failed.
 
-        An error arises       candidates     those that get the error
+        An error occurs       candidates     jobs that get the error
         in a job              that job       that job
         in flush              all jobs       all jobs
         in begin or commit    none           all jobs
-        Unavailable or Exhausted, wherever they arise, are the storage's: no candidates.
+        Unavailable and Exhausted are errors of the storage, so there are no candidates.
         """
         candidates: Sequence[_Job] = []
         try:

@@ -1,12 +1,12 @@
 """A cursor whose inserts are deferred.
 
 After the commit itself, the INSERT's round trip is the largest cost of a create.
-So when several jobs that share a transaction create rows, each row gets its id at
-once, from a block that is reserved for the transaction, but all rows are inserted
-together at its end, or before the next statement, which might read them.
+So if several jobs that share a transaction create rows, each row gets its id at once,
+from a block that is reserved for the transaction. All rows are inserted together at its
+end, or before the next statement, which might read them.
 
-A job that creates a row alone in its transaction inserts it directly: to reserve
-an id first would cost it a second round trip.
+A job that is alone in its transaction inserts its row directly: reserving an id first
+would cost a second round trip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Cursor:
     """A driver's cursor in a transaction.
 
     `tables` has the resources in the order in which their rows refer to each
-    other; `adds` says what the jobs of the transaction create.
+    other; `adds` has what the jobs of the transaction create.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Runs work on the rows: reads, and writes that share their transactions.
 
-Work is a function that gets a `Transaction`, whose attributes are all there is to
-do with rows.
+Work is a function that gets a `Transaction`, whose attributes are the only way to use
+rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """The portal's rows in a database, by an engine of `open_engine`.
+    """The portal's rows in a database, with an engine from `open_engine`.
 
     Without a vault, no secret can be stored.
     """
@@ -43,7 +43,7 @@ class Store:
         self._watchdog.each_time(self._group.end_stall)
 
     def read_snapshot(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
-        """Run work that only reads; all its statements see the rows of one moment.
+        """Run work that only reads; all its statements see one snapshot.
 
         Raises:
             PortalError: what the work raises, or a failure of the storage.
@@ -73,13 +73,13 @@ class Store:
         only read and write rows.
 
         Raises:
-            PortalError: what the work raises, or a failure of the storage. Nothing of it
-                is stored then, except that Unavailable and DeadlineExceeded leave that open.
+            PortalError: what the work raises, or a failure of the storage. Nothing is stored
+                then, but after Unavailable and DeadlineExceeded this is unknown.
         """
         return self._group.run(call, work, adds)
 
     def commit_age(self) -> float:
-        """For how many seconds writes have waited without one being confirmed; 0.0: none waits."""
+        """How many seconds writes have waited without a confirmed one; 0.0: none waits."""
         return self._transactions.unconfirmed
 
     def close(self) -> None:

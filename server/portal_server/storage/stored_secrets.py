@@ -1,4 +1,4 @@
-"""Which secrets a database has, whatever its schema: what a start must know of its keys."""
+"""Which keys the secrets of a database need, for any schema: checked at startup."""
 
 from collections.abc import Iterator
 

@@ -7,7 +7,7 @@ from portal_server.storage import transaction  # noqa: F401 - fills the metadata
 
 # Any number, as long as every process uses the same.
 _LOCK = 7_236_010
-# For a table, while a migration waits for those that use it.
+# How long a migration waits for a lock on a table.
 _DDL_LOCK_S = 30
 
 connection = context.config.attributes["connection"]
@@ -18,7 +18,7 @@ context.configure(
     render_as_batch=True,
     compare_type=True,
     transaction_per_migration=False,
-    # So is SQLite's DDL. Without this, Alembic would commit before each migration.
+    # SQLite's DDL is transactional too. Without this, Alembic would commit before each migration.
     transactional_ddl=True,
 )
 timeout_s = context.config.attributes["timeout_s"]
@@ -36,7 +36,7 @@ try:
             for limit in ("statement_timeout", "lock_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = '{timeout_s}s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            # Everything that comes later waits behind an ALTER that waits.
+            # All later statements wait behind a waiting ALTER.
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_DDL_LOCK_S}s'")
         context.run_migrations()
 finally:

@@ -1,8 +1,8 @@
 """${message}
 
 Rules of a migration: it runs in one transaction on SQLite and on PostgreSQL;
-it has a downgrade; it never imports portal_server, which goes on changing; the
-version before it must be able to run on its schema.
+it has a downgrade; it never imports portal_server, which keeps changing; the
+previous version must be able to run on its schema.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ depends_on: str | Sequence[str] | None = ${repr(depends_on)}
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     ${downgrades if downgrades else "pass"}

@@ -1,1 +1,1 @@
-"""A file for each resource: its table, its statements and how its rows are read and written."""
+"""A module for each resource: its table, its statements and how its rows are read and written."""

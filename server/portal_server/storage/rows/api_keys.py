@@ -75,6 +75,6 @@ class ApiKeyRows:
         return [Key(**row) for row in self._cursor.rows(self._statements.list)]
 
     def revoke(self, key_id: str, now: datetime) -> bool:
-        """Revoke an API key; False where there is no valid one with this id."""
+        """Revoke an API key; False if there is no valid one with this id."""
         values = {"which": key_id, "revoke_time": now}
         return self._cursor.change(self._statements.revoke, values)

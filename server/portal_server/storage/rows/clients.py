@@ -43,7 +43,7 @@ class ClientRow(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "client"
     __table_args__ = (
         Index("ix_client_provider_id_id", "provider_id", "id"),
-        # For lists, and for the deletion of client types, which looks for clients of each.
+        # For lists, and for the deletion of client types, which searches for the clients of each.
         Index("ix_client_client_type_id_id", "client_type_id", "id"),
         Index("ix_client_uid", "uid", unique=True),
         Index("ix_client_due_time", "due_time", sqlite_where=_IS_DUE, postgresql_where=_IS_DUE),
@@ -199,12 +199,12 @@ class ClientRows:
         return counted["rows"], [row["name"] for row in rows]
 
     def due(self, now: datetime, limit: int) -> Sequence[Client]:
-        """The clients whose `due_time` has come, in ascending order of it."""
+        """The clients whose `due_time` has passed, in ascending order of `due_time`."""
         rows = self._cursor.rows(self._statements.due, now=now, limit=limit)
         return [_client(row) for row in rows]
 
     def save(self, client: Client) -> Client:
-        """Write everything of a client that can change; returns it with sealed secrets.
+        """Write all mutable columns of a client; returns it with sealed secrets.
 
         The transaction has read the client with a lock.
 
@@ -216,7 +216,7 @@ class ClientRows:
         return _with_secrets(client, values)
 
     def postpone(self, client: Client) -> None:
-        """Write only when a client is due, whatever its other columns have."""
+        """Write only when a client is due, without reading its other columns."""
         values = {name: getattr(client, name) for name in _SCHEDULE}
         self._cursor.change(self._statements.postpone, {**values, "which": client.id})
 

@@ -1,4 +1,4 @@
-"""The rows of leases: which server does what only one may do at a time."""
+"""The rows of leases: which server does work that only one may do at a time."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from portal_server.storage.sql.types import UtcTime
 
 
 class LeaseRow(SQLModel, table=True):
-    """A lease: the server that holds it may do the work until then."""
+    """A lease: the server that holds it may do the work until it expires."""
 
     __tablename__: ClassVar[Any] = "lease"
 
@@ -64,5 +64,5 @@ class LeaseRows:
         return self._cursor.change(self._statements.acquire, values)
 
     def release(self, name: str, holder: str) -> None:
-        """End a lease, if this one holds it."""
+        """End a lease, if this server holds it."""
         self._cursor.change(self._statements.release, {"which": name, "by": holder})

@@ -27,7 +27,7 @@ from portal_server.storage.sql.filters import FilteredList
 from portal_server.storage.sql.statements import Statement
 from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
 
-# For servers of the version before, which do not know the column.
+# For servers of the previous version, which do not know the column.
 _EMPTY = {"server_default": ""}
 
 
@@ -99,7 +99,7 @@ class ProviderRows:
         return Provider(id=self._cursor.insert(Resource.PROVIDER, values), **values)
 
     def get(self, ref: Ref, lock: Lock | None = None) -> Provider:
-        """The provider; with a lock, nobody changes it until the transaction ends.
+        """The provider; with a lock, nothing else changes it until the transaction ends.
 
         Raises: NotFound.
         """

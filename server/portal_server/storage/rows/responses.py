@@ -1,4 +1,4 @@
-"""The rows of stored responses: results of writes, for requests that are sent again."""
+"""The rows of stored responses: results of writes, for retries."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from portal_server.storage.sql.types import NEVER_REUSE_IDS, UtcTime
 
 
 class ResponseRow(SQLModel, table=True):
-    """The response of a write. In ascending order of id they are in ascending order of time."""
+    """The response of a write. The order of ids is the order of time."""
 
     __tablename__: ClassVar[Any] = "answer"
     __table_args__ = (NEVER_REUSE_IDS,)
@@ -40,7 +40,7 @@ class ResponseRow(SQLModel, table=True):
     )
     digest: bytes = Field(sa_type=LargeBinary, unique=True)
     fingerprint: bytes = Field(sa_type=LargeBinary)
-    # JSON; where `key_id` is null, in the format of the version before.
+    # JSON; where `key_id` is null, in the format of the previous version.
     answer: bytes = Field(sa_type=LargeBinary, repr=False)
     create_time: datetime = Field(sa_type=UtcTime)
     key_id: str | None = Field(default=None)
@@ -60,7 +60,7 @@ class StoredResponse:
     response: bytes
     create_time: datetime
     key_id: str | None
-    """None: the version before has stored it, in its own format."""
+    """None: the previous version has stored it, in its own format."""
 
 
 class ResponseStatements:
@@ -79,7 +79,7 @@ class ResponseStatements:
             dialect,
         )
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        # By id, which is in the order of time: an index on the time would slow down writes.
+        # In the order of ids, which is that of time: an index on the time would slow down writes.
         oldest = select(TABLE.c.id, TABLE.c.create_time).where(_after).order_by(TABLE.c.id)
         self.oldest = Statement(oldest.limit(LIMIT), dialect)
         old = TABLE.c.create_time < bindparam("before", type_=TABLE.c.create_time.type)
@@ -111,7 +111,7 @@ class ResponseRows:
         self._statements = statements
 
     def add(self, key: IdempotencyKey, response: bytes, now: datetime) -> bool:
-        """Store the response of a request; False where there is one already."""
+        """Store the response of a request; False if there is one already."""
         values = {
             "digest": key.digest,
             "fingerprint": key.fingerprint,

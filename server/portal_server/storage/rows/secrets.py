@@ -14,7 +14,7 @@ from portal_server.storage.sql.statements import Row, Statement
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What was done with some rows: the last id, how many secrets, and what cannot be read."""
+    """The result for some rows: the last id, how many secrets, and those that cannot be read."""
 
     last: int
     encrypted: int
@@ -64,9 +64,9 @@ class SecretRows:
         return list(self._statements)
 
     def encrypt_again(self, table: str, after: int, limit: int) -> Piece | None:
-        """Encrypt the secrets of some rows after this id that are not under the first key.
+        """Re-encrypt the secrets of some rows after this id that do not use the first key.
 
-        The times of the rows stay. None: there are no more rows.
+        The update times of the rows stay. None: there are no more rows.
 
         Raises: Precondition (there is no key, or not the one of a secret).
         """
@@ -90,7 +90,7 @@ class SecretRows:
             if before and not before.startswith(current):
                 text = statements.vault.open(place, row["uid"], before)
                 sealed = statements.vault.seal(place, row["uid"], text)
-                # Not where a server has just written another one.
+                # Not if a server has just written another one.
                 values = {name: sealed, "which": row["id"], "before": before}
                 changed += self._cursor.change(statements.replace[name], values)
         return changed

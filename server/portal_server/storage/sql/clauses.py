@@ -14,8 +14,8 @@ Lock = Literal["shared", "exclusive"]
 def number(name: str) -> BindParameter[int]:
     """A parameter for a number. It must not have the name of a column that the statement sets.
 
-    With a column's own type, PostgreSQL would report an error for a number that is
-    too large for it, instead of finding no row.
+    With the type of the column, PostgreSQL would report an error for a number that is too
+    large for it, instead of finding no row.
     """
     return bindparam(name, type_=BigInteger)
 

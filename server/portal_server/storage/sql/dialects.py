@@ -1,4 +1,4 @@
-"""What differs between SQLite and PostgreSQL, as one value for each."""
+"""The differences between SQLite and PostgreSQL, as one value for each."""
 
 import math
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from portal_server.storage.sql.statements import InsertJson, InsertRows, InsertValues
 
 COMMIT_TIMEOUT_S = 5.0
-"""For a transaction to begin, and for one to commit. A caller behind the edge has 10 seconds;
-cancelling may take 2 of them."""
+"""How long a transaction may take to begin, and to commit. A caller behind the edge has 10
+seconds; cancelling may take 2 of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,17 @@ class Dialect:
     insert_rows: Callable[[Table, sqlalchemy.Dialect], InsertRows]
     """Inserts many rows with one statement."""
     insert: Callable[[Table], Any]
-    """Inserts a row; its result has the methods for a row that exists already."""
+    """Inserts a row; its result has the methods for a row that already exists."""
     insert_or_ignore: Callable[[Table], Any]
     """Inserts a row unless it violates a unique constraint."""
     next_ids: Callable[[Table], Select[Any]]
     """Selects `count` ids that no row has had, in a transaction that writes."""
     byte_length: Callable[[ColumnElement[str]], ColumnElement[int]]
-    """How many bytes a text has."""
+    """The length of a text in bytes."""
     rows_after: Callable[[Select[Any], Column[int], Column[int]], Select[Any]]
     """Selects the rows of `parent` after the id `after`, by the index on both columns."""
     lock_table: str | None
-    """Prevents others from writing to a table until the transaction ends, where that is needed."""
+    """Prevents others from writing to a table until the transaction ends, if that is needed."""
 
 
 def of(dialect: sqlalchemy.Dialect) -> Dialect:
@@ -73,7 +73,7 @@ _SEQUENCE = sql_table("sqlite_sequence", column("name", String), column("seq", B
 
 
 def _next_ids_sqlite(table: Table) -> Select[Any]:
-    # There is no other writer meanwhile. Inserting the rows moves the sequence on.
+    # There is no other writer. Inserting the rows advances the sequence.
     number = _numbers()
     last = select(func.coalesce(func.max(_SEQUENCE.c.seq), 0))
     last = last.where(_SEQUENCE.c.name == table.name)
@@ -102,8 +102,8 @@ def _rows_after_postgresql(
 
 SQLITE = Dialect(
     begin_read="BEGIN",
-    # Takes the lock at once: a read transaction that becomes a writer later fails
-    # without waiting when another writer was first.
+    # Takes the lock at once: a read transaction that later becomes a writer fails without
+    # waiting if another writer was first.
     begin_write="BEGIN IMMEDIATE",
     # SQLite has a timeout for its lock. Nothing interrupts a commit to a disk.
     commit_timeout_s=math.inf,

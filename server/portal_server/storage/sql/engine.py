@@ -1,7 +1,7 @@
 """Creates an engine from a URL, and configures its connections.
 
 Durability: SQLite runs in WAL mode with synchronous=FULL, so that a confirmed commit
-survives a loss of power. Integrity: foreign keys are on. Every wait for a connection,
+survives a power failure. Integrity: foreign keys are on. Every wait for a connection,
 a lock or a statement has a timeout. Connections are in autocommit mode:
 `storage.sql.transactions` begins and ends each transaction.
 """
@@ -104,7 +104,7 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
 
 
 def max_connections(engine: Engine) -> int:
-    """How many connections PostgreSQL accepts from all its clients together.
+    """How many connections PostgreSQL accepts in total.
 
     Raises:
         PortalError: the database does not respond.
@@ -118,7 +118,7 @@ def max_connections(engine: Engine) -> int:
 
 
 def overwrite_deleted(engine: Engine) -> None:
-    """Overwrite in SQLite's file what is deleted or replaced from now on."""
+    """Have SQLite overwrite data in its file that is deleted or replaced from now on."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda new, _: new.execute("PRAGMA secure_delete=ON"))
 

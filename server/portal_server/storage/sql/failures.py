@@ -36,13 +36,13 @@ class _Failure:
     text: str
 
 
-_LOST = _Failure(Aborted, Reason.CONCURRENT_CHANGE, "another call changed the same data; try again")
+_LOST = _Failure(Aborted, Reason.CONCURRENT_CHANGE, "another call changed the same data; retry")
 _SLOW = _Failure(DeadlineExceeded, Reason.STORAGE_TIMEOUT, "the storage did not respond in time")
 _BUSY = _Failure(
-    Exhausted, Reason.STORAGE_EXHAUSTED, "the storage has no free connection or memory; try again"
+    Exhausted, Reason.STORAGE_EXHAUSTED, "the storage has no free connection or memory; retry"
 )
 _FULL = _Failure(Unavailable, Reason.STORAGE_FULL, "the storage is full: nothing was stored")
-_AWAY = _Failure(Unavailable, Reason.STORAGE_UNAVAILABLE, "the storage is not available; try again")
+_AWAY = _Failure(Unavailable, Reason.STORAGE_UNAVAILABLE, "the storage is not available; retry")
 _NO_IDS = _Failure(Precondition, Reason.IDS_EXHAUSTED, f"all ids up to {MAX_ID} are used")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -51,10 +51,10 @@ _BY_SQLSTATE = {
     "40001": _LOST,  # serialization_failure
     "40P01": _LOST,  # deadlock_detected
     # unique_violation: a concurrent transaction inserted the same uid after it was found to
-    # be unused. Run again, the work finds it in use.
+    # be unused. When the work runs again, it finds the uid in use.
     "23505": _LOST,
-    # foreign_key_violation: it deleted or inserted the other row meanwhile. Run again, the
-    # work finds that.
+    # foreign_key_violation: it deleted or inserted the other row. When the work runs again, it
+    # finds that.
     "23503": _LOST,
     "55P03": _SLOW,  # lock_not_available: lock_timeout has passed
     "57014": _SLOW,  # query_canceled: statement_timeout has passed
@@ -100,7 +100,7 @@ def translated() -> Iterator[None]:
 
 
 def no_ids() -> PortalError:
-    """The error of a create for which there is no id."""
+    """The error of a create if there are no more ids."""
     return _NO_IDS.kind(_NO_IDS.reason, _NO_IDS.text)
 
 
@@ -108,8 +108,8 @@ def unconfirmed() -> PortalError:
     """The error of a write that was not confirmed in time."""
     return Unavailable(
         Reason.OUTCOME_UNKNOWN,
-        "the write was not confirmed in time: outcome unknown;"
-        " send it again with the same request id",
+        "the write was not confirmed in time, and its outcome is unknown;"
+        " retry with the same request id",
     )
 
 
@@ -117,8 +117,8 @@ def stalled() -> PortalError:
     """The error of a write while others are not confirmed."""
     return Unavailable(
         Reason.WRITES_STALLED,
-        "writes before this one are not confirmed, their outcome unknown;"
-        " nothing of this one was stored: send it again later",
+        "earlier writes are not confirmed, and their outcome is unknown;"
+        " this write was not stored: retry later",
     )
 
 
@@ -142,7 +142,7 @@ def _failure(error: BaseException | None) -> _Failure | None:
     state = getattr(error, "sqlstate", None)
     if state in _BY_SQLSTATE:
         return _BY_SQLSTATE[state]
-    if name == "SQLITE_ERROR":  # a statement that does not fit the schema
+    if name == "SQLITE_ERROR":  # a statement that does not match the schema
         return None
     # A damaged file has the base class.
     if not isinstance(error, _STORAGE) and type(error) is not sqlite3.DatabaseError:

@@ -1,7 +1,7 @@
 """Lists with filters: SQL from parts that are each compiled once.
 
-Compiling a statement takes milliseconds, and there are far too many combinations
-of conditions to compile each. There are only some forty different conditions.
+Compiling a statement takes milliseconds, and there are far too many combinations of
+conditions to compile each. There are only about forty different conditions.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class FilteredList:
         rows: PageRange,
         **values: Any,
     ) -> Page[Item]:
-        """The page of what is made of the rows; `values` are those that `following` needs."""
+        """The page of objects created from the rows; `values` are those for `following`."""
         statement = self.meeting(where)
 
         def read(part: PageRange) -> list[Item]:
@@ -87,7 +87,7 @@ class FilteredList:
             return [make(row) for row in found]
 
         def examined(part: PageRange) -> int | None:
-            # With conditions, nobody skips rows.
+            # No list with conditions skips rows.
             found = cursor.rows(self._last, after=part.after, **values) if where else []
             return found[0]["id"] if found else None
 
@@ -131,5 +131,5 @@ def _meets(column: Column[Any], comparison: Comparison, *, unset: bool) -> Colum
             word = literal('"') + bindparam("value", type_=String) + '"'
             return func.replace(json, word, "") != json
         case Comparison.HAS:
-            # LIKE is case-sensitive on PostgreSQL only; this is on both.
+            # LIKE is case-sensitive only on PostgreSQL; this is case-sensitive on both.
             return (func.replace(column, value, "") != column) | (value == literal(""))

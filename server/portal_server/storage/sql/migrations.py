@@ -1,6 +1,7 @@
 """Migrates a database to this version's schema.
 
-Apart from `schema`, because a server does not need Alembic: its import takes a sixth of a start.
+Separate from `schema`, because a server does not need Alembic, whose import takes a sixth of
+the startup time.
 """
 
 import logging
@@ -37,7 +38,7 @@ def migrate(
     global. A schema that is one revision newer is left unchanged.
 
     `timeout_s` is for the wait, and for each statement of a migration. `seal` encrypts the
-    secrets of earlier versions; without it they stay as they are.
+    secrets of earlier versions; without it they stay unchanged.
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.

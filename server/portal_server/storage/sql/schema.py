@@ -27,8 +27,8 @@ class SchemaMismatch(OperatorError):
 def require_known(engine: Engine) -> None:
     """Accept a database with this version's schema, or one revision newer.
 
-    Servers of the version before can run on each revision, so that during an upgrade
-    both serve one database.
+    Servers of the previous version can run on each revision, so both versions can serve one
+    database during an upgrade.
 
     Raises:
         SchemaMismatch: it is older, or newer than that.
@@ -62,4 +62,6 @@ def is_next(revision: str) -> bool:
 
 def newer(revision: str) -> SchemaMismatch:
     """The error of a database with this revision."""
-    return SchemaMismatch(f"the database has schema {revision}, which only a newer version knows")
+    return SchemaMismatch(
+        f"the database has schema {revision}, which only a newer version supports"
+    )

@@ -47,7 +47,7 @@ class Statement:
         ]
 
     def filled(self, place: str, between: str, parts: "Sequence[Statement]") -> "Statement":
-        """This statement with expressions in place of a placeholder that it has once.
+        """This statement with expressions in place of its only placeholder.
 
         The parameter `name` of part number n gets the name `name.n`.
         """

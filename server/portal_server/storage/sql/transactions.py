@@ -4,7 +4,7 @@ When the database restarts, the pool has dead connections. A ping before each us
 would cost every call a round trip. Instead the first statement runs again, once, on
 a new connection: nothing was done before it.
 
-The watchdog (`storage.sql.watchdog`) ends everything that lasts too long.
+The watchdog (`storage.sql.watchdog`) ends everything that takes too long.
 """
 
 import logging
@@ -38,13 +38,13 @@ Wanted = Callable[[], bool]
 
 # For everything that a transaction does before its commit.
 WORK_TIMEOUT_S = 8.0
-# Once a transaction has tried to begin or to commit for so long, new writes do not wait for it.
+# Once a transaction has tried to begin or to commit for this long, new writes do not wait for it.
 STALLED_S = 2.0
-# For how long `unconfirmed` remembers a write that was not confirmed. Longer than a commit may
+# How long `unconfirmed` remembers a write that was not confirmed. Longer than a commit may
 # take, so that it stays above 0 until a write is confirmed.
 STALL_MEMORY_S = 8.0
-# After a write that was not confirmed, none may try for so long. Until the next one ends, all
-# others fail at once: they would wait for one try after the other.
+# After a write that was not confirmed, none may begin for this long. Then one is tried; until it
+# ends, all others fail at once, because they would wait for one attempt after the other.
 RETRY_PAUSE_S = 1.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. A COMMIT whose wait
@@ -78,7 +78,7 @@ class Transactions:
 
     @property
     def stall(self) -> float:
-        """For how long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
+        """How long a transaction has tried to begin or to commit, in seconds; 0.0: none."""
         since = self._stalling
         return time.monotonic() - since if since else 0.0
 
@@ -91,12 +91,12 @@ class Transactions:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the last write was not confirmed, a short time ago."""
+        """Whether the last write, a short time ago, was not confirmed."""
         return time.monotonic() - self._unconfirmed[1] < STALL_MEMORY_S
 
     @property
     def paused(self) -> bool:
-        """Whether no write may try, because one was not confirmed less than RETRY_PAUSE_S ago."""
+        """Whether no write may begin, because one was not confirmed less than RETRY_PAUSE_S ago."""
         return time.monotonic() - self._unconfirmed[1] < RETRY_PAUSE_S
 
     def read_latest(self, call: Call, work: Callable[[Any], Result]) -> Result:
@@ -126,7 +126,7 @@ class Transactions:
         """A cursor in a transaction that writes; durable when this ends without an error.
 
         Raises:
-            Unavailable: reason OUTCOME_UNKNOWN: it was not confirmed in time.
+            Unavailable: with reason OUTCOME_UNKNOWN, it was not confirmed in time.
             PortalError: another failure of the storage.
         """
         with translated():
@@ -177,7 +177,7 @@ class Transactions:
 
     @contextmanager
     def _ended(self, started: _Started[Any], commit: Callable[[], object]) -> Iterator[None]:
-        """Commit what is done in this block, or roll it back, and return the connection."""
+        """Commit the work of this block, or roll it back, and return the connection."""
         sound = False
         try:
             try:
@@ -211,7 +211,7 @@ class Transactions:
         try:
             return self._try_to_start(first, wanted, max_s)
         except _Dead:
-            # So are the other connections of the pool.
+            # The other connections of the pool are dead too.
             self._engine.dispose()
         try:
             return self._try_to_start(first, wanted, max_s)

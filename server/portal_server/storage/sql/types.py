@@ -33,7 +33,7 @@ def _texts(text: str | bytes) -> tuple[str, ...]:
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, also where the database keeps none (SQLite)."""
+    """An aware UTC datetime, also on SQLite, which does not store time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -1,11 +1,11 @@
-"""Ends database work that lasts too long.
+"""Ends database work that takes too long.
 
-A thread that waits for a database cannot look at a clock. So each thread registers
-its work as `Watched`, and one thread checks them all about ten times a second. A read
-ends when its caller is gone or its deadline has passed. A write ends when its present
-step exceeds its timeout, but not because a caller is gone: it may run the work of many.
+A thread that waits for a database cannot check the time. So each thread registers
+its work as `Watched`, and one thread checks all of them about ten times a second. A read
+ends when its caller is gone or its deadline has passed. A write ends when its current
+step exceeds its timeout, but not because a caller is gone: it may run the work of several.
 
-SQLite is interrupted. PostgreSQL is asked to cancel. When that does not help within a
+SQLite is interrupted. PostgreSQL is asked to cancel. If that does not help within a
 second, because the server hangs or the network drops all packets, the connection's
 socket is shut down, which wakes the thread that waits for it.
 """
@@ -27,9 +27,9 @@ from portal_server.domain.errors import Abandoned, DeadlineExceeded, PortalError
 log = logging.getLogger(__name__)
 
 PERIOD_S = 0.1
-# A call through the edge has 10 seconds: before that, the server can still send the error.
+# A call through the edge has 10 seconds: this leaves time to send the error.
 MAX_READ_S = 9.0
-# For PostgreSQL to confirm that it has cancelled, and then for the cancelled work to end.
+# How long PostgreSQL may take to confirm a cancellation, and then to end the work.
 CANCEL_S = 1.0
 
 
@@ -53,7 +53,7 @@ class Watched:
 
     @property
     def age(self) -> float:
-        """For how long the present step has run, in seconds."""
+        """How long the current step has run, in seconds."""
         return time.monotonic() - self._since
 
     def enter(self, max_s: float) -> None:
@@ -66,7 +66,7 @@ class Watched:
             self._ended = True
 
     def overdue(self, failure: Callable[[], PortalError]) -> PortalError | None:
-        """The error with which this must end now, if it must; `failure` is that of a write."""
+        """The error with which this must end now, or None; `failure` is that of a write."""
         late = self.age > self._max_s
         if self._wanted is None:
             return failure() if late else None
@@ -75,7 +75,7 @@ class Watched:
         return None if self._wanted() else Abandoned()
 
     def interrupt(self, cause: PortalError) -> None:
-        """End the work. Needed again later: SQLite forgets an interrupt between statements."""
+        """End the work. Call it repeatedly: SQLite forgets an interrupt between statements."""
         if isinstance(self._connection, sqlite3.Connection):
             with self._lock:
                 if not self._ended:
@@ -129,12 +129,12 @@ class Watchdog:
         return watched
 
     def forget(self, watched: Watched) -> None:
-        """Stop watching: when this returns, nothing interrupts the connection any more."""
+        """Stop watching: after this returns, nothing interrupts the connection."""
         watched.end()
         self._watched.pop(watched, None)
 
     def each_time(self, listener: Callable[[], None]) -> None:
-        """Call this at each check, too; it must be quick and raise nothing."""
+        """Also call this function with each check; it must be quick and raise nothing."""
         self._listeners.append(listener)
 
     def look(self) -> None:

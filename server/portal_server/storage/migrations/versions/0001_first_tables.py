@@ -1,9 +1,9 @@
 """First tables: providers, client types, API keys.
 
 Rules of a migration: it runs in one transaction on SQLite and on PostgreSQL;
-it has a downgrade; it never imports portal_server, which goes on changing; the
-version before it must be able to run on its schema, and does. Its number is that
-of the one before and 1, in four digits.
+it has a downgrade; it never imports portal_server, which keeps changing; the
+previous version must be able to run on its schema. Its number is that of the previous
+migration plus 1, in four digits.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     time = sa.DateTime(timezone=True)
     op.create_table(
         "provider",
@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     op.drop_table("api_key")
     op.drop_table("client_type")
     op.drop_table("provider")

@@ -1,6 +1,6 @@
 """The API key that a response was stored for.
 
-Null: a server of the version before has stored it, in its own format. That version
+Null: a server of the previous version has stored it, in its own format. That version
 goes on doing so while both serve the database.
 """
 
@@ -16,11 +16,11 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     op.add_column("answer", sa.Column("key_id", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     # Not in batch: that would copy the table, which has no need to be copied.
     op.drop_column("answer", "key_id")

@@ -1,11 +1,11 @@
-"""Unique indexes on the uids, by which resources are found.
+"""Unique indexes on the uids, which identify resources.
 
-Servers of the version before run on this schema: their uids are random, and so
+Servers of the previous version run on this schema: their uids are random, and so
 unique as well.
 
-The indexes are built in the transaction of the migration. Meanwhile reads go on and
-writes wait: for a million client types some 6 seconds on SQLite and 10 on PostgreSQL,
-on two busy cores. A write that waits longer than 5 seconds fails and can be sent again.
+The indexes are built in the transaction of the migration. Reads continue, but
+writes wait: with a million client types about 6 seconds on SQLite and 10 on PostgreSQL,
+on two busy cores. A write that waits longer than 5 seconds fails and can be retried.
 `CREATE INDEX CONCURRENTLY` would let writes go on, but cannot run in a transaction, and
 leaves an invalid index behind when it fails.
 """
@@ -21,12 +21,12 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     op.create_index("ix_provider_uid", "provider", ["uid"], unique=True)
     op.create_index("ix_client_type_uid", "client_type", ["uid"], unique=True)
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     op.drop_index("ix_client_type_uid", "client_type")
     op.drop_index("ix_provider_uid", "provider")

@@ -1,12 +1,12 @@
 """Clients, leases, and how a provider is called; the tokens of providers are encrypted.
 
-Servers of the version before run on this schema: the new columns of a provider have
+Servers of the previous version run on this schema: the new columns of a provider have
 defaults, and an encrypted token is a text for them like any other, which they neither
 use nor change. They store new tokens as they are given, and cannot delete a provider or
 client type that has clients. `portal encryption rotate` encrypts their tokens.
 
 A downgrade deletes the clients, which stay registered at their providers, and leaves the
-tokens encrypted: the version before keeps them, and this version can read them again.
+tokens encrypted: the previous version keeps them, and this version can read them again.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _PIECE = 1000
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     time = sa.DateTime(timezone=True)
     for name in ("registration_endpoint", "ca_certificate", "credential_client_id"):
         op.add_column("provider", sa.Column(name, sa.String(), nullable=False, server_default=""))
@@ -108,7 +108,7 @@ def _encrypt_tokens() -> None:
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     op.drop_table("lease")
     op.drop_table("client")
     for name in (

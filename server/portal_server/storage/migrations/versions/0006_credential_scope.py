@@ -1,4 +1,4 @@
-"""The scope of a provider's service account. The version before does not know the column."""
+"""The scope of a provider's service account. The previous version does not know the column."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade to this revision."""
     column = sa.Column("credential_scope", sa.String(), nullable=False, server_default="")
     op.add_column("provider", column)
 
 
 def downgrade() -> None:
-    """To the revision before."""
+    """Downgrade to the previous revision."""
     op.drop_column("provider", "credential_scope")
