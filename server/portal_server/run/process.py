@@ -1,7 +1,7 @@
 """CPU affinity, scheduling, open files and garbage collection of the processes.
 
 A service manager may forbid changes (systemd's `SystemCallFilter=~@resources` returns
-EPERM). The process then continues with what it has.
+EPERM). The process then continues with its current values.
 """
 
 import gc
@@ -17,7 +17,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# How long a thread may keep the interpreter's lock while another one waits for it.
+# How long a thread may hold the interpreter's lock while another one waits for it.
 _SWITCH_INTERVAL_S = 0.05
 # A call creates about a hundred objects and hardly any cycles.
 _GC_THRESHOLD = 20_000
@@ -51,7 +51,7 @@ def stay_on(cores: AbstractSet[int]) -> None:
 
 
 def freeze_gc() -> None:
-    """Exclude all present objects from garbage collection: they live as long as the process."""
+    """Exclude all existing objects from garbage collection: they live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

@@ -176,7 +176,7 @@ class Server:
         self._readiness.start()
 
     def stop(self) -> None:
-        """Drain: report that the server stops, finish all calls, close the database."""
+        """Drain: report that the server is stopping, finish all calls, close the database."""
         self._readiness.stop()
         self._reconciler.stop()
         self._health.drain()
@@ -204,7 +204,7 @@ class Server:
         return time.monotonic() + _FLUSH_S
 
     def _serve_until_quiet(self) -> None:
-        """Continue to serve until callers have noticed that the server stops."""
+        """Continue to serve until callers have noticed that the server is stopping."""
         end = time.monotonic() + _DRAIN_S
         quiet_since, offered = time.monotonic(), -1
         while (now := time.monotonic()) < end and now - quiet_since < _QUIET_S:

@@ -145,13 +145,13 @@ class Settings(BaseSettings):
     )
     encryption_key_file: Path = Field(
         default=Path("./data/encryption.key"),
-        description="File with these keys, one a line, for its owner only (mode 0600). It is read"
+        description="File with these keys, one per line, for its owner only (mode 0600). It is read"
         " if `PORTAL_ENCRYPTION_KEYS` is not set and the file exists.",
     )
     development: bool = Field(
         default=False,
-        description="Whether an empty database gets an example provider, and a missing file of"
-        " encryption keys a new key. `make run` sets it.",
+        description="Whether `portal up` creates an example provider in an empty database, and an"
+        " encryption key if there is no file of keys. `make run` sets it.",
     )
     allow_private_providers: bool | None = Field(
         default=None,
@@ -172,24 +172,23 @@ class Settings(BaseSettings):
         ge=1,
         le=64,
         description="Number of gRPC servers that `portal up` starts. They share the database, and"
-        " Envoy balances the load over them. By default 1 on SQLite; on PostgreSQL one for every"
-        " two cores, but two on two or three cores, as far as its `max_connections` permits.",
+        " Envoy balances the load between them. By default 1 on SQLite; on PostgreSQL one for"
+        " every two cores (two on two or three cores), as far as its `max_connections` permits.",
     )
     threads: int = Field(
         default=16,
         ge=1,
         le=1024,
-        description="Maximum concurrent writes of a server. Reads have three quarters as many"
-        " threads of their own. The connection pool holds one connection for each thread, and 2"
-        " more.",
+        description="Maximum concurrent writes of a server. Reads have separate threads, three"
+        " quarters as many. The connection pool holds one connection for each thread, and 2 more.",
     )
     max_waiting: int = Field(
         default=1024,
         ge=1,
         le=100_000,
-        description="Maximum calls that wait for a thread, for reads and for writes each. One API"
-        " key can use a quarter of it. Any further call is rejected with RESOURCE_EXHAUSTED (429"
-        " in REST).",
+        description="Maximum number of calls that wait for a thread, for reads and writes"
+        " separately. One API key can use a quarter of it. Any further call is rejected with"
+        " RESOURCE_EXHAUSTED (429 in REST).",
     )
     one_core: bool = Field(
         default=True,

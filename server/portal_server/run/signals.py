@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-# The kernel closes the terminal just after it has sent the signal; how soon, depends on the load.
+# The kernel closes the terminal just after it has sent the signal; the delay depends on the load.
 _HANGUP_SECONDS = 1.0
 
 
@@ -15,7 +15,7 @@ class Signals:
 
     The kernel also sends SIGHUP when the terminal is closed. Then it stops everything,
     which is the default action of the signal, or does nothing under nohup(1), which
-    has ignored the signal before the start.
+    makes the process ignore it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Assembles the use cases of a server, and its background work on what they store."""
+"""Assembles the use cases of a server and its background tasks."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ from portal_server.wire.use_cases import UseCases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """The use cases, and the tasks that run beside them."""
+    """The use cases, and the background tasks."""
 
     use_cases: UseCases
     expiry: ExpiryTask

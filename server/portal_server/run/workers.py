@@ -13,10 +13,10 @@ from portal_server.wire.callers import read_threads
 log = logging.getLogger(__name__)
 
 # Two background tasks have their own connections: the expiry of results, and the readiness check.
-# Threads of calls that wait for providers have none: such a call holds a connection only before and
-# after it waits, and then waits for a free one.
+# Threads of calls that wait for providers have none: such a call uses a connection only before and
+# after it waits, and shares those of the other threads.
 _MORE_CONNECTIONS = 2
-# Of all connections that the database accepts, for commands and for other programs.
+# The part of the database's connections that is left to commands and other programs.
 _RESERVED_CONNECTIONS = 5
 _MOST = 64
 
@@ -32,8 +32,8 @@ def worker_count(settings: Settings, engine: Engine) -> int:
         return settings.workers
     if engine.dialect.name == "sqlite":
         return 1  # a file has one writer at a time: a second process would only wait
-    # Each server has its own core, and Envoy needs as much as the servers. On two and three cores
-    # two servers create more than one does, from 16 callers on.
+    # Each server has its own core, and Envoy needs as much CPU as the servers. On two or three
+    # cores, two servers create more than one with 16 callers or more.
     cores = len(os.sched_getaffinity(0))
     wanted = min(max(cores // 2, min(cores, 2)), _MOST)
     usable = max_connections(engine) - _RESERVED_CONNECTIONS

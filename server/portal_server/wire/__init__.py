@@ -1,4 +1,4 @@
-"""Messages in and out: two surfaces over one catalog.
+"""Messages in and out: two APIs on one catalog.
 
 `oauth_v1` is the native API, `rest_v1` the dialect that Envoy converts to REST.
 Neither imports the other. A servicer's method converts the request, calls the catalog

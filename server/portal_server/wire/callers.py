@@ -1,7 +1,7 @@
-"""Which queue a call waits in: that of its API key.
+"""The queue in which a call waits: that of its API key.
 
 This runs in grpcio's event thread, so it does not use the database: it looks up the
-digest of the key among those that were valid the last time. Calls with other keys
+digest of the key among those that were valid when they were last checked. Calls with other keys
 share queues with small limits. `KeyRing.authenticate` decides later whether a key is
 valid, and reads the database for each call.
 """
@@ -17,16 +17,16 @@ from portal_server.wire.pool import Pool, Queue, Sharing
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 MAX_KNOWN = 10_000
-"""How many valid keys have their own queues; 10,000 take about 10 MiB once all have called."""
+"""How many valid keys have their own queues; 10,000 take about 10 MiB."""
 UNVERIFIED_THREADS = 2
 """How many reads, and how many writes, with unknown keys run at the same time; one of each while
 calls with a valid key arrive."""
 SHARED_READS = 1
 """How many reads of one key run at the same time while another key calls: with two, the other
-key's calls take twice as long. A key alone has half of the threads."""
+key's calls take twice as long. A key that calls alone has half of the threads."""
 PROVIDER_THREADS = 128
-"""How many calls that wait for identity providers run at the same time. They use neither the
-interpreter nor the database meanwhile."""
+"""How many calls that wait for identity providers run at the same time. While they wait, they
+use neither the interpreter nor the database."""
 _WAITING_SHARE = 4
 
 Reject = Callable[..., Any]
@@ -52,7 +52,7 @@ class Callers:
         sharing = Sharing()
         self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
         self.writes = Pool("write", write_threads, max_waiting, sharing)
-        # Calls of others do not slow these down, so only these count as calls of another key.
+        # Other calls do not slow these down, so only these count as calls of another key.
         self.providers = Pool("provider", PROVIDER_THREADS, max_waiting)
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
@@ -131,7 +131,7 @@ class Callers:
 def read_threads(write_threads: int) -> int:
     """How many threads serve reads, for this number of threads that serve writes.
 
-    One key alone gets half of them: with six reads in PostgreSQL at the same time, the
-    interpreter is busy. SQLite needs fewer. Each thread has a connection.
+    A key that calls alone gets half of them: six concurrent reads in PostgreSQL keep the
+    interpreter busy. SQLite needs fewer. Each thread has a connection.
     """
     return max(2, write_threads * 3 // 4)

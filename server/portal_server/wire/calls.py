@@ -1,4 +1,4 @@
-"""What a servicer's method gets beside the request, and how gRPC finds the method."""
+"""What a servicer's method gets in addition to the request, and how gRPC finds the method."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ def register(server: grpc.Server, service: ServiceDescriptor, servicer: object) 
     context instead of a CallContext.
 
     Raises:
-        AttributeError: the servicer lacks a method.
+        AttributeError: the servicer does not have a method.
     """
     handlers = {method.name: _handler(method, servicer) for method in service.methods}
     generic = grpc.method_handlers_generic_handler(service.full_name, handlers)

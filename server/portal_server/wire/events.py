@@ -1,10 +1,9 @@
-"""What runs in grpcio's event thread: receives a call's message before the call takes a thread.
+"""Receives a call's message in grpcio's event thread, before the call takes a thread.
 
-grpcio hands a call to a thread as soon as its headers are there, and the thread
-waits for the message. Callers that never send it would hold all threads. What
-is here takes grpcio's place for that step: it starts the receive operation from
-the event thread and passes the call on in the operation's callback. It also
-saves two switches of threads a call.
+grpcio passes a call to a thread as soon as its headers arrive, and the thread waits for
+the message. Callers that never send it would hold all threads. This module replaces
+that step of grpcio: it starts the receive operation in the event thread and passes the
+call on in the operation's callback. It also saves two thread switches per call.
 
 Only this module uses grpcio's private functions (grpc/_server.py, `_unary_request`,
 `_handle_unary_unary` and `_send_response`); the version of grpcio is pinned.
@@ -25,7 +24,7 @@ _NO_FLAGS = 0
 
 
 class _Submitted:
-    """Stands in for the Future of a call; grpcio only counts calls by it, for a bound not used."""
+    """Replaces the Future of a call; grpcio uses it only to count calls, for an unused limit."""
 
     def add_done_callback(self, _done: Callable[[Any], object]) -> None:
         """Forget it."""
@@ -35,10 +34,9 @@ _SUBMITTED = _Submitted()
 
 
 class Front(ThreadPoolExecutor):
-    """What grpcio takes for the pool of a method; has no threads itself.
+    """The pool of a method for grpcio; it has no threads.
 
-    grpcio wants an instance of ThreadPoolExecutor and uses nothing of it but
-    `submit`.
+    grpcio requires an instance of ThreadPoolExecutor and uses only `submit`.
     """
 
     def __init__(self) -> None:
@@ -59,12 +57,12 @@ class Front(ThreadPoolExecutor):
 
 
 class NoPool(Front):
-    """A server's default pool, where every handler has one of its own."""
+    """The default pool of a server whose handlers all have their own."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """What grpcio hands over of a call."""
+    """What grpcio passes for a call."""
 
     serve_by: Callable[..., None]
     behavior: Any
@@ -74,7 +72,7 @@ class _Call:
 
 
 class Streaming(Front):
-    """Has a pool's thread run a call whose messages the handler itself waits for."""
+    """Runs a call in a pool's thread; its handler waits for the messages."""
 
     def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
         self._pool = pool
@@ -88,9 +86,9 @@ class Streaming(Front):
 
 
 class AfterMessage(Front):
-    """Runs a call in grpcio's event thread once its message is there.
+    """Runs a call in grpcio's event thread once its message has arrived.
 
-    For what only takes microseconds, such as health checks.
+    For calls that take only microseconds, such as health checks.
     """
 
     def _begin(self, call: _Call) -> None:
@@ -124,7 +122,7 @@ class AfterMessage(Front):
 
 
 class Queued(AfterMessage):
-    """Has a pool's thread run a call once its message is there."""
+    """Runs a call in a pool's thread once its message has arrived."""
 
     def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
         self._pool = pool
@@ -135,14 +133,14 @@ class Queued(AfterMessage):
         self.run(call, message)
 
     def run(self, call: _Call, message: Callable[[], Any]) -> None:
-        """Run a call when it is its turn."""
+        """Run a call when its turn comes."""
         job = Job(lambda: call.serve_by(call.behavior, message), call.event.call.cancel)
         if not self._pool.offer(self._queue, job):
             call.serve_by(self._reject, message)
 
 
 class Chosen(AfterMessage):
-    """Has the message of a call choose the pool and the queue."""
+    """Chooses the pool and the queue of a call by its message."""
 
     def __init__(self, choose: Callable[[bytes], Queued]) -> None:
         self._choose = choose
@@ -153,7 +151,7 @@ class Chosen(AfterMessage):
 
 
 class Sender:
-    """Sends the newest of the messages that it is given on an open stream, and never waits."""
+    """Sends the newest of the given messages on an open stream, and never waits."""
 
     def __init__(self, context: grpc.ServicerContext) -> None:
         self._call = context._rpc_event.call  # type: ignore[attr-defined]  # noqa: SLF001
@@ -162,14 +160,14 @@ class Sender:
         self._sending = False
 
     def send(self, message: bytes) -> None:
-        """Send this message, once the one before is on its way."""
+        """Send this message once the previous one was sent."""
         with self._state.condition:
             self._next = message
             if not self._sending:
                 self._send()
 
     def end(self, details: str) -> None:
-        """End the stream; its caller may try again elsewhere."""
+        """End the stream; its caller may call another server."""
         with self._state.condition:
             if server._is_rpc_state_active(self._state):  # noqa: SLF001
                 code = cygrpc.StatusCode.unavailable

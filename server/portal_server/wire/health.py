@@ -1,8 +1,8 @@
 """The health service (grpc.health.v1), which takes no thread.
 
-grpcio-health's servicer waits in `set` until each watcher has taken the message:
-one that reads nothing would hold it, and with it every Check. Here a watcher
-has at most one message on its way; the newest status follows when that is sent.
+grpcio-health's servicer waits in `set` until each watcher has read the message: a
+watcher that reads nothing would block it, and every Check. Here at most one message to
+a watcher is in flight; the newest status follows when that one was sent.
 """
 
 import threading
@@ -18,7 +18,7 @@ from portal_server.wire.events import AfterMessage, Sender
 
 NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 ROUTING = "portal.routing"
-"""The name whose status says whether calls may be sent here at all, ready or not."""
+"""The name whose status is whether calls may be sent to this server, ready or not."""
 MAX_WATCHES = 256
 """How many Watch streams are open on a server: load balancers and probes, a few of each."""
 
@@ -31,7 +31,7 @@ class Health(HealthServicer):
 
     def __init__(self, services: Iterable[str], reject: Callable[..., Any]) -> None:
         self.rejected = 0
-        """How many Watch streams found no place."""
+        """How many Watch streams were rejected."""
         self._reject = reject
         self._lock = threading.Lock()
         self._status = dict.fromkeys(("", *services, ROUTING), _SERVING.status)
@@ -42,7 +42,7 @@ class Health(HealthServicer):
         """The status of a service."""
         status = self._status.get(request.service)
         if status is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return HealthCheckResponse(status=status)
 
     def Watch(self, request: HealthCheckRequest, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -60,17 +60,17 @@ class Health(HealthServicer):
             sender.send(HealthCheckResponse(status=status).SerializeToString())
 
     def List(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802
-        """Not offered: the names are in the documentation."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask for the status of one service")
+        """Not supported: the names are in the documentation."""
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "request the status of one service")
 
     def set_ready(self, *, ready: bool) -> None:
-        """Tell whether the services can do their work."""
+        """Set whether the services are ready."""
         with self._lock:
             if not self._draining:
                 self._set(_SERVING if ready else _NOT_SERVING, lambda name: name != ROUTING)
 
     def drain(self) -> None:
-        """Tell everybody that this server will end."""
+        """Report that this server is stopping."""
         with self._lock:
             self._draining = True
             self._set(_NOT_SERVING, lambda _name: True)
@@ -80,7 +80,7 @@ class Health(HealthServicer):
         with self._lock:
             open_now = list(self._watches)
         for sender in open_now:
-            sender.end("the server stops")
+            sender.end("the server is stopping")
 
     def cancel_watches(self) -> None:
         """End the streams that are still open, because their callers read nothing."""

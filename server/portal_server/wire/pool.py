@@ -1,9 +1,8 @@
 """Threads that run calls, and the queues in which calls wait for one.
 
 A pool has a queue for each API key. Keys are served round-robin: a key with a thousand
-calls waiting delays another key's call by no more than the calls that run. A
-queue bounds how many of its calls run and how many wait; a pool bounds how many
-wait in all.
+waiting calls delays another key's call only by the calls that run. A queue limits how
+many of its calls run and how many wait; a pool limits how many wait in total.
 """
 
 import logging
@@ -15,7 +14,7 @@ from time import monotonic, sleep
 
 log = logging.getLogger(__name__)
 
-# A key counts as alone when no other key has called for so long.
+# A key counts as alone if no other key has called for this long.
 _ALONE_S = 1.0
 # While several keys call, a thread pauses before the next waiting call. Without the pause, a key
 # with many callers keeps the interpreter and Envoy's thread busy all the time, and the p99 of
@@ -26,7 +25,7 @@ _PAUSE_S = 1e-4
 
 @dataclass(slots=True)
 class Job:
-    """A call to run, and what makes grpc give it up."""
+    """A call to run, and the function that cancels it in gRPC."""
 
     run: Callable[[], object]
     cancel: Callable[[], object]
@@ -50,7 +49,7 @@ class Queue:
 
 
 class Sharing:
-    """Whether one key alone calls."""
+    """Whether only one key calls."""
 
     def __init__(self) -> None:
         self._last: object = None
@@ -65,7 +64,7 @@ class Sharing:
 
     @property
     def alone(self) -> bool:
-        """Whether no two keys have called lately."""
+        """Whether no two keys have called recently."""
         return monotonic() >= self._until
 
 
@@ -97,7 +96,7 @@ class Pool:
     ) -> None:
         self._sharing = sharing or Sharing()
         self.rejected = 0
-        """How many calls found no place."""
+        """How many calls were rejected."""
         self.offered = 0
         """How many calls there have been."""
         self._name = name
@@ -118,7 +117,7 @@ class Pool:
             return self._waiting + len(self._threads) - len(self._idle)
 
     def offer(self, queue: Queue, job: Job) -> bool:
-        """Run a job of this queue when it is its turn; False when it may not even wait."""
+        """Run a job of this queue when its turn comes; False if it may not even wait."""
         with self._lock:
             self.offered += 1
             self._sharing.note(queue.owner)
@@ -141,7 +140,7 @@ class Pool:
         return True
 
     def cancel(self, seconds: float = 0) -> None:
-        """Have grpc give up the calls that have run for at least so long."""
+        """Cancel the calls that have run for at least this long."""
         latest = monotonic() - seconds
         with self._lock:
             jobs = [thread.job for thread in self._threads if thread.since <= latest]
@@ -185,9 +184,9 @@ class Pool:
                 try:
                     job.run()
                 except Exception:
-                    log.exception("a call ended in an error that nobody handled")
-                # Not thread.job: once idle, the thread may be given a job and be woken at any
-                # time, and each wake must meet its own acquire.
+                    log.exception("a call ended with an unhandled error")
+                # Not thread.job: once idle, the thread may get a job and be woken at any time, and
+                # each wake must match one acquire.
                 job = self._end(thread)
                 if job and not self._sharing.alone:
                     sleep(_PAUSE_S)
@@ -195,7 +194,7 @@ class Pool:
                 return
 
     def _end(self, thread: _Thread) -> Job | None:
-        """Note that a thread's job is done, and give out what may run now; its next job."""
+        """Note that a thread's job is done, and start what may run now; returns its next job."""
         with self._lock:
             queue = thread.queue
             if queue:
@@ -219,7 +218,7 @@ class Pool:
         while self._turns:
             queue = self._turns.popleft()
             queue.has_turn = False
-            if queue.active >= self._limit(queue):  # it is not alone any more
+            if queue.active >= self._limit(queue):  # it is no longer alone
                 continue
             queue.active += 1
             self._waiting -= 1

@@ -10,14 +10,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from portal.oauth.v1 import errors_pb2
 
-# Beside the stubs. `importlib.resources` finds no files of a package installed as editable.
+# Next to the stubs. `importlib.resources` finds no files of an editable package.
 _DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
 
 
 def reflection_pool() -> descriptor_pool.DescriptorPool:
     """The default pool of descriptors, which also has comments and finds methods.
 
-    The stubs have no comments, so files are served from the descriptor set beside the stubs.
+    The stubs have no comments, so files are served from the descriptor set next to the stubs.
 
     Reflection looks up the file of a symbol. A pool does that for every symbol except methods,
     for which `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would fail.
@@ -66,6 +66,6 @@ class _File:
 
 
 def _commented() -> Mapping[str, FileDescriptorProto]:
-    """The project's files with their comments; of others, only the descriptor is of use."""
+    """The project's files with their comments; of others, only the descriptor is needed."""
     read = FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
     return {file.name: file for file in read if file.name.startswith("portal/")}

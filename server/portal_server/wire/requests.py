@@ -1,4 +1,4 @@
-"""Which requests are the same one sent again (AIP-155)."""
+"""Which requests are retries of the same request (AIP-155)."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +12,11 @@ from portal_server.domain.errors import Invalid, Rule, Violation
 Metadata = Sequence[tuple[str, str | bytes]]
 
 TRUE = frozenset({"true", "1"})
-"""What a flag of REST may have for true, in lowercase."""
+"""The spellings of true in a REST flag, in lowercase."""
 
 AUTHORIZATION, IDEMPOTENCY_KEY, IF_MATCH = "authorization", "idempotency-key", "if-match"
 
-# Where a surface has the id of a request: None when there is none.
+# How an API reads the id of a request; None if there is none.
 RequestId = Callable[[Message, Metadata], str | None]
 
 _FIELD = "request_id"
@@ -31,7 +31,7 @@ def values_of(metadata: Metadata, name: str) -> list[str]:
 
 
 def of_field(message: Message, _metadata: Metadata) -> str | None:
-    """The field `request_id`; "" is how proto3 says "absent"."""
+    """The field `request_id`; "" means absent in proto3."""
     return getattr(message, _FIELD, "") or None
 
 
@@ -59,7 +59,7 @@ def identify(
     """The request of this caller to the method with this path, if it has an id.
 
     Raises:
-        Invalid: the id is not acceptable.
+        Invalid: the id is not valid.
     """
     given = request_id(message, metadata)
     if given is None:

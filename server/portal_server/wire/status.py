@@ -34,8 +34,8 @@ from portal_server.wire.requests import RequestId, of_field
 
 ERROR_DOMAIN = "oauth-portal"
 
-# All violations are in the details; the message has the first few, and not more
-# of them than leaves the trailers under the 8 KiB that gRPC clients take.
+# All violations are in the details; the message has the first few, so that
+# the trailers stay under the 8 KiB that gRPC clients accept.
 _IN_MESSAGE = 3
 _MAX_MESSAGE = 300
 _MAX_ERROR = 100
@@ -58,7 +58,7 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Rejected: Code.FAILED_PRECONDITION,
     errors.OutcomeUnknown: Code.UNAVAILABLE,
 }
-# Where the reason decides, because the classes say only what happened at the provider.
+# The reason decides these, because the classes say only what happened at the provider.
 _CODES_BY_REASON: dict[Reason, "Code.ValueType"] = {
     Reason.NO_REGISTRATION_ENDPOINT: Code.FAILED_PRECONDITION,
     Reason.PROVIDER_TLS_NOT_TRUSTED: Code.FAILED_PRECONDITION,
@@ -68,7 +68,7 @@ _CODES_BY_REASON: dict[Reason, "Code.ValueType"] = {
     Reason.PROVIDER_TIMEOUT: Code.DEADLINE_EXCEEDED,
 }
 
-# What is over soon, so that the same call may succeed: the status says when to try again.
+# Errors after which a retry may succeed soon: the status says when to retry.
 _RETRIABLE = (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE)
 RETRY_SECONDS = 1
 
@@ -81,7 +81,7 @@ _RESOURCE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """How one service spells the model's fields and words, and where it has a request's id.
+    """How one service spells the domain's fields and words, and where it has a request's id.
 
     A field that is not in `fields` is spelled as it is.
     """
@@ -91,7 +91,7 @@ class Surface:
     request_id: RequestId = of_field
 
     def violation(self, violation: Violation) -> BadRequest.FieldViolation:
-        """A violation in this surface's spelling."""
+        """A violation in the spelling of this API."""
         description = violation.message
         if violation.allowed:
             description += "; allowed: " + ", ".join(map(self.spell, violation.allowed))
@@ -137,7 +137,7 @@ def to_status(error: PortalError, surface: Surface) -> Status:
 
 
 def internal(number: str) -> Status:
-    """The status of a bug: nothing but a number, under which the log has the rest."""
+    """The status of a bug: only a number, with which the log has the details."""
     info = ErrorInfo(reason=Reason.INTERNAL, domain=ERROR_DOMAIN, metadata={"error": number})
     return _status(Code.INTERNAL, f"internal error {number}", [info])
 

@@ -1,6 +1,6 @@
 """Decides which threads run a call, and in which queue it waits for them.
 
-Methods of the portal need an API key. Health needs none; reflection needs one by a setting.
+Methods of the portal need an API key, health does not, and a setting decides for reflection.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from portal_server.wire.status import Surface
 
 
 class Admission(grpc.ServerInterceptor):
-    """Serves the methods of `surfaces`, by the name of their service, of health and reflection."""
+    """Serves the methods of `surfaces` (by the name of the service), health and reflection."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Admission(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The handler of a call; None where there is no such method, which is UNIMPLEMENTED."""
+        """The handler of a call; None for an unknown method, which is UNIMPLEMENTED."""
         path = handler_call_details.method
         handler_of = self._methods.get(path)
         if handler_of is None:
@@ -89,7 +89,7 @@ class Admission(grpc.ServerInterceptor):
                 def served(message: bytes, context: grpc.ServicerContext) -> Any:
                     return serve(message, context, queues)
 
-                # The attribute by which grpcio's health servicer, too, leaves the default pool.
+                # grpcio's health servicer also uses this attribute to avoid the default pool.
                 served.experimental_thread_pool = (  # type: ignore[attr-defined]
                     _front(method, queues)
                 )
@@ -102,7 +102,7 @@ class Admission(grpc.ServerInterceptor):
 
 
 def _front(method: Method, queues: CallerQueues) -> Front:
-    """What passes the calls of a method on to one of these queues."""
+    """Passes the calls of a method on to one of these queues."""
     usual = queues.writes if method.writes else queues.reads
     match waits(method.path):
         case Waits.NEVER:

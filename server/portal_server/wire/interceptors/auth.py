@@ -9,7 +9,7 @@ from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 
 class Authenticator:
-    """Checks the API key of each call, and tells the queues which keys are valid."""
+    """Checks the API key of each call, and reports valid keys to the queues."""
 
     def __init__(self, keyring: KeyRing, callers: Callers) -> None:
         self._keyring = keyring

@@ -24,6 +24,6 @@ def abort_with(context: grpc.ServicerContext, error: PortalError) -> NoReturn:
 
 
 def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
-    """End a call that finds its queue full."""
-    full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; try again later")
+    """End a call because its queue is full."""
+    full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later")
     abort_with(context, full)

@@ -22,14 +22,14 @@ from portal_server.wire.status import Surface, internal, to_status
 MAX_CALL_S = 10.0
 """How long a call without a deadline may take; calls from Envoy always have a deadline."""
 MAX_WAITING_CALL_S = 14.0
-"""The same of a call that waits for an identity provider, which gets 10 seconds."""
+"""The same for a call that waits for an identity provider, which gets 10 seconds."""
 BROKEN_MESSAGE = b"\x07"
 """Ends a list after an error: it is not a protobuf message.
 
 Envoy has sent the status 200 by then, and would turn any gRPC status into the end of
 the list. When it cannot read a message, it closes the connection.
 """
-# grpcio reports the time until the year 292277026596 for a call without a deadline.
+# For a call without a deadline, grpcio reports the time until the year 292277026596.
 _NO_DEADLINE_S = 1e8
 
 
@@ -58,7 +58,7 @@ class Method:
         return responses
 
     def _encoded(self, responses: Iterable[Any]) -> Iterator[bytes]:
-        """The responses as bytes; an error of the first is raised at once, as it has a status."""
+        """The responses as bytes; an error of the first is raised at once, so it has a status."""
         rest = map(self.encode, responses)
         return chain(list(islice(rest, 1)), self._later(rest))
 

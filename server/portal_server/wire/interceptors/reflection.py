@@ -1,4 +1,4 @@
-"""Runs gRPC reflection in small pools of its own, with or without an API key."""
+"""Runs gRPC reflection in small separate pools, with or without an API key."""
 
 from collections.abc import Callable
 from typing import Any

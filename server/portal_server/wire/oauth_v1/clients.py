@@ -38,7 +38,7 @@ FILTER = {
     "client_id": Text(max_length=255, filterable=True),
 }
 """The fields of a filter."""
-# A part of a client_id means nothing.
+# Part of a client_id has no meaning.
 _EXACT = ("client_id",)
 
 _PREVIEW = Writer(pb.PreviewRegistrationResponse)

@@ -6,8 +6,8 @@ OUTPUT_ONLY, IDENTIFIER   in responses only; a request's value is ignored
 INPUT_ONLY                in requests only: a secret. `<name>_set` says whether there is one
 any other                 in both. The etag is computed, and not part of a draft
 
-So no response can have a secret. A field of the proto that the resource, the draft or the
-table of fields does not have is an error at import.
+So no response can contain a secret. It is an error at import if the resource, the draft or
+the table of fields does not have a field of the proto.
 
 `Writer` converts other objects to messages: results, and the objects in them.
 """
@@ -55,7 +55,7 @@ class Writer(Generic[AnyMessage]):
 
     def __init__(self, message: type[AnyMessage]) -> None:
         self._message = message
-        # The stubs of the C implementation have a descriptor type of their own.
+        # The stubs of the C implementation have another type of descriptor.
         fields = cast(list[FieldDescriptor], list(message.DESCRIPTOR.fields))
         self.secrets = frozenset(f.name for f in fields if _has(f, FieldBehavior.INPUT_ONLY))
         """The fields that no response has."""
@@ -128,7 +128,7 @@ class Codec(Generic[Resource, Draft, ResourceMessage]):
         return self._draft(**values)
 
     def change(self, mask: FieldMask, message: ResourceMessage) -> Change[Draft]:
-        """What an update with this mask and this resource writes, and on which condition.
+        """What an update with this mask and this resource writes, and its condition.
 
         Raises:
             Invalid: see `masked_fields`.
@@ -189,7 +189,7 @@ def _values_of(names: Iterable[str]) -> Callable[[object], tuple[Any, ...]]:
 
 
 def _to_value(field: FieldDescriptor) -> Callable[[Any], Any] | None:
-    """What converts one value to a value of this field; None if it is the same."""
+    """The function that converts a value to one of this field; None if it is the same."""
     if field.enum_type:
         return number_of
     kind = field.message_type

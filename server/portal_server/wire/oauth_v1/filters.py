@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"\\(.)")
 def parse(text: str, table: Mapping[str, Field], exact: Collection[str] = ()) -> list[Condition]:
     """The conditions of a filter on the filterable fields of this table; none for "".
 
-    A part of the text of an `exact` field is not a condition.
+    The operator `:` is invalid for an `exact` field.
 
     Raises:
         Invalid: it is too long, has too many conditions or a syntax error, or refers to an
@@ -105,7 +105,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
-            raise _malformed(f"cannot be read from character {position + 1} on")
+            raise _malformed(f"has a syntax error at character {position + 1}")
         position = match.end()
         kind = str(match.lastgroup)
         value = match[kind]

@@ -10,8 +10,7 @@ from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import missing
 from portal_server.domain.lists import PageRange
 
-# This many rows of the longest size still fit into the 4 MiB that a gRPC client accepts by
-# default.
+# This many rows of maximum size fit into the 4 MiB that a gRPC client accepts by default.
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 
@@ -56,9 +55,9 @@ def required_ids(**ids: int) -> None:
 
 
 def page_range(request: ListRequest, *scope: object) -> PageRange:
-    """The rows that a List request asks for.
+    """The rows that a List request selects.
 
-    `scope` is what must be the same for all pages, besides the filter: a token of
+    `scope` is what must be the same for all pages, in addition to the filter: a token of
     another list is rejected, because it would return the wrong rows.
 
     Raises:
@@ -85,7 +84,7 @@ def _after(request: ListRequest, scope: tuple[object, ...]) -> int:
         after = None
     # Compared with a new token, because the decoder skips characters that are not base 64.
     if after is None or request.page_token != page_token(after, request, *scope):
-        text = "is not a token of this list: it must come from the same provider_id and filter"
+        text = "is not a token of this list: provider_id and filter must be the same"
         raise Invalid(Violation("page_token", Rule.MALFORMED, text))
     return int(after)
 

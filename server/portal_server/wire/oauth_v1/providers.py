@@ -96,7 +96,7 @@ class ProviderService:
     def ForgetProvider(
         self, request: pb.ForgetProviderRequest, context: CallContext
     ) -> pb.ForgetProviderResponse:
-        """Delete a provider that no longer exists, with all that it has."""
+        """Delete a provider that no longer exists, with its client types and clients."""
         required_ids(id=request.id)
         forgotten = self._providers.forget(context.call, request.id, etags_of(request))
         return pb.ForgetProviderResponse(clients=map(_FORGOTTEN.message, forgotten))

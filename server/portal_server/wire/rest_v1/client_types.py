@@ -83,7 +83,7 @@ def _refs(request: _OfOne) -> tuple[Ref, Ref]:
 
 
 def client_type_message(client_type: ClientType) -> pb.ClientType:
-    """A client type as a response has it."""
+    """The message of a client type."""
     return pb.ClientType(**_CODEC.response(client_type))
 
 

@@ -1,8 +1,8 @@
 """Converts resources between the domain and the messages of REST, field by field.
 
-A field has the same name on both sides, except for those that `dialect` renames. What
-a message has no field for, such as a secret, is in no response. An optional field of a
-response is there only if it has a value.
+A field has the same name on both sides, except for those that `dialect` renames. A
+value without a field in the message, such as a secret, is in no response. An optional
+field is in a response only if it has a value.
 """
 
 from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from portal_server.wire.status import Surface
 
 AWord = TypeVar("AWord", bound=StrEnum)
 
-# Where the protos of REST have another name for a field of the domain.
+# The fields of the domain that have another name in the protos of REST.
 _FIELDS = {
     "well_known_uri": "well_known_url",
     "tls_insecure_skip_verify": "ssl_insecure_skip_verify",
@@ -27,8 +27,8 @@ _FIELDS = {
     "create_time": "created_at",
     "update_time": "updated_at",
 }
-# Where the dialect has another word. `it_token` is the contract's spelling. By type, because words
-# of different types may be equal.
+# The words that the dialect spells differently. `it_token` is the contract's spelling. By type,
+# because words of different types may be equal.
 _WORDS: Mapping[type[StrEnum], Mapping[str, str]] = {
     ResponseType: {ResponseType.ID_TOKEN: "it_token"},
     ProviderType: {word: word.capitalize() for word in ProviderType},
@@ -38,7 +38,7 @@ _WORDS: Mapping[type[StrEnum], Mapping[str, str]] = {
         CredentialType.SSWS: "SSWS",
     },
 }
-# Words that requests may have, too.
+# Additional spellings that requests may have.
 _ALSO_READ: Mapping[str, StrEnum] = {"id_token": ResponseType.ID_TOKEN}
 
 _MINUTE = len("2026-01-31 09:30")
@@ -87,13 +87,13 @@ def read_word(words: type[AWord], text: str) -> AWord | Unknown | None:
 
 
 def read_words(words: type[AWord], text: str) -> tuple[AWord | Unknown, ...]:
-    """The words of a comma-separated list; blanks around commas are ignored."""
+    """The words of a comma-separated list; spaces around commas are ignored."""
     vocabulary = spellings(words)
     return tuple(vocabulary.get(part) or Unknown(part) for part in read_list(text))
 
 
 def read_list(text: str) -> tuple[str, ...]:
-    """The texts of a comma-separated list; blanks around commas are ignored."""
+    """The texts of a comma-separated list; spaces around commas are ignored."""
     return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
 
 
@@ -107,7 +107,7 @@ def read_flag(field: str, text: str) -> bool:
     """The value of a query parameter: true, false, 1 or 0 in any case; "" is false.
 
     Raises:
-        Invalid: it is another text.
+        Invalid: it has another value.
     """
     flag = _FLAGS.get(text.lower())
     if flag is None:

@@ -6,12 +6,12 @@ from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.fields import quote
 from portal_server.domain.identity import Ref, is_uid
 
-# Without 0, which the catalog takes for "not given".
+# Without 0, which means "not given" in the catalog.
 _NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
 
 
 def ref_of(resource: Resource, text: str) -> Ref:
-    """The resource that a part of a path names.
+    """The resource that a part of a path identifies.
 
     Raises:
         NotFound: the text is neither a number nor a uid.

@@ -13,7 +13,7 @@ DEFAULT_PER_PAGE = 20
 # With it, the offset of a row has at most 64 bits.
 MAX_PAGE_NUMBER = 2**31 - 1
 
-# No more rows than these are in memory.
+# At most this many rows are in memory.
 _ROWS_PER_READ = 200
 _ROWS_PER_PART = 50
 
@@ -22,7 +22,7 @@ _List = pb.ListProvidersRequest | pb.ListClientTypesRequest | pb.ListClientsRequ
 
 
 def page_range(request: _List) -> PageRange:
-    """The rows that a request asks for.
+    """The rows that a request selects.
 
     Raises:
         Invalid: a number is under 1 or over its maximum.

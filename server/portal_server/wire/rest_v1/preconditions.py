@@ -13,7 +13,7 @@ TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t,]*{_TAG.pattern})*[ \t,
 def if_match(context: CallContext) -> set[str] | None:
     """The entity tags of which the stored resource must have one; None: any.
 
-    Weak tags are left out: they match nothing (RFC 9110, section 8.8.3.2).
+    Weak tags are omitted: they match nothing (RFC 9110, section 8.8.3.2).
 
     Raises:
         Invalid: `If-Match` is neither `*` nor a list of entity tags.

@@ -64,7 +64,7 @@ class ProviderOperations:
         fields = set(PROVIDER)
         for secret in _SECRETS:
             if not request.provider.HasField(secret):
-                # No caller can read it back, so an absent one keeps what is stored.
+                # Callers cannot read it back, so an absent one keeps the stored one.
                 fields.discard(secret)
         updated = self._providers.update_detail(
             context.call,
