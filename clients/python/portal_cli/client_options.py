@@ -10,7 +10,7 @@ from portal_client import Client
 _NAME = "Display name at the provider; a mark follows it there."
 _URIS = "Where the provider may send users back to (comma-separated)."
 _SCOPE = "Scope values, separated by spaces."
-_LABEL = "Your own id, as NAME=VALUE; repeat for more."
+_LABEL = "Label, as NAME=VALUE; repeat the option for more."
 
 Name = Annotated[str, typer.Option(help=_NAME)]
 RedirectUris = Annotated[str, typer.Option(help=_URIS)]

@@ -147,7 +147,7 @@ def delete(
     provider_id: ProviderId,
     client_id: Id,
     force: Annotated[
-        bool, typer.Option("--force", help="Delete it here even if the provider rejects it.")
+        bool, typer.Option("--force", help="Delete it here even if the provider rejects that.")
     ] = False,
     etag: Etag = "",
     yes: Yes = False,
@@ -192,7 +192,7 @@ def check(
 
 
 def _checked(portal: Portal, provider_id: int, client_id: int) -> dict[str, Any]:
-    """What came of the check of one client; an error is its message."""
+    """The result of the check of one client; an error is its message."""
     try:
         row = as_dict(portal.check_client(provider_id, client_id))
     except NotFound:

@@ -36,7 +36,7 @@ class ProviderDocument:
     client_types: Sequence[ClientType] = ()
 
 
-# Where pydantic's text is about Python.
+# Replaces pydantic's texts that are about Python.
 _TEXTS: Final = {
     "model_type": "must be a mapping",
     "extra_forbidden": "unknown field",
@@ -146,7 +146,7 @@ def _uuid(text: str) -> str:
 
 @cache
 def _model(resource: Descriptor) -> type[BaseModel]:
-    """The form of a resource in a document: enums are words, which validation turns to numbers."""
+    """The form of a resource in a document: enums are words; validation converts them."""
     uid = Annotated[str, AfterValidator(_uuid)]
     definitions: dict[str, Any] = {
         field.name: _definition(field) for field in fields.shared(resource)

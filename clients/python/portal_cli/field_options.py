@@ -17,12 +17,12 @@ Resource = TypeVar("Resource", bound=Message)
 
 
 def for_create(resource: Descriptor) -> Callable[[Command], Command]:
-    """Replace the `**given` of a command by an option for each field; some are required."""
+    """Replace the `**given` of a command with an option for each field; some are required."""
     return _with_options([_option(field, field.required) for field in fields.writable(resource)])
 
 
 def for_update(resource: Descriptor) -> Callable[[Command], Command]:
-    """Replace the `**given` of a command by an option for each field; none is required."""
+    """Replace the `**given` of a command with an option for each field; none is required."""
     return _with_options([_option(field, required=False) for field in fields.writable(resource)])
 
 

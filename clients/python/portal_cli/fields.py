@@ -1,7 +1,7 @@
 """The fields of a resource, read from the protos.
 
-Options, documents, results and imports all work on these. A field that the protos add is in each of
-them at once; only its help text is written here.
+Options, documents, results and imports all use these. A new field of the protos is in all of them;
+only its help text is written here.
 """
 
 from collections.abc import Mapping

@@ -72,7 +72,7 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
-    """Write values by name; a table has these columns."""
+    """Write rows of values by name; a table has these columns."""
     if output is not Output.TABLE:
         print(_encoded(list(map(dict, rows)), output))
         return

@@ -1,9 +1,9 @@
 """The writes that make a portal match a document.
 
 A resource of the document is the resource of the portal with the same uid, or else the one with the
-same name. Names need not be unique: the first of a name in the document is the first of that name
-in the portal (by id), the second is the second, and so on. Resources that are not in the document
-stay unless they are to be pruned.
+same name. Names need not be unique: the first resource with a name in the document is the first one
+with that name in the portal (by id), and so on. Resources that are not in the document stay unless
+they are pruned.
 """
 
 from collections import defaultdict
@@ -118,7 +118,7 @@ class Planner:
 def match(
     wanted: Sequence[Resource], existing: Iterable[Resource]
 ) -> tuple[list[Resource | None], list[Resource]]:
-    """The existing resource for each one that is wanted, and the existing resources that are left.
+    """The existing resource for each wanted one, and the remaining existing resources.
 
     The same uid has priority over the same name.
     """

@@ -97,7 +97,7 @@ def forget(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = 
     common = options.of(context)
     with common.portal() as portal:
         found = portal.get_provider(provider_id)
-        confirm(f"Delete provider {found.name!r} and its clients, only here?", yes=yes)
+        confirm(f"Delete provider {found.name!r} and its clients, but only here?", yes=yes)
         forgotten = portal.forget_provider(provider_id, etag=etag)
     columns = ("client_name", "client_id", "registration_client_uri")
     write_rows([as_dict(one) for one in forgotten], columns, common.output)

@@ -28,7 +28,7 @@ _LONGEST_WAIT_S: Final = 120.0
 _BUSY: Final = {408, 425, 429, 500, 502, 503, 504}
 # The default of the REST API, which every portal accepts.
 _PER_PAGE: Final = 20
-# Values that the REST API spells differently than the RFCs. `it_token` is *sic*.
+# Values that the REST API spells differently from the RFCs. `it_token` is intentional.
 _WORDS: Final = {
     "it_token": "id_token",
     "initialaccesstoken": "initial_access_token",
@@ -60,7 +60,7 @@ class _Retryable(Exception):
 
     Attributes:
         responded: whether there was a response.
-        after: the seconds to wait that the response asks for.
+        after: the seconds to wait that the response requests.
     """
 
     def __init__(self, text: str, *, responded: bool, after: float = 0.0) -> None:

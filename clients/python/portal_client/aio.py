@@ -126,7 +126,7 @@ class AsyncPortal:
         return await self._call(self._providers.CheckProvider, request, waits=True)
 
     async def forget_provider(self, provider_id: int, *, etag: str = "") -> list[ForgottenClient]:
-        """Delete a provider that no longer exists, without a call to it."""
+        """Delete a provider that no longer exists, without calling it."""
         request = ForgetProviderRequest(id=provider_id, etag=etag)
         response = await self._call(self._providers.ForgetProvider, request)
         return list(response.clients)
@@ -257,7 +257,7 @@ class AsyncPortal:
         etag: str = "",
         request_id: str = "",
     ) -> Client:
-        """End a state in which only a person knows what is true at the provider."""
+        """End a state that only a person can end, who has checked the provider."""
         request = requests.resolve_client(
             provider_id,
             client,

@@ -12,7 +12,7 @@ import grpc
 TARGET: Final = "localhost:50051"
 TIMEOUT_S: Final = 10.0
 PROVIDER_WAIT_S: Final = 5.0
-"""How much longer a call may take that waits for an identity provider."""
+"""How much longer a call may take if it waits for an identity provider."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -34,8 +34,8 @@ _RETRIED: Final = {
     ],
     "retryPolicy": _RETRIES | {"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]},
 }
-# Where the response to a second attempt would hide what is known after the first one: the clients
-# of a provider that is forgotten by then, or that the outcome at the provider is unknown.
+# Calls in which the response to a retry would hide the result of the first attempt: the clients of
+# a provider that is already forgotten, or an unknown outcome at the provider.
 _RETRIED_IF_NOT_BEGUN: Final = {
     "name": [
         {"service": f"{_PACKAGE}.{service}", "method": method}
@@ -101,7 +101,7 @@ class Connection:
 
     @classmethod
     def resolve(cls, target: str | None, key: str | None, *, tls: Tls | bool) -> "Connection":
-        """Replace None by PORTAL_TARGET, or else localhost:50051, and by PORTAL_KEY.
+        """Replace None with PORTAL_TARGET, or else localhost:50051, and with PORTAL_KEY.
 
         Raises:
             ValueError: the API key is missing, or a header cannot carry it.

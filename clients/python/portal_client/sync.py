@@ -60,7 +60,7 @@ class Portal:
         key: an API key; default: PORTAL_KEY.
         tls: True for TLS; a `Tls` for your own CA or a client certificate.
         timeout: the maximum duration of a call with its retries, in seconds. Calls that wait for
-            an identity provider have five seconds more.
+            an identity provider have five more seconds.
 
     Raises:
         ValueError: the API key is missing or invalid.
@@ -121,7 +121,7 @@ class Portal:
 
         Args:
             provider: name, type and well_known_uri are required.
-            uid: the UUID under which another system knows the provider; `AlreadyExists` if a
+            uid: the UUID that another system assigned to the provider; `AlreadyExists` if a
                 provider here has it; default: a new one.
             request_id: makes the call idempotent (AIP-155): the same request with the same id
                 returns the first response and creates nothing; default: a new UUID.
@@ -191,7 +191,7 @@ class Portal:
         return self._call(self._providers.CheckProvider, request, waits=True)
 
     def forget_provider(self, provider_id: int, *, etag: str = "") -> list[ForgottenClient]:
-        """Delete a provider that no longer exists, without a call to it.
+        """Delete a provider that no longer exists, without calling it.
 
         Returns the clients that may still exist there.
         """
@@ -375,15 +375,15 @@ class Portal:
         etag: str = "",
         request_id: str = "",
     ) -> Client:
-        """End a state in which only a person knows what is true at the provider.
+        """End a state that only a person can end, who has checked the provider.
 
         Args:
             provider_id: the provider's id.
             client: the client's id.
             resolution: what a person found there, such as CLIENT_RESOLUTION_GONE.
-            client_id: of ADOPT: the client_id at the provider, if it is not known here.
-            registration_client_uri: of ADOPT: where the provider manages the client.
-            registration_access_token: of ADOPT: a token that the provider accepts.
+            client_id: for ADOPT: the client_id at the provider, if it is not known here.
+            registration_client_uri: for ADOPT: where the provider manages the client.
+            registration_access_token: for ADOPT: a token that the provider accepts.
             etag: the etag that the client must have.
             request_id: as in `create_provider`.
         """
