@@ -63,7 +63,7 @@ ERRORS = {
     403: _Error(
         "Forbidden",
         "The role of the API key does not allow it.",
-        "a key with the role viewer may not write",
+        "an API key with the role viewer may not write",
     ),
     404: _Error(
         "NotFound",
@@ -73,9 +73,9 @@ ERRORS = {
     ),
     409: _Error(
         "Conflict",
-        "A concurrent call changed the same data; try again. Or the state of the client does not"
+        "A concurrent call changed the same data; retry. Or the state of the client does not"
         " allow it.",
-        "the same request is being served; try again",
+        "the same request is being served; retry",
     ),
     412: _Error(
         "PreconditionFailed",
@@ -97,7 +97,7 @@ ERRORS = {
         "TooManyRequests",
         "A limit is reached: too many calls wait, the storage has no free connection, or the"
         " identity provider limits its callers; retry after `Retry-After`.",
-        "too many calls wait; try again later",
+        "too many calls wait; retry later",
     ),
     500: _Error(
         "InternalServerError",
@@ -111,21 +111,21 @@ ERRORS = {
     ),
     502: _Error(
         "BadGateway",
-        "The identity provider rejected the request, and the text is its own; or clients cannot be"
-        " registered at it as it is configured.",
+        "The identity provider rejected the request, and the text is that of the provider; or its"
+        " configuration does not allow registrations.",
         "redirect_uri is not allowed",
     ),
     503: _Error(
         "ServiceUnavailable",
         "The service or its storage is not available, the storage is full, or the outcome of a"
         " write is unknown; retry after `Retry-After` with the same `Idempotency-Key`. Or the"
-        " identity provider cannot be reached; get the client, whose `State` is what is known.",
-        "the service is not available; try again",
+        " identity provider cannot be reached; get the client and check its `State`.",
+        "the service is not available; retry",
     ),
     504: _Error(
         "GatewayTimeout",
         "There was no response within 10 seconds, or the identity provider was too slow: get the"
-        " client, whose `State` is what is known.",
+        " client and check its `State`.",
         "the service did not respond in time",
     ),
 }
