@@ -1,1 +1,1 @@
-"""How fast the portal is, beside peers that do the same: `make bench`."""
+"""How fast the portal is, compared with peers that do the same: `make bench`."""

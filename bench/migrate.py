@@ -1,6 +1,6 @@
 """Migrates a database: `python -m bench.migrate URL REVISION` prints how many seconds it took.
 
-In a process of its own, because the peers have tables with the names of the portal's.
+In a separate process, because the peers have tables with the names of the portal's.
 """
 
 import sys

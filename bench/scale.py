@@ -1,6 +1,6 @@
 """Measures the calls whose cost could grow with the table, in a small and in a large one.
 
-`make bench BENCH=--scale`. Another writer creates client types meanwhile: a call that blocks others
+`make bench BENCH=--scale`. Another writer creates client types: a call that blocks others
 shows in its longest wait.
 """
 
@@ -41,7 +41,7 @@ _FILE = ROOT / "bench" / "results" / "scale.md"
 
 # Half of the client types have the first provider, the others these.
 _CROWDED, _OTHERS = 1, range(2, 1002)
-# Three more providers have client types of their own.
+# Three more providers have their own client types.
 _DETAIL, _TOO_LARGE, _DELETED = 1002, 1003, 1004
 _MAX_DETAIL, _MAX_LARGE = 10_000, 100_000
 _PROVIDER_NAME = f"REST provider with a tenth of the client types, {_MAX_DETAIL:,} at most"
@@ -225,7 +225,7 @@ class _Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Timing:
-    """Times in seconds: of the calls, and the longest of the other writer meanwhile."""
+    """Times in seconds: of the calls, and the longest of the other writer."""
 
     median: float
     longest: float

@@ -128,14 +128,14 @@ def with_key(channel: grpc.Channel, key: str) -> grpc.Channel:
 
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
-    """A portal of its own on SQLite, served over a real socket."""
+    """A new portal on SQLite, served over a real socket."""
     with serve(new_sqlite(tmp_path / "served.db")) as served:
         yield served
 
 
 @pytest.fixture
 def portal_on_each(database_url: str) -> Iterator[Portal]:
-    """A portal of its own on a database of each kind, served over a real socket."""
+    """A new portal on a database of each kind, served over a real socket."""
     with serve(database_url) as served:
         yield served
 

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # this thread, and no other test could start its own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A running Chromium; each test opens a context or page of its own and closes it."""
+    """A running Chromium; each test opens its own context or page and closes it."""
     with sync_playwright() as playwright:
         # Its sandbox needs what root and most containers do not have; it opens our pages only.
         running = playwright.chromium.launch(

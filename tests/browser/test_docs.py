@@ -144,7 +144,7 @@ def test_without_a_key_the_page_shows_the_error(visit: Visit) -> None:
     expect(response.locator(".response-col_description")).to_contain_text("a valid API key")
 
 
-def test_nothing_sticks_out_when_everything_is_unfolded(visit: Visit) -> None:
+def test_no_element_overflows_when_everything_is_expanded(visit: Visit) -> None:
     for name in ("CreateProvider", "UpdateClientType", "DeleteProvider"):
         visit.operation(name)
     visit.page.locator(".models button").first.click()

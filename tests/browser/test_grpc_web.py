@@ -1,4 +1,4 @@
-"""The page in clients/web, served from an origin of its own, in a real Chromium."""
+"""The page in clients/web, served from a separate origin, in a real Chromium."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +123,7 @@ def test_the_browser_rejects_where_the_setting_does_not_name_the_origin(
         assert any("blocked by CORS policy" in text for text in expected)
 
 
-def test_the_page_reports_that_nobody_responses(browser: Browser, origin: str) -> None:
+def test_the_page_reports_that_there_is_no_response(browser: Browser, origin: str) -> None:
     with visit(browser, origin, free_port()) as page:
         page.get_by_role("button", name="List").click()
 

@@ -121,7 +121,7 @@ def test_an_unknown_outcome_is_a_state(server: Served, portal: Portal) -> None:
     assert (registered.client.state, registered.client_secret) == (CLIENT_STATE_UNKNOWN, "")
 
 
-def test_a_rejection_has_the_words_of_the_provider(server: Served, portal: Portal) -> None:
+def test_a_rejection_has_the_text_of_the_provider(server: Served, portal: Portal) -> None:
     server.fake.error = Rejected(
         Reason.PROVIDER_REJECTED, "t", http_status=400, error="invalid", description="not allowed"
     )
@@ -136,7 +136,7 @@ def test_a_rejection_has_the_words_of_the_provider(server: Served, portal: Porta
     }
 
 
-def test_a_missing_ability_and_a_slow_provider_have_exceptions_of_their_own(
+def test_a_missing_feature_and_a_slow_provider_have_their_own_exceptions(
     server: Served, portal: Portal
 ) -> None:
     server.fake.error = NotImplementedThere(Reason.ROTATION_NOT_SUPPORTED, "t")

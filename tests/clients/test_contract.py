@@ -223,7 +223,7 @@ def test_an_import_keeps_the_value_of_every_field_and_the_cid(kind: Any) -> None
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_an_import_fails_loudly_if_the_rest_api_does_not_have_a_field(kind: Any) -> None:
+def test_an_import_fails_if_the_rest_api_does_not_have_a_field(kind: Any) -> None:
     [added] = [one for one in fields.of(kind.DESCRIPTOR) if one.name == ADDED]
     with pytest.raises(KeyError, match=ADDED):
         source.key(kind.DESCRIPTOR, added)

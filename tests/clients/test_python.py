@@ -246,7 +246,7 @@ def secure(target: str, ca: trustme.CA) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("portal")
-def test_tls_with_an_own_ca_carries_the_api_key(
+def test_tls_with_a_private_ca_carries_the_api_key(
     secure: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
     file = tmp_path / "ca.pem"

@@ -45,7 +45,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def name(self) -> str:
-        """The name of a client type that is to be created, or was and nobody knows."""
+        """The name of a client type that is to be created, or may have been."""
         with self._lock:
             return self.cut_off.pop() if self.cut_off else str(next(self._numbers))
 

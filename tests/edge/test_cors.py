@@ -101,7 +101,7 @@ def details(response: httpx.Response) -> Status:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_preflight_is_reported_what_a_page_may_send(edge: httpx.Client, path: str) -> None:
+def test_a_preflight_response_lists_what_a_page_may_send(edge: httpx.Client, path: str) -> None:
     response = edge.options(path, headers=PREFLIGHT)
 
     assert response.status_code == 200
@@ -162,7 +162,9 @@ def test_a_page_can_read_that_its_key_is_missing(edge: httpx.Client) -> None:
     assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
-def test_a_page_can_read_that_the_service_is_silent_or_away(open_stack: Stack) -> None:
+def test_a_page_can_read_that_the_service_is_unavailable_or_does_not_respond(
+    open_stack: Stack,
+) -> None:
     headers = {"Authorization": ADMIN_KEY}
     [server] = open_stack.children()["server"]
     with browser(open_stack, ORIGIN) as client:
@@ -185,7 +187,7 @@ def test_a_page_can_read_that_the_service_is_silent_or_away(open_stack: Stack) -
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_another_origin_hears_nothing_of_it(open_stack: Stack, stack: Stack, path: str) -> None:
+def test_another_origin_gets_no_cors_permission(open_stack: Stack, stack: Stack, path: str) -> None:
     with browser(open_stack, STRANGER) as here, browser(stack, STRANGER) as closed:
         rejected, usual = (client.options(path, headers=PREFLIGHT) for client in (here, closed))
         read = here.get(PATHS[0], headers={"Authorization": ADMIN_KEY})

@@ -73,7 +73,7 @@ def test_a_server_that_is_taken_out_finishes_its_call(own: Door, tmp_path: Path)
     assert response == b"0-0.sock"
 
 
-def test_no_call_fails_when_a_server_ends_without_a_word(own: Door, tmp_path: Path) -> None:
+def test_no_call_fails_when_a_server_exits_without_notice(own: Door, tmp_path: Path) -> None:
     ends, stays = Small(tmp_path / "0-0.sock"), Small(tmp_path / "1-0.sock")
     own.send_calls_to([ends, stays])
     url = f"http://127.0.0.1:{own.http_port}/portal-api/oauth-providers/1"
@@ -99,7 +99,7 @@ def test_an_endpoint_is_known_as_healthy_or_not(own: Door, small: list[Small]) -
     assert own.admin.endpoints("portal") == {small[0].socket: True, Path("/nobody.sock"): False}
 
 
-def test_ready_is_what_a_server_reports_of_itself(own: Door, small: list[Small]) -> None:
+def test_readiness_is_what_a_server_reports(own: Door, small: list[Small]) -> None:
     own.send_calls_to(small)
     before = ready(own), ready(own, "/healthz")
     for server in small:
@@ -186,7 +186,7 @@ def test_a_rest_call_that_waits_for_a_provider_has_as_much(own: Door, small: lis
     assert 9 < other < 10.1
 
 
-def test_a_deadline_of_the_callers_own_is_message_as_such(own: Door, tmp_path: Path) -> None:
+def test_a_deadline_of_the_caller_is_reported_as_exceeded(own: Door, tmp_path: Path) -> None:
     slow = Small(tmp_path / "0-0.sock", work=lambda: time.sleep(1))
     own.send_calls_to([slow])
     with own.channel() as channel, pytest.raises(grpc.RpcError) as error:

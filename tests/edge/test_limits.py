@@ -174,7 +174,7 @@ def test_streams_without_a_message_hold_no_thread_of_a_server(stack: Stack, path
     assert health.status_code == 200
 
 
-def test_a_body_that_does_not_end_is_given_up(stack: Stack) -> None:
+def test_a_body_that_does_not_end_times_out(stack: Stack) -> None:
     start = time.monotonic()
     with (
         unfinished(stack.http_port, PROVIDERS, JSON, b"{") as rest,
@@ -207,7 +207,7 @@ def test_the_largest_file_of_the_documentation_has_a_rate(stack: Stack) -> None:
     assert responses[0].status_code == other.status_code == 200
     assert reported
     assert reported[0].headers["retry-after"] == "1"
-    assert reported[0].json() == {"errors": ["too many requests; try again later"]}
+    assert reported[0].json() == {"errors": ["too many requests; retry later"]}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])

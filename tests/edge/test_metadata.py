@@ -95,7 +95,7 @@ def test_a_well_formed_header_passes(stack: Stack, name: str, value: str) -> Non
     assert response.content[:1] == b"\0"
 
 
-def test_an_encoding_that_nobody_knows_is_unimplemented(stack: Stack) -> None:
+def test_an_unknown_encoding_is_unimplemented(stack: Stack) -> None:
     response = send(stack.grpc_port, LIST, ("grpc-encoding", "snappy"))
 
     assert_rejected(response, UNIMPLEMENTED, "grpc-encoding", "snappy")

@@ -50,7 +50,7 @@ def test_reflection_and_health_pass(channel: grpc.Channel) -> None:
     assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_a_service_unknown_is_a_plain_status(channel: grpc.Channel) -> None:
+def test_an_unknown_service_is_a_plain_status(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as error:
         channel.unary_unary("/nobody.v1.Nope/Nope")(b"")  # type: ignore[arg-type]
 

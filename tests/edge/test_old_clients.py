@@ -249,7 +249,7 @@ def test_the_uid_of_a_client_type_of_another_provider_is_not_found(
     assert rest.get(uids.client_type).status_code == 200
 
 
-def test_a_uid_that_nothing_has_is_not_found(rest: httpx.Client, provider: str) -> None:
+def test_an_unused_uid_is_not_found(rest: httpx.Client, provider: str) -> None:
     uid = str(uuid4())
     client_type = rest.get(f"{provider}/client-types").json()[0]["ID"]
     of_provider = rest.get(f"{PROVIDERS}/{uid}/client-types/{client_type}")

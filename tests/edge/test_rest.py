@@ -80,7 +80,7 @@ def test_a_provider_is_created_read_replaced_and_deleted(rest: httpx.Client) -> 
     assert rest.get(path).status_code == 404
 
 
-def test_how_a_provider_is_called_is_in_the_response_only_where_it_is_set(
+def test_the_connection_fields_of_a_provider_are_in_the_response_only_if_set(
     rest: httpx.Client,
 ) -> None:
     how = {
@@ -169,9 +169,7 @@ def test_a_list_is_comma_separated(
     assert create(rest, provider, ResponseTypes=given)["ResponseTypes"] == kept
 
 
-def test_what_only_an_response_has_is_ignored_in_a_request(
-    rest: httpx.Client, provider: str
-) -> None:
+def test_output_only_fields_are_ignored_in_a_request(rest: httpx.Client, provider: str) -> None:
     created = create(rest, provider, ID=4711, CreatedAt="1999-01-01 00:00", UpdatedAt=7)
 
     assert created["ID"] != 4711
@@ -235,9 +233,7 @@ def test_providers_are_listed_in_the_order_of_ids(rest: httpx.Client, provider: 
 
 
 @pytest.mark.parametrize("body", [b"{bad", b'{"provider_id":7,"per_page":1,"force":"yes"}', b"[]"])
-def test_a_body_where_none_belongs_is_passed_over(
-    rest: httpx.Client, provider: str, body: bytes
-) -> None:
+def test_an_unexpected_body_is_ignored(rest: httpx.Client, provider: str, body: bytes) -> None:
     path = f"{provider}/client-types"
     created = [create(rest, provider) for _ in range(3)]
     found = rest.request("GET", path, content=body)
@@ -263,7 +259,7 @@ def test_a_client_type_is_reached_only_through_its_provider(
     assert ok(rest.get(f"{provider}/client-types/{id_}"))["ID"] == id_
 
 
-def test_a_provider_takes_its_client_types_with_it(rest: httpx.Client, provider: str) -> None:
+def test_deleting_a_provider_deletes_its_client_types(rest: httpx.Client, provider: str) -> None:
     id_ = create(rest, provider)["ID"]
     ok(rest.delete(provider))
 

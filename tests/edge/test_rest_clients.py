@@ -387,7 +387,7 @@ def test_an_error_of_a_provider_has_the_status_of_its_reason(
         assert response.headers.get("retry-after") == retry_after
 
 
-def test_a_rejection_has_the_words_of_the_provider(portal: Served) -> None:
+def test_a_rejection_has_the_text_of_the_provider(portal: Served) -> None:
     words = 'redirect_uri "x" \\ "reason":"ETAG_MISMATCH" „nicht erlaubt“'
     portal.fake.error = Rejected(
         Reason.PROVIDER_REJECTED, "t", http_status=400, error="invalid", description=words

@@ -392,7 +392,7 @@ def test_an_id_with_a_nul_is_rejected(rest: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("id_", ["2147483647", "2147483648", "99999999999"])
-def test_an_id_that_nothing_has_is_not_found(rest: httpx.Client, provider: str, id_: str) -> None:
+def test_an_unused_id_is_not_found(rest: httpx.Client, provider: str, id_: str) -> None:
     of_provider = errors(rest.get(f"{PROVIDERS}/{id_}"), 404)
     of_list = errors(rest.get(f"{PROVIDERS}/{id_}/client-types"), 404)
     of_create = errors(rest.post(f"{PROVIDERS}/{id_}/client-types", json=CLIENT_TYPE), 404)
@@ -431,7 +431,7 @@ def test_an_unknown_path_is_not_found(stack: Stack, method: str, path: str) -> N
         *(("/1/client-types/1", m, "GET, HEAD, PUT, DELETE") for m in ("POST", "PATCH")),
     ],
 )
-def test_a_method_that_a_path_has_not_is_rejected(
+def test_a_method_that_a_path_does_not_have_is_rejected(
     rest: httpx.Client, path: str, method: str, allowed: str
 ) -> None:
     response = rest.request(method, f"{PROVIDERS}{path}")
@@ -441,7 +441,9 @@ def test_a_method_that_a_path_has_not_is_rejected(
 
 
 @pytest.mark.parametrize("method", ["QUERY", "NOPE"])
-def test_a_method_that_http_has_not_is_rejected_in_form(rest: httpx.Client, method: str) -> None:
+def test_a_method_that_http_does_not_have_is_rejected_in_form(
+    rest: httpx.Client, method: str
+) -> None:
     assert errors(rest.request(method, PROVIDERS), 400) == ["malformed request"]
 
 
@@ -457,7 +459,7 @@ def test_a_method_that_http_has_not_is_rejected_in_form(rest: httpx.Client, meth
         pytest.param([("Authorization", ADMIN_KEY), ("Authorization", "nope")], id="two keys"),
     ],
 )
-def test_a_call_without_a_good_key_is_rejected(
+def test_a_call_without_a_valid_key_is_rejected(
     stack: Stack, headers: list[tuple[str, str]]
 ) -> None:
     with httpx.Client(base_url=stack.rest, headers=headers, verify=TLS) as client:
@@ -499,7 +501,7 @@ def test_a_viewers_key_reads_and_does_not_write(
 
     assert [response.status_code for response in reads] == [200, 200, 200]
     for response in writes:
-        assert errors(response, 403) == ["a key with the role viewer may not write"]
+        assert errors(response, 403) == ["an API key with the role viewer may not write"]
     assert rest.get(item).status_code == 200
 
 
@@ -528,7 +530,9 @@ def test_another_content_type_is_rejected(rest: httpx.Client, content_type: str)
     "content_type",
     ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'],
 )
-def test_json_may_be_message_in_other_ways(rest: httpx.Client, content_type: str) -> None:
+def test_json_may_have_other_spellings_of_its_content_type(
+    rest: httpx.Client, content_type: str
+) -> None:
     headers = {"Content-Type": content_type}
     response = rest.post(PROVIDERS, content=json.dumps(PROVIDER), headers=headers)
     bad = rest.post(PROVIDERS, content=b"{'a':1}", headers=headers)
@@ -572,7 +576,7 @@ def test_a_body_over_a_mebibyte_is_rejected_and_one_of_a_mebibyte_is_not(
         ),
     ],
 )
-def test_what_is_hardly_http_is_rejected_in_the_same_form(
+def test_malformed_http_is_rejected_in_the_same_form(
     stack: Stack, request_: bytes, status: int
 ) -> None:
     with socket.create_connection(("127.0.0.1", stack.http_port), 5) as connection:

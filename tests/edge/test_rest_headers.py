@@ -54,7 +54,7 @@ def same(one: httpx.Response, other: httpx.Response) -> bool:
 # Idempotency-Key
 
 
-def test_the_same_post_again_gets_the_first_response_and_makes_no_second_row(
+def test_a_retried_post_gets_the_first_response_and_creates_no_second_row(
     rest: httpx.Client, provider: str
 ) -> None:
     headers = {"Idempotency-Key": key()}
@@ -150,7 +150,7 @@ def test_two_keys_are_rejected(rest: httpx.Client, provider: str) -> None:
     assert rest.get(f"{provider}/client-types").json() == []
 
 
-def test_a_get_does_not_mind_a_key(rest: httpx.Client, resource: str) -> None:
+def test_a_get_ignores_an_idempotency_key(rest: httpx.Client, resource: str) -> None:
     headers = {"Idempotency-Key": key()}
     first = rest.get(resource, headers=headers)
     rest.put(resource, json=body_of(resource, Name="new"))
@@ -233,7 +233,7 @@ def test_a_weak_etag_matches_nothing(rest: httpx.Client, resource: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "0a1b", '"a" "b"', '"a', '*, "a"', 'w/"a"', "**"])
-def test_what_is_not_a_etag_is_rejected(rest: httpx.Client, resource: str, bad: str) -> None:
+def test_what_is_not_an_etag_is_rejected(rest: httpx.Client, resource: str, bad: str) -> None:
     rejected = rest.delete(resource, headers={"If-Match": bad})
 
     assert rejected.status_code == 400
@@ -265,7 +265,7 @@ def test_a_list_has_no_etag(rest: httpx.Client, provider: str) -> None:
     assert "etag" not in rest.get(f"{provider}/client-types").headers
 
 
-def test_words_of_a_caller_make_no_412(rest: httpx.Client, provider: str) -> None:
+def test_text_of_a_caller_does_not_cause_a_412(rest: httpx.Client, provider: str) -> None:
     trick = 'x","reason":"ETAG_MISMATCH","x":"'
     rejected = rest.post(f"{provider}/client-types", json=CLIENT_TYPE | {"GrantType": trick})
 

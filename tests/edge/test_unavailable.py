@@ -16,7 +16,7 @@ from tests.support.stack import TLS, Stack, suspend
 
 PROVIDER = {"Name": "x", "Type": "Other", "WellKnownURL": "https://idp.test/x"}
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
-AWAY = {"errors": ["the service is not available; try again"]}
+AWAY = {"errors": ["the service is not available; retry"]}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_server_that_hangs_is_504_is_not_ready_and_is_replaced(own_stack: Stac
     assert own_stack.children()["server"] != [server]
 
 
-def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(
+def test_a_storage_that_is_locked_too_long_is_503_and_nothing_is_written(
     own_stack: Stack, path: str
 ) -> None:
     with own_stack.client() as rest:
@@ -88,7 +88,7 @@ def test_a_storage_that_is_held_too_long_is_503_and_nothing_is_written(
 
     assert slow.status_code == 503
     assert slow.headers["retry-after"] == "1"
-    assert "outcome unknown" in slow.json()["errors"][0]
+    assert "outcome is unknown" in slow.json()["errors"][0]
     assert (read.status_code, read.json()) == (200, [])
     assert after.json() == []
 
@@ -132,7 +132,7 @@ def test_past_the_bound_callers_are_reported_at_once_and_the_service_stays_up(
 
     assert len(reported) == 10
     assert {response.status_code for response in reported} == {429}
-    assert reported[0].json() == {"errors": ["too many calls wait; try again later"]}
+    assert reported[0].json() == {"errors": ["too many calls wait; retry later"]}
     assert health.status_code == 200
     assert len(stored) == [response.status_code for response in responses].count(200) == 2
     assert status == 0

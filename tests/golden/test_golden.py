@@ -15,7 +15,7 @@ RESPONSES = Path(__file__).parent / "answers"
 def responses(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> dict[str, str]:
-    """Content of each golden file as it is now, by name; updates the files if asked."""
+    """Content of each golden file now, by name; updates the files on request."""
     fresh = Stack(tmp_path_factory.mktemp("golden")).start()
     try:
         expected = conversation.hold(fresh)

@@ -29,7 +29,7 @@ class Crowd:
         self._connections: list[Connection | None] = [None] * connections
 
     def hold(self, seconds: float) -> None:
-        """Keep all of them open for so long."""
+        """Keep all of them open for this long."""
         until = time.monotonic() + seconds
         try:
             while time.monotonic() < until:

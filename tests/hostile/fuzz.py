@@ -98,7 +98,7 @@ def write(case: Sequence[Step], why: str) -> Path:
 
 
 def fuzz(system: System, seconds: float, start: int) -> int:
-    """Run cases for so long; returns how many there were. Raises Found, after the shrinking."""
+    """Run cases for this long; returns how many there were. Raises Found, after the shrinking."""
     until: float | None = None  # Hypothesis takes its time before the first case.
     count = 0
     smallest: tuple[list[Step], str] | None = None

@@ -102,7 +102,7 @@ class Connection(Socket):
         self.replies: dict[int, Reply] = {}
         self.encoder, self._decoder = Encoder(), Decoder()
         self._reads_data = reads_data
-        # What the peer lets us send (RFC 9113, section 5.2): in all, and on a new stream.
+        # What the peer lets us send (RFC 9113, section 5.2): in total, and on a new stream.
         self._window, self._initial_window = 65_535, 65_535
         self._windows: dict[int, int] = {}
         self._buffer = b""

@@ -146,7 +146,7 @@ class System:
         return httpx.request(method, url, headers=headers, timeout=seconds, verify=TLS, **more)
 
     def call_native(self, port: int) -> provider_pb2.ListProvidersResponse:
-        """A native call with the viewer's key, on a connection of its own."""
+        """A native call with the viewer's key, on a separate connection."""
         options = [("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
             stub = ProviderServiceStub(channel)

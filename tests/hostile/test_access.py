@@ -172,7 +172,7 @@ WRITES = REST_WRITES | WEB_WRITES
 
 
 @pytest.mark.parametrize("way", WRITES)
-def test_a_viewer_writes_in_no_way(one: System, port: str, way: str) -> None:
+def test_a_viewer_has_no_way_to_write(one: System, port: str, way: str) -> None:
     method, path, more, body = WRITES[way]
     item = f"{API}/{one.make_provider()}"
     before = one.call_rest(one.ports[port], path=item).json()
@@ -249,9 +249,7 @@ def test_no_spelling_of_a_path_does_without_a_key(one: System, port: str, path: 
         "/portal.routing/Check",
     ],
 )
-def test_there_is_not_a_service_beside_the_documented_ones(
-    one: System, port: str, path: str
-) -> None:
+def test_there_are_only_the_documented_services(one: System, port: str, path: str) -> None:
     assert ask(one, port, rpc(path), message()).grpc in {UNIMPLEMENTED, UNAUTHENTICATED}
 
 
@@ -293,7 +291,7 @@ def test_health_needs_no_key(one: System, port: str, service: str) -> None:
 
 
 @pytest.mark.alone
-def test_times_of_errors_tell_nothing_of_keys(one: System, port: str) -> None:
+def test_the_times_of_errors_reveal_nothing_about_keys(one: System, port: str) -> None:
     name, _, secret = one.viewer.rpartition("_")
     kinds = {
         "a name there is": f"{name}_{secret[::-1]}",

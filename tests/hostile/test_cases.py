@@ -11,7 +11,7 @@ from tests.hostile.system import System
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CASES.glob("*.json")))
-def test_what_the_fuzzer_has_found_harms_no_more(each: System, name: str) -> None:
+def test_inputs_that_the_fuzzer_found_are_harmless(each: System, name: str) -> None:
     case = json.loads((CASES / name).read_text())
     oracle = Oracle(each)
     for port in each.ports.values():

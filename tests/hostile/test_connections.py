@@ -75,19 +75,19 @@ def crowd(system: System, openings: Sequence[bytes], number: int, seconds: float
 
 
 @pytest.mark.attack
-def test_idle_connections_of_all_kinds_keep_nobody_out(attacked: System, seconds: float) -> None:
+def test_idle_connections_of_all_kinds_block_no_caller(attacked: System, seconds: float) -> None:
     crowd(attacked, list(OPENINGS.values()), allowed(3000) // 2, max(seconds, 2))
 
 
 @pytest.mark.attack
 @pytest.mark.long
 @pytest.mark.parametrize("opening", OPENINGS)
-def test_many_idle_connections_keep_nobody_out(one: System, seconds: float, opening: str) -> None:
+def test_many_idle_connections_block_no_caller(one: System, seconds: float, opening: str) -> None:
     crowd(one, [OPENINGS[opening]], allowed(2000) // 2, seconds)
 
 
 @pytest.mark.attack
-def test_five_thousand_silent_connections_keep_nobody_out(one: System, seconds: float) -> None:
+def test_five_thousand_silent_connections_block_no_caller(one: System, seconds: float) -> None:
     crowd(one, [OPENINGS["silent"]], allowed(10_000) // 2, seconds)
 
 
@@ -117,7 +117,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory, victims: Victims) -> Itera
     ],
     ids=" and ".join,
 )
-def test_where_few_files_may_be_open_idle_connections_soon_keep_nobody_out(
+def test_with_a_low_limit_of_open_files_idle_connections_soon_block_no_caller(
     cramped: System, seconds: float, openings: tuple[str, ...]
 ) -> None:
     held = []
@@ -197,7 +197,7 @@ def test_unfinished_bodies_take_bounded_memory_and_no_time_from_others(
     assert grown < HEAP_MIB, f"Envoy grew by {grown:.0f} MiB"
 
 
-def test_what_does_not_come_to_its_end_is_reported_so_within_fifteen_seconds(one: System) -> None:
+def test_an_unfinished_request_gets_an_error_within_fifteen_seconds(one: System) -> None:
     starts = (OPENINGS["half a body"], b"GET / HTTP/1.1\r\nHost: x\r\n")
     held = [Tcp(port) for port in one.ports.values() for _ in starts]
     deadline = time.monotonic() + 15
@@ -211,7 +211,7 @@ def test_what_does_not_come_to_its_end_is_reported_so_within_fifteen_seconds(one
 
 
 @pytest.mark.attack
-def test_headers_that_drip_are_given_up(attacked: System, seconds: float) -> None:
+def test_headers_that_arrive_slowly_time_out(attacked: System, seconds: float) -> None:
     held: list[Tcp] = []
     with attacked.unharmed():
         for at in range(300):

@@ -154,7 +154,7 @@ def test_rapid_resets_of_calls_with_a_key_take_nothing_from_other_keys(
 
 
 def _flood(one: System, seconds: float, *floods: Flood) -> None:
-    """Send each flood to both ports at least once, and for so long."""
+    """Send each flood to both ports at least once, and for this long."""
     until = time.monotonic() + seconds
     with one.unharmed():
         for turn, make in enumerate(itertools.cycle(floods)):
@@ -277,7 +277,7 @@ def test_bytes_that_are_not_a_message_are_rejected(one: System, port: str, name:
 
 
 @pytest.mark.attack
-def test_a_bomb_of_gzip_is_rejected_and_kept_by_nobody(one: System) -> None:
+def test_a_gzip_bomb_is_rejected_and_not_kept_in_memory(one: System) -> None:
     bomb = message(gzip.compress(bytes(100 << 20)), flag=1)
     with one.unharmed():
         for port in list(one.ports.values()) * 10:

@@ -111,7 +111,7 @@ def test_a_malformed_reserved_header_is_rejected_with_a_status_of_the_callers_fa
 ) -> None:
     for port, number in one.ports.items():
         [status] = attack(number, REJECTED[name], one.greedy_viewer, 1)
-        # INVALID_ARGUMENT, or UNIMPLEMENTED for an encoding that nobody knows.
+        # INVALID_ARGUMENT, or UNIMPLEMENTED for an unknown encoding.
         assert status in {3, 12}, port
 
 
@@ -160,7 +160,7 @@ MUCH: dict[str, list[Header]] = {
     [list(MUCH), *(pytest.param([name], marks=pytest.mark.long) for name in MUCH)],
     ids=lambda names: names[0] if len(names) == 1 else "all",
 )
-def test_much_metadata_is_served_or_rejected_and_kept_by_nobody(
+def test_much_metadata_is_served_or_rejected_and_not_kept_in_memory(
     attacked: System, names: list[str]
 ) -> None:
     key = attacked.greedy_viewer
@@ -196,7 +196,7 @@ def test_headers_that_steer_envoy_have_no_effect_from_outside(
     assert found.status_code == 200
 
 
-def test_what_a_caller_sends_makes_no_line_of_its_own_in_the_log(one: System, port: str) -> None:
+def test_a_callers_text_cannot_add_a_line_to_the_log(one: System, port: str) -> None:
     logged = one.stack.err.stat().st_size
     number = one.ports[port]
     forged = "2026-01-01 00:00:00 ERROR forged"

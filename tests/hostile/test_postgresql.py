@@ -31,7 +31,7 @@ def cluster() -> Iterator[Postgres]:
 def system(
     cluster: Postgres, tmp_path_factory: pytest.TempPathFactory, victims: Victims
 ) -> Iterator[System]:
-    """Two servers on a PostgreSQL of their own."""
+    """Two servers on their own PostgreSQL."""
     folder: Path = tmp_path_factory.mktemp("postgresql")
     started = start_system(folder, victims, PORTAL_DATABASE_URL=cluster.url(), PORTAL_WORKERS="2")
     yield started
@@ -100,7 +100,7 @@ def test_while_commits_do_not_return_reads_go_on_and_writes_are_reported(
 
     assert max(reads) < 1
     assert {found.status_code for _, found in reported} == {503}
-    assert any("outcome unknown" in found.text for _, found in reported)
+    assert any("outcome is unknown" in found.text for _, found in reported)
     assert max(seconds for seconds, _ in reported) < 11
     assert unready == (503, 200)
     assert system.call_rest(ports[0], "POST", json=PROVIDER).status_code == 200

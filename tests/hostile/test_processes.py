@@ -140,7 +140,7 @@ def test_restarts_in_turn_fail_no_call(two: System) -> None:
 
 
 @pytest.mark.long
-def test_a_hung_server_is_replaced_and_the_other_goes_on(own: System) -> None:
+def test_a_hung_server_is_replaced_and_the_other_continues(own: System) -> None:
     hung, other = own.stack.children()["server"]
     os.kill(hung, signal.SIGSTOP)
     try:

@@ -103,7 +103,7 @@ def test_a_large_body_costs_envoy_little(one: System, port: str, name: str) -> N
     body = BODIES[name]()[:MIB]
     headers = {"Content-Type": "application/json"}
     costs = []
-    # The least of three: Envoy also asks the servers for their health meanwhile.
+    # The least of three: Envoy also asks the servers for their health at the same time.
     for _ in range(3):
         before = cpu_seconds(one.envoy)
         found = one.call_rest(one.ports[port], "POST", content=body, headers=headers)

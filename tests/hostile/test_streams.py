@@ -104,7 +104,7 @@ def test_one_health_check_without_a_message_does_not_take_a_server_away(
     )
 
 
-def test_bodies_that_drip_take_nothing(one: System, seconds: float) -> None:
+def test_bodies_that_arrive_slowly_take_nothing(one: System, seconds: float) -> None:
     kinds = list(KINDS.values())
 
     class Dripping(Connection):
@@ -153,7 +153,7 @@ def test_six_thousand_lasting_streams_take_nothing(
 
 
 def test_watches_of_always_new_names_leave_nothing_behind(one: System) -> None:
-    """What is kept for each name of a service that somebody watches ends with the stream."""
+    """What is kept for each name of a service that is watched ends with the stream."""
     with one.unharmed():
         for number in range(60):
             for port in one.ports.values():

@@ -1,4 +1,4 @@
-"""Callers with good keys, in a process of their own, who are to notice nothing of an attack.
+"""Callers with valid keys, in a separate process, who must not notice an attack.
 
 They call on both ports, over REST and native gRPC, reading and writing, on open
 connections and on new ones, and note how long each call takes and what fails.
@@ -213,7 +213,7 @@ class Victims:
 
     @contextmanager
     def calling(self, target: Target, p99_seconds: float = P99_SECONDS) -> Iterator[None]:
-        """Victims call meanwhile; none may see an error or wait long."""
+        """Victims call during the block; none may get an error or wait long."""
         self._pipe.send(target)
         start = time.monotonic()
         notes: dict[str, Notes] = {}

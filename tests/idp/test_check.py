@@ -97,7 +97,9 @@ def test_a_document_at_another_place_is_found(
     assert f"but one at {provider.url}{document}" in found["discovery"].text
 
 
-def test_a_url_where_nothing_is_gets_the_status(registrar: Registrar, provider: Scripted) -> None:
+def test_a_url_without_a_document_reports_the_status(
+    registrar: Registrar, provider: Scripted
+) -> None:
     provider.responses = {}
     found = checks(registrar, access_to(f"{provider.url}/a/b/c/d/e/f/g/h"))
     assert "status 404" in found["discovery"].text

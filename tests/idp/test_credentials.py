@@ -233,7 +233,7 @@ def test_an_update_keeps_the_url_and_the_token_where_the_response_has_none(
         ),
     ],
 )
-def test_a_token_is_sent_to_no_stranger(
+def test_a_token_is_not_sent_to_another_origin(
     registrar: Registrar, provider: Scripted, one: Handle
 ) -> None:
     with pytest.raises(Rejected) as caught:

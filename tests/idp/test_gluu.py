@@ -72,7 +72,7 @@ def test_what_gluu_adds_is_in_the_metadata(registrar: Registrar, access: Access)
     assert client.metadata["grant_types"] == ["authorization_code", "refresh_token"]
 
 
-def test_the_password_grant_is_rejected_with_the_words_of_gluu(
+def test_the_password_grant_is_rejected_with_the_text_of_gluu(
     registrar: Registrar, access: Access
 ) -> None:
     with pytest.raises(Rejected) as caught:

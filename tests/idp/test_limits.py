@@ -106,7 +106,7 @@ def test_calls_fail_at_once_after_five_failures(limits: Limits, clock: Clock) ->
         pass
 
 
-def test_a_failed_probe_closes_again(limits: Limits, clock: Clock) -> None:
+def test_a_failed_test_call_blocks_calls_again(limits: Limits, clock: Clock) -> None:
     for _ in range(MAX_FAILURES):
         fail(limits)
     clock.now += 10.1
@@ -144,7 +144,7 @@ def test_a_provider_that_is_down_is_not_called_for_a_while() -> None:
             registrar.register(access, METADATA)
         messages.append(caught.value.message)
     assert "no connection" in messages[MAX_FAILURES - 1]
-    assert "5 times in sequence" in messages[MAX_FAILURES]
+    assert "5 times in a row" in messages[MAX_FAILURES]
 
 
 @pytest.fixture

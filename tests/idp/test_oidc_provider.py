@@ -83,7 +83,7 @@ def test_a_token_that_is_not_valid_is_rejected(registrar: Registrar, access: Acc
     assert "initial access token" in caught.value.message
 
 
-def test_metadata_that_the_provider_rejects_has_its_words(
+def test_a_rejection_of_metadata_has_the_providers_text(
     registrar: Registrar, access: Access
 ) -> None:
     with pytest.raises(Rejected) as caught:

@@ -348,7 +348,7 @@ def test_with_little_time_left_nothing_is_sent(hasty: Registrar, provider: Scrip
     assert not provider.requests("POST")
 
 
-def test_each_request_has_a_connection_of_its_own(registrar: Registrar, provider: Scripted) -> None:
+def test_each_request_has_its_own_connection(registrar: Registrar, provider: Scripted) -> None:
     provider.responses["/register"] = http(201, CLIENT)
     access = access_to(provider.well_known)
     registrar.register(access, METADATA)

@@ -73,7 +73,7 @@ def without_findings(message: pb.ClientType) -> pb.ClientType:
     return copy
 
 
-def test_what_is_created_has_what_was_asked_for_and_what_the_server_assigns(
+def test_a_created_resource_has_the_requested_and_the_assigned_values(
     portal_on_each: Portal,
 ) -> None:
     provider_id = provider_of(portal_on_each)
@@ -201,7 +201,7 @@ def test_a_client_type_is_reached_only_through_its_provider(portal: Portal) -> N
     assert get(portal, created) == without_findings(created)
 
 
-def test_no_provider_is_message_before_no_client_type(portal: Portal) -> None:
+def test_an_unknown_provider_is_reported_before_an_unknown_client_type(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         portal.client_types.GetClientType(pb.GetClientTypeRequest(provider_id=9, id=9))
     rejection = Rejection(error.value)
@@ -348,7 +348,7 @@ def test_a_list_of_all_values_keeps_the_order_that_it_was_given_in(
 
 @pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
 @pytest.mark.parametrize(("field", "enum"), ENUMS, ids=lambda p: p if isinstance(p, str) else "")
-def test_a_number_that_an_enum_does_not_have_is_rejected_with_those_that_it_has(
+def test_an_unknown_enum_number_is_rejected_with_the_allowed_ones(
     portal: Portal, field: str, enum: Any, number: int
 ) -> None:
     given = [1, number] if field in LISTS else number
@@ -408,7 +408,7 @@ def test_a_text_comes_back_as_it_was_given(
     assert (read.name, read.description) == (name, description)
 
 
-def test_a_full_replacement_that_lacks_what_is_required_is_rejected(portal: Portal) -> None:
+def test_a_full_replacement_without_required_fields_is_rejected(portal: Portal) -> None:
     created = create(portal, provider_of(portal), **FULL)
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "*", description="only this")
@@ -428,7 +428,7 @@ def test_a_field_that_the_mask_does_not_name_is_not_even_checked(portal: Portal)
     assert (updated.description, updated.grant_types) == ("d", created.grant_types)
 
 
-def test_a_rejected_mask_names_what_was_not_known_and_what_may_be(portal: Portal) -> None:
+def test_a_rejected_mask_names_the_unknown_and_the_allowed_fields(portal: Portal) -> None:
     created = create(portal, provider_of(portal))
     with pytest.raises(grpc.RpcError) as error:
         update(portal, created, "nope", "name", "wrong")
@@ -474,7 +474,7 @@ def test_an_update_cannot_move_a_client_type_to_another_provider(portal: Portal)
 
 
 @pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
-def test_a_provider_unknown_is_not_found_by_any_method(portal_on_each: Portal, id_: int) -> None:
+def test_no_method_finds_an_unknown_provider(portal_on_each: Portal, id_: int) -> None:
     stub = portal_on_each.client_types
     calls: list[Callable[[], object]] = [
         lambda: create(portal_on_each, id_),

@@ -374,7 +374,7 @@ def test_an_error_of_a_provider_has_its_status(
     assert (rejected.code, rejected.reason, rejected.retry_delay) == (code, error.reason, retry_s)
 
 
-def test_a_rejected_request_has_the_words_of_the_provider(portal: Served) -> None:
+def test_a_rejected_request_has_the_text_of_the_provider(portal: Served) -> None:
     portal.fake.error = Rejected(
         Reason.PROVIDER_REJECTED,
         "the provider rejected the registration",

@@ -36,7 +36,9 @@ def call(portal: Portal, path: str, message: bytes) -> object:
 
 
 @pytest.mark.parametrize("message", [b"\xff", b"\x0a\x05ab", b"\x0a\x04\x1a\x02\xff\xfe"])
-def test_bytes_that_are_no_message_are_an_invalid_argument(portal: Portal, message: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_an_invalid_argument(
+    portal: Portal, message: bytes
+) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call(portal, CREATE, message)
     rejection = Rejection(error.value)
@@ -45,7 +47,7 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(portal: Portal, messa
     assert rejection.fields == ["request"]
 
 
-def test_a_method_unknown_is_unimplemented(portal: Portal) -> None:
+def test_an_unknown_method_is_unimplemented(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         call(portal, "/portal.oauth.v1.ProviderService/Nope", b"")
 
@@ -76,7 +78,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
-def test_a_schema_that_is_not_ours_is_internal_without_its_text_and_the_log_has_it(
+def test_an_unexpected_schema_is_internal_and_only_the_log_has_the_text(
     portal_on_each: Portal, database_url: str, log: pytest.LogCaptureFixture
 ) -> None:
     behind_its_back(database_url, "ALTER TABLE provider RENAME COLUMN name TO eman")
@@ -131,7 +133,7 @@ def list_providers(stub: ProviderServiceStub) -> provider_pb2.ListProvidersRespo
     return stub.ListProviders(provider_pb2.ListProvidersRequest())
 
 
-def test_the_worst_error_arrives_whole(portal: Portal) -> None:
+def test_the_largest_error_arrives_complete(portal: Portal) -> None:
     request = client_type_pb2.CreateClientTypeRequest(
         provider_id=1,
         client_type=client_type_pb2.ClientType(
@@ -198,7 +200,7 @@ def error_of(call: Callable[[], object]) -> Any:
 
 @each_method
 @pytest.mark.parametrize("message", [b"\xff", b"\x0a\x7f"], ids=["no tag", "cut short"])
-def test_no_method_takes_bytes_that_are_no_message(
+def test_every_method_rejects_bytes_that_are_not_a_message(
     portal: Portal, method: MethodDescriptor, message: bytes
 ) -> None:
     rejection = Rejection(error_of(lambda: send(portal.channel, method, message)))
@@ -218,7 +220,7 @@ def test_no_method_takes_bytes_that_are_no_message(
         "/",
     ],
 )
-def test_what_is_spelled_otherwise_is_unimplemented(portal: Portal, path: str) -> None:
+def test_another_spelling_is_unimplemented(portal: Portal, path: str) -> None:
     assert error_of(lambda: call(portal, path, b"")).code() == grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -231,7 +233,7 @@ def test_a_message_just_below_the_limit_is_read_and_rejected_for_what_is_in_it(
     assert [(v.field, v.reason) for v in rejection.violations] == [("provider.name", "TOO_LONG")]
 
 
-def test_a_field_that_this_version_does_not_know_is_passed_over(portal: Portal) -> None:
+def test_an_unknown_field_is_ignored(portal: Portal) -> None:
     message = provider_pb2.CreateProviderRequest(provider=provider()).SerializeToString()
     raw: Any = call(portal, CREATE, message + b"\xf8\x01\x07")
 
@@ -310,7 +312,7 @@ def become_okta_too_early(portal: Portal) -> object:
         ),
     ],
 )
-def test_a_error_has_its_code_its_reason_and_its_details(
+def test_an_error_has_its_code_its_reason_and_its_details(
     portal_on_each: Portal,
     rejected: Callable[[Portal], object],
     code: grpc.StatusCode,
@@ -326,7 +328,7 @@ def test_a_error_has_its_code_its_reason_and_its_details(
     assert rejection.message == error.details() != ""
 
 
-def test_an_id_that_is_not_given_is_named_with_the_fields_beside_it(portal: Portal) -> None:
+def test_a_missing_id_is_reported_with_the_other_fields(portal: Portal) -> None:
     request = client_type_pb2.CreateClientTypeRequest()
     rejection = Rejection(error_of(lambda: portal.client_types.CreateClientType(request)))
 
@@ -378,7 +380,7 @@ def test_an_exception_in_a_stream_is_internal_and_sends_no_row(
     assert "RuntimeError: secret-of-a-row" in log.text
 
 
-def test_each_bug_has_a_number_of_its_own(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_bug_has_its_own_number(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: object) -> None:
         raise RuntimeError
 
@@ -502,7 +504,7 @@ LEAST = range(-(2**31), -(2**31) + 1000)
         ),
     ],
 )
-def test_a_error_is_under_the_8_kib_that_clients_take(
+def test_an_error_is_under_the_8_kib_that_clients_accept(
     portal: Portal, rejected: Callable[[Portal], object]
 ) -> None:
     error = error_of(lambda: rejected(portal))

@@ -1,4 +1,4 @@
-"""A key that calls as fast as it can, and another key's calls meanwhile."""
+"""The calls of one key while another key calls as fast as it can."""
 
 import statistics
 import subprocess
@@ -25,7 +25,7 @@ SECONDS, ROUNDS = 1, 3
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[int, str]]:
-    """The port of a server in a process of its own, and another key than the admin key."""
+    """The port of a server in a separate process, and another key than the admin key."""
     port = free_port()
     settings = {
         "PORTAL_DATABASE_URL": f"sqlite:///{tmp_path}/portal.db",

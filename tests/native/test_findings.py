@@ -65,7 +65,7 @@ def update(
     )
 
 
-def test_a_created_client_type_has_what_is_surprising_about_it(portal_on_each: Portal) -> None:
+def test_a_created_client_type_has_its_findings(portal_on_each: Portal) -> None:
     created = create(portal_on_each, provider_of(portal_on_each))
 
     assert list(created.findings) == OF_SEED
@@ -92,7 +92,7 @@ def test_a_retry_gets_the_findings_of_the_first_response(portal_on_each: Portal)
     assert update(portal_on_each, created, "description", request_id=request_id) == updated
 
 
-def test_an_updated_client_type_has_the_findings_about_what_it_is_now(portal: Portal) -> None:
+def test_an_updated_client_type_has_its_current_findings(portal: Portal) -> None:
     created = create(portal, provider_of(portal))
     unchanged = update(portal, created)
     fixed = update(

@@ -139,7 +139,7 @@ def test_reflection_needs_a_key_when_it_is_closed(tmp_path: Path) -> None:
     assert with_a_key > NAMES
 
 
-def test_health_needs_no_key_and_minds_no_wrong_one(portal: Portal) -> None:
+def test_health_needs_no_key_and_ignores_an_invalid_one(portal: Portal) -> None:
     request = health_pb2.HealthCheckRequest()
     stubs: list[Any] = [
         health_pb2_grpc.HealthStub(channel)
@@ -161,7 +161,7 @@ def test_the_walk_finds_every_service_that_there_is() -> None:
 
 @pytest.mark.parametrize("method", [m for m in METHODS if not is_read(m.full_name)], ids=method_id)
 @pytest.mark.parametrize("message", [b"", b"\xff"], ids=["empty", "no message"])
-def test_a_viewer_is_reported_that_its_role_may_not_before_anything_is_read(
+def test_a_viewers_write_is_rejected_before_anything_is_read(
     portal: Portal, method: MethodDescriptor, message: bytes
 ) -> None:
     viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
@@ -174,7 +174,7 @@ def test_a_viewer_is_reported_that_its_role_may_not_before_anything_is_read(
     assert "viewer" in rejection.message
 
 
-def test_a_revoked_key_is_good_for_no_method(portal: Portal) -> None:
+def test_every_method_rejects_a_revoked_key(portal: Portal) -> None:
     key = portal.keyring.create(Role.ADMIN, "")
     channel = with_key(portal.anonymous, key)
     before = {method.full_name: status_of(channel, method) for method in METHODS}
@@ -210,7 +210,7 @@ def test_a_viewer_reads_what_an_admin_writes_and_writes_nothing(portal: Portal) 
     assert viewer.GetProvider(provider_pb2.GetProviderRequest(id=made.id)) == made
 
 
-def test_an_admin_key_of_the_settings_that_is_taken_away_is_good_no_more(tmp_path: Path) -> None:
+def test_an_admin_key_that_is_removed_from_the_settings_is_invalid(tmp_path: Path) -> None:
     url = new_sqlite(tmp_path / "x.db")
     with serve(url) as portal:
         portal.providers.ListProviders(LIST)

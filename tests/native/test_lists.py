@@ -119,7 +119,7 @@ def test_pages_stay_right_while_rows_come_and_go(portal: Portal) -> None:
     assert third.next_page_token == ""
 
 
-def test_a_token_is_good_for_its_own_list_only(portal: Portal) -> None:
+def test_a_token_is_valid_only_for_its_own_list(portal: Portal) -> None:
     provider_id, other = provider_of(portal), provider_of(portal)
     for owner in (provider_id, other):
         for name in "ab":
@@ -267,7 +267,7 @@ def test_an_empty_list_has_no_rows_and_no_token(portal: Portal) -> None:
     assert found == provider_pb2.ListProvidersResponse()
 
 
-def test_a_page_may_be_of_another_size_than_the_one_before(portal: Portal) -> None:
+def test_a_page_may_have_another_size_than_the_previous_one(portal: Portal) -> None:
     provider_id = provider_of(portal)
     for name in "abcdef":
         create(portal, provider_id, name)
@@ -353,7 +353,7 @@ def test_a_token_with_junk_around_it_is_rejected(portal: Portal, junk: str) -> N
     ]
 
 
-def test_a_token_of_providers_is_good_for_providers_only(portal: Portal) -> None:
+def test_a_token_of_providers_is_valid_only_for_providers(portal: Portal) -> None:
     provider_id = provider_of(portal)
     provider_of(portal)
     of_client_types = good_token(portal, provider_id)
@@ -437,7 +437,7 @@ def test_a_filter_finds_the_providers_that_meet_it(
         pytest.param("name = \U0001f600", "MALFORMED", "character", id="a bare emoji"),
     ],
 )
-def test_a_bad_filter_of_providers_is_rejected_with_what_is_right(
+def test_an_invalid_filter_of_providers_is_rejected_with_the_allowed_values(
     portal: Portal, filter_: str, reason: str, named: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:

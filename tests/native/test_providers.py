@@ -52,7 +52,7 @@ def add_client_type(portal: Portal, provider_id: int) -> int:
     ).id
 
 
-def test_what_is_created_has_what_was_asked_for(portal_on_each: Portal) -> None:
+def test_a_created_resource_has_the_requested_values(portal_on_each: Portal) -> None:
     created = create(portal_on_each, tls_insecure_skip_verify=True)
 
     assert (created.name, created.type) == ("p", pb.PROVIDER_TYPE_GLUU)
@@ -96,7 +96,9 @@ def test_a_token_is_cleared_only_when_it_is_named(
     assert updated.registration_access_token_set is left
 
 
-def test_how_a_provider_is_called_comes_back_except_the_secret(portal_on_each: Portal) -> None:
+def test_the_connection_fields_of_a_provider_are_returned_except_the_secret(
+    portal_on_each: Portal,
+) -> None:
     how: dict[str, Any] = {
         "registration_endpoint": "https://idp.test/register",
         "ca_certificate": trustme.CA().cert_pem.bytes().decode(),
@@ -137,7 +139,7 @@ def test_an_update_writes_what_the_mask_names(portal: Portal) -> None:
     assert (updated.uid, updated.create_time) == (created.uid, created.create_time)
 
 
-def test_a_provider_takes_its_client_types_with_it(portal_on_each: Portal) -> None:
+def test_deleting_a_provider_deletes_its_client_types(portal_on_each: Portal) -> None:
     created = create(portal_on_each)
     client_type = add_client_type(portal_on_each, created.id)
     portal_on_each.providers.DeleteProvider(pb.DeleteProviderRequest(id=created.id))
@@ -320,7 +322,7 @@ def test_every_type_of_provider_comes_back_as_it_was_given(portal: Portal, name:
 
 
 @pytest.mark.parametrize("number", [99, -1, 2**31 - 1])
-def test_a_type_unknown_is_rejected_with_those_that_there_are(portal: Portal, number: int) -> None:
+def test_an_unknown_type_is_rejected_with_the_allowed_ones(portal: Portal, number: int) -> None:
     with pytest.raises(grpc.RpcError) as error:
         create(portal, type=number)
     [violation] = Rejection(error.value).violations
@@ -331,7 +333,7 @@ def test_a_type_unknown_is_rejected_with_those_that_there_are(portal: Portal, nu
 
 
 @pytest.mark.parametrize("id_", [1, -1, 2**31 - 1, -(2**31)])
-def test_no_method_finds_a_provider_unknown(portal_on_each: Portal, id_: int) -> None:
+def test_no_method_finds_an_unknown_provider(portal_on_each: Portal, id_: int) -> None:
     calls: list[Callable[[], object]] = [
         lambda: get(portal_on_each, id_),
         lambda: update(portal_on_each, id_, name="n"),
@@ -380,7 +382,7 @@ def test_ids_are_not_used_again_when_the_newest_are_deleted(portal_on_each: Port
     assert add_client_type(portal_on_each, again) > client_type
 
 
-def test_a_provider_leaves_the_client_types_of_others_alone(portal_on_each: Portal) -> None:
+def test_deleting_a_provider_keeps_the_client_types_of_others(portal_on_each: Portal) -> None:
     gone, left = create(portal_on_each).id, create(portal_on_each).id
     add_client_type(portal_on_each, gone)
     kept = add_client_type(portal_on_each, left)

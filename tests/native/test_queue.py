@@ -38,7 +38,7 @@ def small(database: Path) -> Iterator[Portal]:
 
 @contextmanager
 def stuck(database: Path) -> Iterator[None]:
-    """Another process holds the write lock meanwhile: no write gets on."""
+    """Another process holds the write lock: all writes wait."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

@@ -141,7 +141,7 @@ def test_open_streams_do_not_delay_the_end(tmp_path: Path) -> None:
     assert took < 2
 
 
-def test_a_server_that_ends_serves_what_comes_before_its_callers_know(tmp_path: Path) -> None:
+def test_a_stopping_server_serves_calls_until_its_callers_know(tmp_path: Path) -> None:
     with (
         started(new_sqlite(tmp_path / "x.db"), admin_key=SecretStr(ADMIN_KEY)) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,

@@ -84,7 +84,7 @@ def test_reflection_serves_the_comments_of_the_protos(portal: Portal) -> None:
 
 @each_method
 def test_reflection_finds_a_method_by_its_full_name(portal: Portal, method: Any) -> None:
-    # Once it has the file, a database does not ask the server any more.
+    # Once it has the file, a database no longer asks the server.
     first, second = (ProtoReflectionDescriptorDatabase(portal.anonymous) for _ in range(2))
 
     found = first.FindFileContainingSymbol(method.full_name)
@@ -94,13 +94,13 @@ def test_reflection_finds_a_method_by_its_full_name(portal: Portal, method: Any)
         second.FindFileContainingSymbol(f"{method.full_name}Nope")
 
 
-def test_every_method_that_reflection_tells_of_is_there(portal: Portal) -> None:
+def test_every_method_that_reflection_lists_exists(portal: Portal) -> None:
     codes = {method.full_name: status_of(portal.channel, method) for method in METHODS}
 
     assert [name for name, code in codes.items() if code == grpc.StatusCode.UNIMPLEMENTED] == []
 
 
-def test_reflection_of_what_there_is_not_is_an_error(portal: Portal) -> None:
+def test_reflection_of_an_unknown_symbol_is_an_error(portal: Portal) -> None:
     with pytest.raises(KeyError):
         pool_of(portal).FindMessageTypeByName("portal.oauth.v1.Nope")
 
@@ -116,7 +116,7 @@ def test_every_service_is_serving(portal: Portal, service: str) -> None:
     watch.cancel()
 
 
-def test_the_health_of_a_service_unknown_is_not_found(portal: Portal) -> None:
+def test_the_health_of_an_unknown_service_is_not_found(portal: Portal) -> None:
     with pytest.raises(grpc.RpcError) as error:
         health_of(portal.anonymous).Check(health_pb2.HealthCheckRequest(service="Nope"))
 
@@ -124,7 +124,7 @@ def test_the_health_of_a_service_unknown_is_not_found(portal: Portal) -> None:
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_server_that_stops_reports_so_and_returns_the_call_in_flight(tmp_path: Path) -> None:
+def test_a_stopping_server_reports_it_and_finishes_the_call_in_flight(tmp_path: Path) -> None:
     file = tmp_path / "x.db"
     draft = provider_pb2.Provider(
         name="last", type=provider_pb2.PROVIDER_TYPE_OTHER, well_known_uri="https://idp.test/"

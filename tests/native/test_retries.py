@@ -101,7 +101,7 @@ def test_the_same_request_again_gets_the_first_response(
     assert send("an-id") == first
 
 
-def test_no_second_row_is_made(portal_on_each: Portal) -> None:
+def test_no_second_row_is_created(portal_on_each: Portal) -> None:
     of = provider_of(portal_on_each).id
     request_id = str(uuid4())
     created = [create(portal_on_each, of, request_id) for _ in range(3)]
@@ -162,7 +162,7 @@ def test_a_rejected_request_may_be_corrected_and_sent_again_with_its_id(portal: 
     assert create(portal, of, "an-id").name == "c"
 
 
-def test_each_key_has_ids_of_its_own(portal: Portal) -> None:
+def test_each_key_has_its_own_ids(portal: Portal) -> None:
     of = provider_of(portal).id
     mine = create(portal, of, "an-id")
     channel = with_key(portal.anonymous, portal.keyring.create(Role.ADMIN, "another"))
@@ -209,7 +209,7 @@ def test_twins_at_two_servers_of_one_database_get_one_response(database_url: str
         assert count(one, of) == 15 * 3
 
 
-def test_an_response_is_kept_over_a_restart(database_url: str) -> None:
+def test_a_response_is_kept_over_a_restart(database_url: str) -> None:
     with serve(database_url) as portal:
         of = provider_of(portal).id
         first = create(portal, of, "an-id")
@@ -244,7 +244,7 @@ def test_an_id_is_printable_ascii_and_not_too_long(portal: Portal, request_id: s
     assert "1 to 255 printable ASCII characters" in rejected.message
 
 
-def test_no_secret_is_kept_in_an_response(engine: Engine, database_url: str) -> None:
+def test_no_secret_is_kept_in_a_response(engine: Engine, database_url: str) -> None:
     with serve(database_url) as portal:
         provider_of(portal, "an-id")
     with engine.connect() as connection:

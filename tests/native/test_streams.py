@@ -1,4 +1,4 @@
-"""Streams that want to hold a thread, and calls that are served meanwhile."""
+"""Calls are served while streams try to hold threads."""
 
 import time
 from collections.abc import Iterator
@@ -114,7 +114,9 @@ def test_responses_that_nobody_reads_hold_half_of_the_reading_threads_at_most(
         assert checks(channel) < 1
 
 
-def test_a_watcher_that_reads_nothing_delays_nobody(server: Server, channel: grpc.Channel) -> None:
+def test_a_watcher_that_reads_nothing_delays_no_other_call(
+    server: Server, channel: grpc.Channel
+) -> None:
     with Connection(server.port, window=0) as connection:
         for _ in range(20):
             connection.open(WATCH, b"")
@@ -211,7 +213,7 @@ def test_a_reflection_stream_ends_after_its_time(
         assert services(channel) > 0
 
 
-def test_a_key_that_is_made_later_gets_threads_of_its_own(
+def test_a_key_that_is_created_later_gets_its_own_threads(
     server: Server, channel: grpc.Channel
 ) -> None:
     key = server_key(server)

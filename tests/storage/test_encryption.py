@@ -229,7 +229,7 @@ def test_a_row_with_a_copied_secret_can_be_read_but_not_its_secret(
         opened(read)
 
 
-def test_a_clear_secret_of_before_is_read_and_encrypted_by_the_next_write(
+def test_a_plain_text_secret_is_read_and_encrypted_by_the_next_write(
     engine: Engine, catalog: Catalog
 ) -> None:
     created = catalog.providers.create(CALL, DRAFT)
@@ -343,7 +343,7 @@ def test_encrypted_secrets_need_their_key(engine: Engine, catalog: Catalog) -> N
     assert unknown_key(engine, NO_KEY) == key_id(OLD)
 
 
-def test_clear_secrets_need_any_key(engine: Engine, catalog: Catalog) -> None:
+def test_plain_text_secrets_need_any_key(engine: Engine, catalog: Catalog) -> None:
     overwrite(engine, catalog.providers.create(CALL, DRAFT).id, "clear")
     with engine.begin() as connection:
         connection.execute(text("UPDATE provider SET credential_client_secret = ''"))

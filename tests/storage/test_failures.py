@@ -127,7 +127,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
     assert key not in caplog.text
 
 
-def test_after_a_restart_that_nobody_noticed_the_first_call_works(
+def test_the_first_call_after_an_unnoticed_restart_works(
     own_postgres: Postgres, mortal: Engine
 ) -> None:
     catalog = Catalog(Store(mortal, VAULT))
@@ -179,7 +179,7 @@ REASONS: dict[type[PortalError], str] = {DeadlineExceeded: "STORAGE_TIMEOUT"}
         pytest.param("STATEMENT_TIMEOUT_S", DeadlineExceeded, id="statement timeout"),
     ],
 )
-def test_a_row_that_another_holds_is_waited_for_until_a_timeout(
+def test_the_wait_for_a_locked_row_has_a_timeout(
     own_postgres: Postgres,
     mortal: Engine,
     monkeypatch: pytest.MonkeyPatch,

@@ -120,7 +120,7 @@ def test_a_rejected_write_does_not_fail_the_others() -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("bug"), Precondition(Reason.OKTA_APP_TYPE_MISSING, "late")], ids=repr
 )
-def test_a_write_that_fails_half_done_leaves_nothing_and_fails_no_neighbour(
+def test_a_write_that_fails_halfway_leaves_nothing_and_fails_no_other_write(
     error: Exception,
 ) -> None:
     def half_done(transaction: LedgerTransaction) -> str:
@@ -148,7 +148,7 @@ def test_when_deferred_inserts_fail_each_write_runs_alone(error: Exception) -> N
 
 
 @pytest.mark.parametrize(("losses", "done"), [(1, True), (2, True), (3, False)])
-def test_a_write_that_lost_against_another_runs_again_three_times_at_most(
+def test_a_write_that_lost_to_another_runs_again_at_most_three_times(
     losses: int, *, done: bool
 ) -> None:
     lost = 0
@@ -178,7 +178,7 @@ def test_a_commit_that_fails_fails_all_and_runs_nothing_again() -> None:
         return transaction.add("x")
 
     ledger = Ledger()
-    ledger.break_commit = Aborted(Reason.CONCURRENT_CHANGE, "nobody knows")
+    ledger.break_commit = Aborted(Reason.CONCURRENT_CHANGE, "outcome unknown")
     results = together(ledger, work, work)
 
     assert [type(result) for result in results] == [Aborted, Aborted]

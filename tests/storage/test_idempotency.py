@@ -130,7 +130,7 @@ def test_a_stored_response_has_the_etag_but_not_the_secret(store: Store, engine:
     assert b"s3cret" not in bytes(kept_as)
 
 
-def test_a_write_that_the_version_before_has_done_is_not_repeated(
+def test_a_write_that_the_previous_version_has_done_is_not_repeated(
     store: Store, engine: Engine
 ) -> None:
     catalog = Catalog(store)
@@ -146,7 +146,7 @@ def test_a_write_that_the_version_before_has_done_is_not_repeated(
     ]
 
 
-def test_a_delete_that_the_version_before_has_done_is_confirmed(
+def test_a_delete_that_the_previous_version_has_done_is_confirmed(
     store: Store, engine: Engine
 ) -> None:
     catalog = Catalog(store)

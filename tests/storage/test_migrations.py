@@ -76,7 +76,7 @@ def test_tables_that_were_created_twice_work(empty: Engine) -> None:
     assert catalog.providers.get(CALL, created.id) == created
 
 
-def test_to_migrate_again_changes_nothing(engine: Engine) -> None:
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
     catalog = Catalog(Store(engine))
     created = catalog.providers.create(CALL, PROVIDER)
     migrate(engine)
@@ -132,7 +132,7 @@ def columns_of(engine: Engine) -> dict[str, set[str]]:
     }
 
 
-def test_the_version_before_can_insert_without_the_columns_that_a_migration_adds(
+def test_the_previous_version_can_insert_without_the_columns_that_a_migration_adds(
     empty: Engine,
 ) -> None:
     known: dict[str, set[str]] = {}
@@ -154,7 +154,7 @@ def test_the_version_before_can_insert_without_the_columns_that_a_migration_adds
 TOKENS = {1: "clear-token", 2: "", 3: "token of the third"}
 
 
-def insert_as_the_version_before(engine: Engine, tokens: dict[int, str]) -> dict[int, str]:
+def insert_as_the_previous_version(engine: Engine, tokens: dict[int, str]) -> dict[int, str]:
     """Insert providers with these tokens; returns their uids."""
     uids = {id_: new_uid() for id_ in tokens}
     with engine.begin() as connection:
@@ -183,9 +183,9 @@ def stored_tokens(engine: Engine) -> dict[str, str]:
         return {row[0]: row[1] for row in rows}
 
 
-def test_the_tokens_of_the_version_before_are_encrypted(empty: Engine) -> None:
+def test_the_tokens_of_the_previous_version_are_encrypted(empty: Engine) -> None:
     migrate(empty, "0004")
-    uids = insert_as_the_version_before(empty, TOKENS)
+    uids = insert_as_the_previous_version(empty, TOKENS)
     migrate(empty, seal=VAULT.seal)
     stored = stored_tokens(empty)
     store = Store(empty, VAULT)
@@ -199,7 +199,7 @@ def test_the_tokens_of_the_version_before_are_encrypted(empty: Engine) -> None:
 
 def test_more_tokens_than_a_piece_are_encrypted(empty: Engine) -> None:
     migrate(empty, "0004")
-    insert_as_the_version_before(empty, {id_: f"token {id_}" for id_ in range(1, 2002)})
+    insert_as_the_previous_version(empty, {id_: f"token {id_}" for id_ in range(1, 2002)})
     migrate(empty, seal=VAULT.seal)
     stored = stored_tokens(empty)
 
@@ -210,7 +210,7 @@ def test_more_tokens_than_a_piece_are_encrypted(empty: Engine) -> None:
 def test_the_clear_text_is_not_in_the_file_after_the_migration(tmp_path: Path) -> None:
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db"))
     migrate(engine, "0004")
-    insert_as_the_version_before(engine, {1: "a-long-clear-token-of-before"})
+    insert_as_the_previous_version(engine, {1: "a-long-clear-token-of-before"})
     migrate(engine, seal=VAULT.seal)
     engine.dispose()
 
@@ -219,7 +219,7 @@ def test_the_clear_text_is_not_in_the_file_after_the_migration(tmp_path: Path) -
 
 def test_a_migration_of_secrets_without_a_key_changes_nothing(empty: Engine) -> None:
     migrate(empty, "0004")
-    insert_as_the_version_before(empty, TOKENS)
+    insert_as_the_previous_version(empty, TOKENS)
     with pytest.raises(Precondition, match="no encryption key"):
         migrate(empty, seal=Vault().seal)
 
@@ -229,7 +229,7 @@ def test_a_migration_of_secrets_without_a_key_changes_nothing(empty: Engine) -> 
 
 def test_a_migration_without_secrets_needs_no_key(empty: Engine) -> None:
     migrate(empty, "0004")
-    insert_as_the_version_before(empty, {1: ""})
+    insert_as_the_previous_version(empty, {1: ""})
     migrate(empty, seal=Vault().seal)
 
     require_known(empty)
@@ -237,7 +237,7 @@ def test_a_migration_without_secrets_needs_no_key(empty: Engine) -> None:
 
 def test_a_second_upgrade_leaves_encrypted_tokens_as_they_are(empty: Engine) -> None:
     migrate(empty, "0004")
-    insert_as_the_version_before(empty, TOKENS)
+    insert_as_the_previous_version(empty, TOKENS)
     migrate(empty, seal=VAULT.seal)
     before = stored_tokens(empty)
     downgrade(empty, "0004")
@@ -257,7 +257,7 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(config, revision)
 
 
-def test_a_server_of_the_version_before_runs_on_this_schema(engine: Engine) -> None:
+def test_a_server_of_the_previous_version_runs_on_this_schema(engine: Engine) -> None:
     store = Store(engine, VAULT)
     ours = store.write(
         CALL,
@@ -267,7 +267,7 @@ def test_a_server_of_the_version_before_runs_on_this_schema(engine: Engine) -> N
             datetime.now(UTC),
         ),
     )
-    uids = insert_as_the_version_before(engine, {1: "theirs"})
+    uids = insert_as_the_previous_version(engine, {1: "theirs"})
     # It writes all of its columns, the token as it has read it.
     with engine.begin() as connection:
         connection.execute(
@@ -344,7 +344,7 @@ def test_an_older_schema_is_rejected_with_what_to_do(engine: Engine) -> None:
 
 @contextmanager
 def another_migrator(engine: Engine) -> Iterator[None]:
-    """Another process that migrates meanwhile."""
+    """Another process that migrates at the same time."""
     if engine.dialect.name == "sqlite":
         assert engine.url.database
         with closing(

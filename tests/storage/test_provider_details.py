@@ -74,7 +74,7 @@ def test_past_a_bound_a_provider_is_neither_returned_nor_written(
         catalog.providers.update_detail(CALL, id_, RENAMED)
 
     assert of_get.value.reason == of_put.value.reason == "PROVIDER_TOO_LARGE"
-    assert "by pages" in str(of_get.value)
+    assert "in pages" in str(of_get.value)
     assert catalog.providers.get(CALL, id_).name == "p"
     assert catalog.providers.update(CALL, id_, RENAMED).name == "new"
 
@@ -115,7 +115,7 @@ def test_a_large_read_waits_for_the_one_before(catalog: Catalog, engine: Engine)
     holder.join()
 
 
-def test_a_pause_as_long_as_it_is_large_follows_a_large_read(
+def test_a_pause_in_proportion_to_its_size_follows_a_large_read(
     catalog: Catalog, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider_details, "PAUSE_PER_CLIENT_TYPE_S", 0.01)

@@ -175,7 +175,7 @@ def test_what_the_provider_rejects_leaves_nothing_and_may_be_sent_again(portal: 
     assert portal.register(with_id()).client.state is ClientState.ACTIVE
 
 
-def test_a_provider_that_is_down_leaves_nothing(store: Store) -> None:
+def test_a_registration_at_a_provider_that_is_down_stores_nothing(store: Store) -> None:
     with failing.running() as idp:
         portal = Portal(store, idp, timedelta(days=1))
     with pytest.raises(NotSent) as error:
@@ -584,7 +584,7 @@ def test_a_client_that_cannot_be_read_does_not_hold_up_the_others(portal: Portal
     assert portal.get(other).state is ClientState.UNKNOWN
 
 
-def test_a_check_does_not_undo_a_deletion_that_began_meanwhile(portal: Portal) -> None:
+def test_a_check_does_not_undo_a_concurrent_deletion(portal: Portal) -> None:
     client = portal.register().client
     portal.set(client, state=ClientState.DELETING)
     parents = portal.catalog.registrations.access(portal.provider)
@@ -704,7 +704,7 @@ def test_no_secret_is_stored_in_plain_text(portal: Portal) -> None:
         assert secret not in repr(done)
 
 
-def test_a_registration_takes_little_time_of_its_own(portal: Portal) -> None:
+def test_a_registration_adds_little_time_to_the_providers(portal: Portal) -> None:
     portal.register()
     least = 1.0
     for _ in range(5):

@@ -51,7 +51,7 @@ def sqlite(file: Path) -> Iterator[Engine]:
         pytest.param("busy_timeout", 5000, id="a lock is waited for"),
     ],
 )
-def test_each_connection_of_the_pool_keeps_what_is_promised(
+def test_each_connection_of_the_pool_has_the_promised_settings(
     sqlite: Engine, pragma: str, value: object
 ) -> None:
     with ExitStack() as stack:
@@ -81,7 +81,7 @@ def usual_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("usual_umask")
-def test_new_files_are_for_their_owner_alone_in_a_folder_for_all(tmp_path: Path) -> None:
+def test_new_files_in_a_shared_folder_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     engine = open_engine(parse_url(f"sqlite:///{tmp_path}/portal.db"))
     migrate(engine)
@@ -151,7 +151,7 @@ def test_a_write_lock_that_is_held_too_long_ends_the_write_and_lets_reads_pass(
     assert 0.2 < waited < 2
     assert seen == []
     assert error.value.reason == "OUTCOME_UNKNOWN"
-    assert "outcome unknown" in str(error.value)
+    assert "outcome is unknown" in str(error.value)
     assert not re.search("sqlite|database|locked", str(error.value), re.IGNORECASE)
     assert catalog.providers.get(CALL, created.id) == created
     engine.dispose()
@@ -209,7 +209,7 @@ def test_what_a_write_has_read_is_not_changed_by_another_process_before_it_is_do
     assert names == ["b", "b"]
 
 
-def test_to_close_the_store_folds_the_write_ahead_log_in(sqlite: Engine, file: Path) -> None:
+def test_closing_the_store_merges_the_write_ahead_log(sqlite: Engine, file: Path) -> None:
     store = Store(sqlite)
     created = Catalog(store).providers.create(CALL, PROVIDER)
     log = file.with_name("portal.db-wal")

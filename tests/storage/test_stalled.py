@@ -47,7 +47,7 @@ def end_of(call: Callable[[], object]) -> End:
 
 @contextmanager
 def writing(catalog: Catalog, writes: int) -> Iterator[list[Future[End]]]:
-    """So many writes at once, which may end meanwhile; at the end all have."""
+    """This many concurrent writes; at the end all have ended."""
     with ThreadPoolExecutor(writes) as pool:
         yield [
             pool.submit(end_of, lambda: catalog.providers.create(CALL, PROVIDER))
@@ -68,7 +68,7 @@ def slowest_read(catalog: Catalog, id_: int, seconds: float) -> float:
 def assert_unknown(ends: list[End], within: float) -> None:
     assert all(isinstance(end.error, Unavailable) for end in ends)
     assert {end.error.reason for end in ends if end.error} <= REASONS
-    assert all("outcome unknown" in str(end.error) for end in ends)
+    assert all("outcome is unknown" in str(end.error) for end in ends)
     assert max(end.took for end in ends) < within
 
 

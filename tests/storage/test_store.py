@@ -158,7 +158,9 @@ def test_each_field_of_a_client_type_comes_back(catalog: Catalog) -> None:
         pytest.param("null", id="null"),
     ],
 )
-def test_a_text_comes_back_as_it_was_and_is_found_by_itself(catalog: Catalog, text: str) -> None:
+def test_a_text_is_returned_unchanged_and_is_found_by_its_value(
+    catalog: Catalog, text: str
+) -> None:
     provider_id = provider_of(catalog)
     named(catalog, provider_id, "another")
     draft = replace(CLIENT_TYPE, name=text, description=text)
@@ -267,7 +269,7 @@ def test_a_client_type_is_reached_through_its_own_provider_alone(catalog: Catalo
     assert catalog.client_types.get(CALL, owner, id_) == before
 
 
-def test_a_provider_takes_its_own_client_types_with_it_and_no_others(
+def test_deleting_a_provider_deletes_only_its_own_client_types(
     catalog: Catalog, engine: Engine
 ) -> None:
     gone, stays = provider_of(catalog), provider_of(catalog)
@@ -646,9 +648,7 @@ class Broken(Exception):
 
 
 @pytest.mark.parametrize("error", [Broken(), NotFound(Resource.PROVIDER, 1)])
-def test_a_work_that_raises_leaves_nothing(
-    store: Store, catalog: Catalog, error: Exception
-) -> None:
+def test_a_job_that_raises_writes_nothing(store: Store, catalog: Catalog, error: Exception) -> None:
     spec = check_provider(PROVIDER)
     stays = catalog.providers.create(CALL, PROVIDER)
 
@@ -664,7 +664,7 @@ def test_a_work_that_raises_leaves_nothing(
     assert catalog.providers.create(CALL, PROVIDER).id > stays.id
 
 
-def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
+def test_a_job_that_raises_among_others_writes_nothing_and_fails_no_other(
     store: Store, catalog: Catalog
 ) -> None:
     spec = check_provider(PROVIDER)
@@ -696,7 +696,7 @@ def test_a_work_that_raises_among_others_leaves_nothing_and_fails_no_other(
         assert not [name for name in made if name.startswith("bad")]
 
 
-def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -> None:
+def test_a_write_is_visible_only_after_its_commit(store: Store, catalog: Catalog) -> None:
     spec = check_provider(PROVIDER)
     seen: list[int] = []
 
@@ -711,9 +711,7 @@ def test_nobody_sees_a_write_before_it_is_done(store: Store, catalog: Catalog) -
     assert len(catalog.providers.list(CALL, (), EVERYTHING).items) == 1
 
 
-def test_a_read_sees_one_moment_whatever_is_written_meanwhile(
-    store: Store, catalog: Catalog
-) -> None:
+def test_a_read_sees_one_snapshot_despite_concurrent_writes(store: Store, catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
 
     def work(tx: Transaction) -> tuple[list[ClientType], list[ClientType]]:
@@ -745,7 +743,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
         return list(pool.map(run, works))
 
 
-def test_creators_in_8_threads_lose_nothing_and_get_ids_of_their_own(catalog: Catalog) -> None:
+def test_creates_in_8_threads_lose_nothing_and_get_different_ids(catalog: Catalog) -> None:
     provider_id = provider_of(catalog)
 
     def creator(thread: int) -> Callable[[], object]:
@@ -777,7 +775,7 @@ def test_updates_at_once_of_different_fields_are_all_kept(catalog: Catalog) -> N
         }
 
 
-def test_a_client_type_created_while_its_provider_is_deleted_is_not_a_orphan(
+def test_a_client_type_created_while_its_provider_is_deleted_is_not_an_orphan(
     catalog: Catalog, engine: Engine
 ) -> None:
     responses: list[object] = []
@@ -863,7 +861,7 @@ def test_keys_are_listed_oldest_first(store: Store) -> None:
     assert [key.note for key in keyring.list()] == list("012345")
 
 
-def test_to_revoke_a_key_that_is_not_there_changes_nothing(store: Store) -> None:
+def test_revoking_an_unknown_key_changes_nothing(store: Store) -> None:
     keyring = KeyRing(store)
     text = keyring.create(Role.ADMIN, "")
 

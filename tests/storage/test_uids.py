@@ -134,7 +134,7 @@ def test_of_many_concurrent_creates_with_one_uid_one_succeeds(engine: Engine) ->
     assert sorted(found.uid for found in stored) == sorted(uids)
 
 
-def test_rows_of_the_version_before_are_found_by_their_uids(empty_url: str) -> None:
+def test_rows_of_the_previous_version_are_found_by_their_uids(empty_url: str) -> None:
     engine = open_engine(parse_url(empty_url))
     migrate(engine, "0003")
     uid = str(uuid4())

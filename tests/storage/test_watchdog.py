@@ -58,7 +58,7 @@ def test_a_read_ends_after_the_maximum(
     assert error.value.reason == "STORAGE_TIMEOUT"
 
 
-def test_the_work_of_others_goes_on_when_the_caller_of_the_first_is_gone(
+def test_other_jobs_continue_when_the_caller_of_the_first_is_gone(
     store: Store, engine: Engine
 ) -> None:
     gone = threading.Event()

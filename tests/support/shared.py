@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A running system costs a worker seconds to start, and CPU as long as it runs. So do all tests
     of `stack`, and those of tests/hostile, which share the attacked systems.
 
-    The folders whose tests mostly wait come first, beside those that mostly compute.
+    The folders whose tests mostly wait come first, together with those that mostly compute.
     """
     items.sort(key=lambda item: item.path.parent.name not in _WAITING)
     shared = {
@@ -73,7 +73,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(pytestconfig: pytest.Config) -> Postgres:
-    """A running PostgreSQL for all workers of the run: a test has a database of its own there."""
+    """A running PostgreSQL for all workers of the run: each test has its own database there."""
     folder = pytestconfig.stash[_FOLDER]
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The whole system as people run it: `portal up` in a process of its own."""
+"""The whole system as people run it: `portal up` in a separate process."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def portal(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str
 
 
 def listening(port: int) -> bool:
-    """Whether somebody listens on this port of the loopback."""
+    """Whether a process listens on this port of the loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -144,7 +144,7 @@ class Stack:
 
     @contextmanager
     def locked_database(self) -> Iterator[None]:
-        """Another process holds the write lock of SQLite meanwhile."""
+        """Another process holds the write lock of SQLite."""
         with closing(sqlite3.connect(self.folder / "portal.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             yield

@@ -116,7 +116,7 @@ def test_a_start_without_the_key_of_the_secrets_ends_with_one_line(
         ("{key}", 0o640, "can be read by others: set its mode to 0600"),
         ("", 0o600, "has no key"),
         ("{key}\nAAAA", 0o600, "line 2 is not the base64 of 32 bytes"),
-        ("é", 0o600, "is not a file of keys, one a line"),
+        ("é", 0o600, "is not a file with one key per line"),
     ],
 )
 def test_a_key_file_that_cannot_be_used_is_reported_without_its_text(

@@ -43,7 +43,7 @@ def open_files(process_id: int) -> int:
 
 
 @NEEDS_SECCOMP
-def test_a_start_that_may_set_no_limit_and_no_core_serves_with_what_it_has(own: Stack) -> None:
+def test_a_start_that_may_not_set_limits_or_cores_still_serves(own: Stack) -> None:
     own.start("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", *WITHOUT_RESOURCES)
     with own.client() as rest:
         status = rest.get("/oauth-providers").status_code

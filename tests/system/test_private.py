@@ -39,7 +39,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.stop()
 
 
-def test_what_a_start_makes_is_for_its_user_alone(started: Stack) -> None:
+def test_files_of_a_start_are_readable_by_its_user_only(started: Stack) -> None:
     with started.client() as rest:
         rest.post("/oauth-providers/1/client-types", json={})
         folder = started.run_folder
@@ -86,7 +86,7 @@ def test_a_stop_deletes_the_folder_of_a_start(started: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["there", "file/admin.key"])
-def test_no_key_is_made_when_its_file_cannot_be_written(own: Stack, name: str) -> None:
+def test_no_key_is_created_if_its_file_cannot_be_written(own: Stack, name: str) -> None:
     file = own.folder / name
     (own.folder / "there").write_text("precious")
     (own.folder / "file").write_text("")
@@ -101,7 +101,7 @@ def test_no_key_is_made_when_its_file_cannot_be_written(own: Stack, name: str) -
     assert (own.folder / "there").read_text() == "precious"
 
 
-def test_a_terminal_shows_the_first_key_and_takes_everything_along_when_it_goes(
+def test_a_terminal_shows_the_first_key_and_closing_it_stops_everything(
     own: Stack,
 ) -> None:
     own.settings["PORTAL_ADMIN_KEY"] = ""
@@ -141,7 +141,7 @@ def test_a_hangup_at_a_terminal_that_is_still_there_is_a_restart(own: Stack) -> 
 
 
 def _at_a_terminal(own: Stack) -> tuple["subprocess.Popen[bytes]", int]:
-    """`portal up` at a terminal of its own, and the other end of it."""
+    """`portal up` at its own terminal, and the other end of it."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "portal_server", "up"],

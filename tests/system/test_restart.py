@@ -169,7 +169,7 @@ def test_when_a_new_server_cannot_start_the_old_one_goes_on(pair: Stack) -> None
         assert {rest.get(CLIENT_TYPES).status_code for _ in range(20)} == {200}
 
 
-def test_a_server_that_dies_while_its_successor_starts_is_succeeded(pair: Stack) -> None:
+def test_a_server_that_dies_during_its_replacement_is_replaced(pair: Stack) -> None:
     before, log = servers(pair), Restarts(pair)
     hang_up(pair)
     assert soon(lambda: len(servers(pair)) == 3, 20)

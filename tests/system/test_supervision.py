@@ -79,7 +79,7 @@ def test_a_server_that_is_stopped_is_replaced_within_30_seconds(running: Stack) 
 
 @pytest.mark.slow
 def test_all_servers_that_are_stopped_are_replaced_within_30_seconds(pair: Stack) -> None:
-    # A start of its own: a server that is replaced before it was healthy is given longer.
+    # A separate start: a server that is replaced before it was healthy is given longer.
     require_replacement(pair.start(), 2)
 
 
@@ -95,7 +95,7 @@ def test_a_server_that_is_away_for_some_seconds_stays(running: Stack) -> None:
     assert not soon(lambda: servers(running) != before, 2)
 
 
-def test_a_server_that_cannot_start_is_retried_later_and_later_and_the_others_serve(
+def test_a_server_that_cannot_start_is_retried_after_growing_delays_while_the_others_serve(
     pair: Stack,
 ) -> None:
     pair.start()
@@ -125,7 +125,7 @@ def test_a_start_goes_on_without_a_server_that_cannot_start(pair: Stack) -> None
     assert pair.stop() == 0
 
 
-def test_a_start_of_which_no_server_can_start_ends_with_a_clear_line(pair: Stack) -> None:
+def test_a_start_without_any_working_server_ends_with_a_clear_line(pair: Stack) -> None:
     pair.settings |= break_servers(pair.folder, 0, 1)
     ended = pair.launch().wait(30)
     *_, last = pair.err.read_text().splitlines()
@@ -156,7 +156,7 @@ def test_an_envoy_that_is_stopped_is_replaced(running: Stack) -> None:
 
 
 def test_an_envoy_that_keeps_ending_ends_all_with_a_clear_line(pair: Stack) -> None:
-    # Without the files beside it that it names.
+    # Without the files next to it that it names.
     shutil.copy(ROOT / "envoy.yaml", pair.folder)
     done = subprocess.run(
         [sys.executable, "-m", "portal_server", "up"],

@@ -65,7 +65,7 @@ def test_a_start_reports_all_that_is_needed_and_the_calls_it_shows_work(own: Sta
     assert "portal.oauth.v1.ClientTypeService/ListClientTypes" in expected
 
 
-def test_a_start_without_example_data_shows_how_to_make_a_provider_first(own: Stack) -> None:
+def test_a_start_without_example_data_shows_how_to_create_a_provider(own: Stack) -> None:
     own.settings["PORTAL_DEVELOPMENT"] = ""
     own.start()
     expected = own.out.read_text()
@@ -77,7 +77,7 @@ def test_a_start_without_example_data_shows_how_to_make_a_provider_first(own: St
     assert below["Name"] == "Server-side application"
 
 
-def test_a_second_start_keeps_the_data_and_makes_no_other_key(own: Stack) -> None:
+def test_a_second_start_keeps_the_data_and_creates_no_other_key(own: Stack) -> None:
     own.start()
     key = (own.folder / "admin.key").read_text().strip()
     with own.client(key) as rest:
@@ -242,7 +242,7 @@ def test_a_database_of_a_newer_version_is_one_clear_line(own: Stack) -> None:
     database.close()
 
     assert rejection(own) == (
-        "portal: the database has schema 9999, which only a newer version knows\n"
+        "portal: the database has schema 9999, which only a newer version supports\n"
     )
 
 
@@ -268,7 +268,7 @@ def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
     assert done.stderr == "portal: the database has no schema, not 0006: run `portal migrate`\n"
 
 
-def test_a_server_by_itself_needs_something_to_listen_on(own: Stack) -> None:
+def test_a_single_server_needs_an_address_to_listen_on(own: Stack) -> None:
     portal("migrate", **own.settings)
     done = portal("serve", **own.settings)
 
@@ -292,7 +292,7 @@ def test_every_command_with_settings_rejects_a_misspelled_one(own: Stack, name: 
     )
 
 
-def test_a_server_by_itself_is_served_on_a_migrated_database(own: Stack) -> None:
+def test_a_single_server_serves_a_migrated_database(own: Stack) -> None:
     portal("migrate", **own.settings)
     port = free_port()
     socket_path = own.folder / "own.sock"
@@ -334,6 +334,6 @@ def test_a_database_that_is_away_is_one_clear_line(own: Stack) -> None:
     done = portal("up", **(own.settings | {"PORTAL_DATABASE_URL": url}))
 
     assert done.returncode == 1
-    assert done.stderr.endswith("portal: the storage is not available; try again\n")
+    assert done.stderr.endswith("portal: the storage is not available; retry\n")
     assert "Traceback" not in done.stderr
     assert "s3cr3t" not in done.stderr

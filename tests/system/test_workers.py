@@ -110,7 +110,7 @@ def test_twins_of_a_request_get_one_response_wherever_they_are_served(
     assert len(stored) == 20
 
 
-def test_when_one_dies_the_others_go_on_and_it_comes_back(
+def test_when_one_server_dies_the_others_serve_and_it_is_replaced(
     several: Stack, client_types: str
 ) -> None:
     before = workers(several)

@@ -180,7 +180,7 @@ def test_a_flag_is_true_or_false(text: str, value: bool) -> None:  # noqa: FBT00
 
 
 @pytest.mark.parametrize("text", ["10", "01", "-1", "yes", "on", " true", "true ", "null"])
-def test_a_flag_is_nothing_else(text: str) -> None:
+def test_a_flag_has_no_other_values(text: str) -> None:
     with pytest.raises(Invalid) as rejection:
         dialect.read_flag("force", text)
 

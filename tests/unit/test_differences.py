@@ -68,7 +68,9 @@ def test_order_is_not_a_difference(
 
 @pytest.mark.parametrize("provider_type", ProviderType)
 @pytest.mark.parametrize("none", [None, []])
-def test_an_empty_list_may_come_back_as_nothing(provider_type: ProviderType, none: Any) -> None:
+def test_an_empty_list_may_be_absent_in_the_response(
+    provider_type: ProviderType, none: Any
+) -> None:
     requested = {"grant_types": [CC], "response_types": [], "redirect_uris": []}
 
     assert compare(provider_type, requested, {"response_types": none, "redirect_uris": none}) == ()

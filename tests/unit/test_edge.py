@@ -53,7 +53,7 @@ def test_envoy_takes_the_file_that_is_started_by_hand() -> None:
     assert found.returncode == 0, found.stderr[-500:]
 
 
-def test_nobody_else_reads_what_is_written(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_written_files(tmp_path: Path) -> None:
     prepared(tmp_path)
     edge.set_endpoints(tmp_path, [tmp_path / "0-0.sock"])
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
@@ -91,7 +91,7 @@ def test_an_origin_may_call_on_both_ports(tmp_path: Path) -> None:
     assert all("https://a.test" in json.dumps(chain) for chain in chains)
 
 
-def test_connections_and_the_admin_interface_are_as_asked_for(tmp_path: Path) -> None:
+def test_connections_and_the_admin_interface_follow_the_settings(tmp_path: Path) -> None:
     config = prepared(tmp_path)
     monitors = config["overload_manager"]["resource_monitors"]
     bounds = [part["typed_config"].get("max_active_downstream_connections") for part in monitors]
@@ -134,14 +134,14 @@ def test_the_endpoints_are_replaced_by_another_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["endpoints.json"]
 
 
-def test_no_endpoint_at_all_is_not_a_error(tmp_path: Path) -> None:
+def test_no_endpoint_at_all_is_not_an_error(tmp_path: Path) -> None:
     edge.set_endpoints(tmp_path, [])
 
     [assignment] = json.loads((tmp_path / "endpoints.json").read_text())["resources"]
     assert assignment["endpoints"] == [{"lb_endpoints": []}]
 
 
-def test_a_rejection_for_want_of_servers_reports_when_to_try_again(tmp_path: Path) -> None:
+def test_a_rejection_without_servers_reports_when_to_retry(tmp_path: Path) -> None:
     added = {
         mapper["body"]["inline_string"]: {
             part["header"]["key"]: part["header"]["value"] for part in mapper["headers_to_add"]

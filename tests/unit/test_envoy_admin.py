@@ -99,7 +99,7 @@ def test_an_endpoint_is_healthy_once_its_first_check_has_passed(admin: Admin) ->
     assert admin.endpoints("nope") == {}
 
 
-def test_an_envoy_that_does_not_response_is_not_a_error(tmp_path: Path) -> None:
+def test_an_envoy_that_does_not_respond_is_not_an_error(tmp_path: Path) -> None:
     away = Admin(tmp_path / "admin.sock")
 
     assert away.stat("x") is None

@@ -222,7 +222,7 @@ def test_a_long_unknown_word_is_cut(text: str, quoted: str) -> None:
 
 
 @given(st.lists(st.sampled_from(ResponseType), min_size=1))
-def test_words_keep_their_order_and_lose_their_repetitions(words: list[ResponseType]) -> None:
+def test_words_keep_their_order_and_duplicates_are_dropped(words: list[ResponseType]) -> None:
     draft = replace(CLIENT_TYPE, response_types=tuple(words))
     kept = check_client_type(draft, ProviderType.OTHER).response_types
 

@@ -32,7 +32,7 @@ def test_a_page_token_leads_to_the_rows_after_the_last_one(
     assert next_page == PageRange(limit=7, after=after)
 
 
-def test_there_is_not_a_page_token_after_the_last_page() -> None:
+def test_there_is_no_page_token_after_the_last_page() -> None:
     assert page_token(None, List(), 1) == ""
 
 

@@ -133,7 +133,7 @@ def test_the_document_allows_the_bodies_that_the_service_accepts(
         ({"Name": "x"}, False),
     ],
 )
-def test_a_body_of_a_provider_is_allowed_as_the_service_takes_it(
+def test_the_schema_allows_the_provider_bodies_that_the_service_accepts(
     body: dict[str, Any], *, good: bool
 ) -> None:
     assert accepts("ProviderInput", body) is good
@@ -158,7 +158,7 @@ def test_a_body_of_a_provider_is_allowed_as_the_service_takes_it(
         ({"Name": ""}, False),
     ],
 )
-def test_a_body_of_a_client_is_allowed_as_the_service_takes_it(
+def test_the_schema_allows_the_client_bodies_that_the_service_accepts(
     more: dict[str, Any], *, good: bool
 ) -> None:
     assert accepts("ClientInput", {"Name": "x", **more}) is good

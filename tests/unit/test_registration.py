@@ -744,7 +744,7 @@ def test_in_a_plan_redirect_uris_are_errors() -> None:
 
 
 @pytest.mark.parametrize(("length", "expected"), [(240, set()), (241, {"name_cut"})])
-def test_a_name_that_is_cut_is_reported(length: int, expected: set[str]) -> None:
+def test_a_truncated_name_is_reported(length: int, expected: set[str]) -> None:
     made = planned(PLAIN, name="n" * length)
 
     assert names(made.findings) == expected
@@ -885,7 +885,7 @@ def test_each_finding_is_of_a_field_and_has_a_text_and_a_reference(
     assert set(findings_of(client_type, provider_type)) <= set(found)
 
 
-def test_what_findings_take_in_a_stored_response_has_a_limit() -> None:
+def test_the_size_of_findings_in_a_stored_response_has_a_limit() -> None:
     most = max(
         sum(len(each.text) + len(each.reference) + 80 for each in findings_of(one, provider_type))
         for provider_type in ProviderType

@@ -38,7 +38,7 @@ def counting(path: Path, counters: dict[str, int]) -> Iterator[Admin]:
         thread.join()
 
 
-def test_a_line_counts_what_came_since_the_last_one_also_after_envoys_restart(
+def test_a_line_counts_rejections_since_the_last_one_even_after_envoy_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(rejections, "SECONDS", 0)

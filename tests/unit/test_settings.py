@@ -151,7 +151,7 @@ def test_the_error_for_an_invalid_value_has_its_name_but_not_the_value(
     assert raised.value.__suppress_context__, "pydantic's error has the value"
 
 
-def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PORT", "DATABASE_URL", "LOG_LEVEL"):
         monkeypatch.setenv(f"PORTAL_{name}", "x")
     with pytest.raises(SettingsError) as raised:

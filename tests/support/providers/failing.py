@@ -58,7 +58,7 @@ class Provider:
     manages: bool = True
     """Whether it returns what clients are managed with: RFC 7592 is optional."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What each response about a client has beside the client."""
+    """What each response about a client has in addition."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
     released: threading.Event = field(default_factory=threading.Event)
