@@ -1,4 +1,4 @@
-"""Measures registrations at an identity provider, and creates beside a provider that hangs.
+"""Measures registrations at an identity provider, and creates while a provider hangs.
 
 `make bench BENCH=--registrations`. The provider is oidc-provider, which needs Node and npm. The
 rounds alternate between callers that register at the provider directly and callers of the portal.
