@@ -16,7 +16,7 @@ MOST_SECONDS = SECONDS + 140
 @pytest.mark.timeout(MOST_SECONDS + 60)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_nothing_grows_fails_or_is_lost_under_a_load(database: str) -> None:
-    # In a process of its own: the benchmark's peers have tables with the names of the portal's.
+    # In its own process: the benchmark's peers have tables with the names of the portal's.
     # The latency depends on the other tests that run meanwhile.
     options = ("--seconds", str(SECONDS), "--database", database, "--ignore-latency")
     done = subprocess.run(
