@@ -257,7 +257,7 @@ class AsyncPortal:
         etag: str = "",
         request_id: str = "",
     ) -> Client:
-        """End a state that only a person can end, who has checked the provider."""
+        """End a state that only a person can end: report what the provider has."""
         request = requests.resolve_client(
             provider_id,
             client,

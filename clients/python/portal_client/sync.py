@@ -375,7 +375,7 @@ class Portal:
         etag: str = "",
         request_id: str = "",
     ) -> Client:
-        """End a state that only a person can end, who has checked the provider.
+        """End a state that only a person can end: report what the provider has.
 
         Args:
             provider_id: the provider's id.

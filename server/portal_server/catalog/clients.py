@@ -355,7 +355,7 @@ class Clients:
     def resolve(
         self, call: Call, provider: Ref, ref: Ref, found: Found, etags: Etags = None
     ) -> Client:
-        """End a state that only a person can end, who has checked the provider.
+        """End a state that only a person can end: report what the provider has.
 
         Raises:
             NotFound, Invalid, Aborted (another etag).

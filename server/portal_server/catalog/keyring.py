@@ -10,7 +10,7 @@ from portal_server.domain.errors import Unauthenticated
 from portal_server.domain.keys import Caller, Key, Role
 from portal_server.storage.store import Store, Transaction
 
-# Compared with if the key does not exist, so that the check takes the same time.
+# Compared if the key does not exist, so that the check takes the same time.
 _NO_KEY = keys.digest("")
 # The id of the admin key of the settings.
 _SETTINGS = "settings"
