@@ -56,7 +56,8 @@ def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [phony] = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
     # The parts of `generate` are not for people.
-    targets = set(re.findall(r"(?<!\S)[a-z-]+(?!\S)", phony)) - {"generate-docs"}
+    named = re.findall(r"(?<!\S)[a-z-]+(?!\S)", phony)
+    targets = {name for name in named if not name.startswith("generate-")}
     shown = subprocess.run(
         ["make", "--no-print-directory", "help"],
         cwd=ROOT,
