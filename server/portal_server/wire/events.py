@@ -150,6 +150,15 @@ class Chosen(AfterMessage):
         self._choose(received or b"").run(call, lambda: received)
 
 
+def send(context: grpc.ServicerContext, message: bytes) -> bool:
+    """Send a message before the one that the handler returns; whether the call is still active.
+
+    Waits until the message has left.
+    """
+    event, state = context._rpc_event, context._state  # type: ignore[attr-defined]  # noqa: SLF001
+    return bool(server._send_response(event, state, message))  # noqa: SLF001
+
+
 class Sender:
     """Sends the newest of the given messages on an open stream, and never waits."""
 

@@ -77,9 +77,8 @@ class Admission(grpc.ServerInterceptor):
             authenticator=self._authenticator,
         )
         serve = method.stream if streams else method.one
-        make = (
-            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-        )
+        # `stream` returns bytes.
+        encode = None if streams else handler.response_serializer
 
         def of_call(metadata: Metadata) -> Any:
             queues = self._callers.of(metadata)
@@ -94,8 +93,8 @@ class Admission(grpc.ServerInterceptor):
                     _front(method, queues)
                 )
                 # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
-                encode = None if streams else handler.response_serializer
-                found = queues.handlers[path] = make(served, None, encode)
+                found = grpc.unary_unary_rpc_method_handler(served, None, encode)
+                queues.handlers[path] = found
             return found
 
         return of_call

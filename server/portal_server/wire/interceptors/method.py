@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +13,7 @@ from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
+from portal_server.wire.events import send
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import abort
 from portal_server.wire.interceptors.log import log_broken_list, log_bug, log_error, log_ok
@@ -50,17 +51,27 @@ class Method:
         """Serve a call with one response."""
         return self._serve(message, context, queues, lambda response: response)
 
-    def stream(
-        self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues
-    ) -> Iterator[bytes]:
-        """Serve a call with a list of responses."""
+    def stream(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> bytes:
+        """Serve a call with a list of responses: send all but the last, and return that one.
+
+        gRPC sends a message that is returned together with the status. Most lists have only one,
+        and a message sent by itself takes another two switches of threads.
+        """
         responses: Iterator[bytes] = self._serve(message, context, queues, self._encoded)
-        return responses
+        last = next(responses)
+        for response in responses:
+            if not send(context, last):
+                break
+            last = response
+        return last
 
     def _encoded(self, responses: Iterable[Any]) -> Iterator[bytes]:
-        """The responses as bytes; an error of the first is raised at once, so it has a status."""
+        """The responses as bytes; an error of the first is raised at once, so it has a status.
+
+        An empty list has one response without rows.
+        """
         rest = map(self.encode, responses)
-        return chain(list(islice(rest, 1)), self._later(rest))
+        return chain([next(rest, b"")], self._later(rest))
 
     def _later(self, responses: Iterator[bytes]) -> Iterator[bytes]:
         try:
