@@ -27,9 +27,10 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from portal.oauth.v1 import finding_pb2 as portal_dot_oauth_dot_v1_dot_finding__pb2
+from portal.oauth.v1 import provider_pb2 as portal_dot_oauth_dot_v1_dot_provider__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xb3\x04\n\nClientType\x12\x11\n\x02id\x18\x01 \x01(\x05\x42\x05\xe2\x41\x02\x03\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bprovider_id\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x0eresponse_types\x18\x06 \x03(\x0e\x32\x1d.portal.oauth.v1.ResponseTypeB\x04\xe2\x41\x01\x02\x12\x35\n\x0bgrant_types\x18\x07 \x03(\x0e\x32\x1a.portal.oauth.v1.GrantTypeB\x04\xe2\x41\x01\x02\x12R\n\x1atoken_endpoint_auth_method\x18\x08 \x01(\x0e\x32(.portal.oauth.v1.TokenEndpointAuthMethodB\x04\xe2\x41\x01\x01\x12\x39\n\rokta_app_type\x18\t \x01(\x0e\x32\x1c.portal.oauth.v1.OktaAppTypeB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x08\x66indings\x18\r \x03(\x0b\x32\x18.portal.oauth.v1.FindingB\x04\xe2\x41\x01\x03\"\x99\x01\n\x17\x43reateClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x36\n\x0b\x63lient_type\x18\x02 \x01(\x0b\x32\x1b.portal.oauth.v1.ClientTypeB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"C\n\x14GetClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"|\n\x16ListClientTypesRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"e\n\x17ListClientTypesResponse\x12\x31\n\x0c\x63lient_types\x18\x01 \x03(\x0b\x32\x1b.portal.oauth.v1.ClientType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x17UpdateClientTypeRequest\x12\x36\n\x0b\x63lient_type\x18\x01 \x01(\x0b\x32\x1b.portal.oauth.v1.ClientTypeB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\x89\x01\n\x17\x44\x65leteClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66orce\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01*\x92\x01\n\x0cResponseType\x12\x1d\n\x19RESPONSE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12RESPONSE_TYPE_CODE\x10\x01\x12\x17\n\x13RESPONSE_TYPE_TOKEN\x10\x02\x12\x1a\n\x16RESPONSE_TYPE_ID_TOKEN\x10\x03\x12\x16\n\x12RESPONSE_TYPE_NONE\x10\x04*\xee\x01\n\tGrantType\x12\x1a\n\x16GRANT_TYPE_UNSPECIFIED\x10\x00\x12!\n\x1dGRANT_TYPE_AUTHORIZATION_CODE\x10\x01\x12\x13\n\x0fGRANT_TYPE_PKCE\x10\x02\x12!\n\x1dGRANT_TYPE_CLIENT_CREDENTIALS\x10\x03\x12\x1a\n\x16GRANT_TYPE_DEVICE_CODE\x10\x04\x12\x1c\n\x18GRANT_TYPE_REFRESH_TOKEN\x10\x05\x12\x17\n\x13GRANT_TYPE_PASSWORD\x10\x06\x12\x17\n\x13GRANT_TYPE_IMPLICIT\x10\x07*\xac\x01\n\x17TokenEndpointAuthMethod\x12*\n&TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED\x10\x00\x12\x32\n.TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC\x10\x01\x12\x31\n-TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST\x10\x02*\x93\x01\n\x0bOktaAppType\x12\x1d\n\x19OKTA_APP_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11OKTA_APP_TYPE_WEB\x10\x01\x12\x18\n\x14OKTA_APP_TYPE_NATIVE\x10\x02\x12\x19\n\x15OKTA_APP_TYPE_BROWSER\x10\x03\x12\x19\n\x15OKTA_APP_TYPE_SERVICE\x10\x04\x32\xe4\x03\n\x11\x43lientTypeService\x12Y\n\x10\x43reateClientType\x12(.portal.oauth.v1.CreateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12X\n\rGetClientType\x12%.portal.oauth.v1.GetClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\"\x03\x90\x02\x01\x12i\n\x0fListClientTypes\x12\'.portal.oauth.v1.ListClientTypesRequest\x1a(.portal.oauth.v1.ListClientTypesResponse\"\x03\x90\x02\x01\x12Y\n\x10UpdateClientType\x12(.portal.oauth.v1.UpdateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12T\n\x10\x44\x65leteClientType\x12(.portal.oauth.v1.DeleteClientTypeRequest\x1a\x16.google.protobuf.EmptyB\x8d\x01\n\x0fportal.oauth.v1B\x0f\x43lientTypeProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\x1a\x1eportal/oauth/v1/provider.proto\"\xb3\x04\n\nClientType\x12\x11\n\x02id\x18\x01 \x01(\x05\x42\x05\xe2\x41\x02\x03\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bprovider_id\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x0eresponse_types\x18\x06 \x03(\x0e\x32\x1d.portal.oauth.v1.ResponseTypeB\x04\xe2\x41\x01\x02\x12\x35\n\x0bgrant_types\x18\x07 \x03(\x0e\x32\x1a.portal.oauth.v1.GrantTypeB\x04\xe2\x41\x01\x02\x12R\n\x1atoken_endpoint_auth_method\x18\x08 \x01(\x0e\x32(.portal.oauth.v1.TokenEndpointAuthMethodB\x04\xe2\x41\x01\x01\x12\x39\n\rokta_app_type\x18\t \x01(\x0e\x32\x1c.portal.oauth.v1.OktaAppTypeB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x08\x66indings\x18\r \x03(\x0b\x32\x18.portal.oauth.v1.FindingB\x04\xe2\x41\x01\x03\"\xfa\x01\n\x17\x43reateClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x36\n\x0b\x63lient_type\x18\x02 \x01(\x0b\x32\x1b.portal.oauth.v1.ClientTypeB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x42\n\x15planned_provider_type\x18\x06 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x01\"C\n\x14GetClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"|\n\x16ListClientTypesRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"e\n\x17ListClientTypesResponse\x12\x31\n\x0c\x63lient_types\x18\x01 \x03(\x0b\x32\x1b.portal.oauth.v1.ClientType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x02\n\x17UpdateClientTypeRequest\x12\x36\n\x0b\x63lient_type\x18\x01 \x01(\x0b\x32\x1b.portal.oauth.v1.ClientTypeB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x42\n\x15planned_provider_type\x18\x05 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x01\"\xa6\x01\n\x17\x44\x65leteClientTypeRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66orce\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01*\x92\x01\n\x0cResponseType\x12\x1d\n\x19RESPONSE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12RESPONSE_TYPE_CODE\x10\x01\x12\x17\n\x13RESPONSE_TYPE_TOKEN\x10\x02\x12\x1a\n\x16RESPONSE_TYPE_ID_TOKEN\x10\x03\x12\x16\n\x12RESPONSE_TYPE_NONE\x10\x04*\xee\x01\n\tGrantType\x12\x1a\n\x16GRANT_TYPE_UNSPECIFIED\x10\x00\x12!\n\x1dGRANT_TYPE_AUTHORIZATION_CODE\x10\x01\x12\x13\n\x0fGRANT_TYPE_PKCE\x10\x02\x12!\n\x1dGRANT_TYPE_CLIENT_CREDENTIALS\x10\x03\x12\x1a\n\x16GRANT_TYPE_DEVICE_CODE\x10\x04\x12\x1c\n\x18GRANT_TYPE_REFRESH_TOKEN\x10\x05\x12\x17\n\x13GRANT_TYPE_PASSWORD\x10\x06\x12\x17\n\x13GRANT_TYPE_IMPLICIT\x10\x07*\xac\x01\n\x17TokenEndpointAuthMethod\x12*\n&TOKEN_ENDPOINT_AUTH_METHOD_UNSPECIFIED\x10\x00\x12\x32\n.TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_BASIC\x10\x01\x12\x31\n-TOKEN_ENDPOINT_AUTH_METHOD_CLIENT_SECRET_POST\x10\x02*\x93\x01\n\x0bOktaAppType\x12\x1d\n\x19OKTA_APP_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11OKTA_APP_TYPE_WEB\x10\x01\x12\x18\n\x14OKTA_APP_TYPE_NATIVE\x10\x02\x12\x19\n\x15OKTA_APP_TYPE_BROWSER\x10\x03\x12\x19\n\x15OKTA_APP_TYPE_SERVICE\x10\x04\x32\xe4\x03\n\x11\x43lientTypeService\x12Y\n\x10\x43reateClientType\x12(.portal.oauth.v1.CreateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12X\n\rGetClientType\x12%.portal.oauth.v1.GetClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\"\x03\x90\x02\x01\x12i\n\x0fListClientTypes\x12\'.portal.oauth.v1.ListClientTypesRequest\x1a(.portal.oauth.v1.ListClientTypesResponse\"\x03\x90\x02\x01\x12Y\n\x10UpdateClientType\x12(.portal.oauth.v1.UpdateClientTypeRequest\x1a\x1b.portal.oauth.v1.ClientType\x12T\n\x10\x44\x65leteClientType\x12(.portal.oauth.v1.DeleteClientTypeRequest\x1a\x16.google.protobuf.EmptyB\x8d\x01\n\x0fportal.oauth.v1B\x0f\x43lientTypeProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,6 +72,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['uid']._loaded_options = None
   _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['uid']._serialized_options = b'\342A\001\001'
+  _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['planned_provider_type']._loaded_options = None
+  _globals['_CREATECLIENTTYPEREQUEST'].fields_by_name['planned_provider_type']._serialized_options = b'\342A\001\001'
   _globals['_GETCLIENTTYPEREQUEST'].fields_by_name['provider_id']._loaded_options = None
   _globals['_GETCLIENTTYPEREQUEST'].fields_by_name['provider_id']._serialized_options = b'\342A\001\002'
   _globals['_GETCLIENTTYPEREQUEST'].fields_by_name['id']._loaded_options = None
@@ -89,6 +94,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
   _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['planned_provider_type']._loaded_options = None
+  _globals['_UPDATECLIENTTYPEREQUEST'].fields_by_name['planned_provider_type']._serialized_options = b'\342A\001\001'
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['provider_id']._loaded_options = None
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['provider_id']._serialized_options = b'\342A\001\002'
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['id']._loaded_options = None
@@ -99,32 +108,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['force']._loaded_options = None
   _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['force']._serialized_options = b'\342A\001\001'
+  _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_DELETECLIENTTYPEREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
   _globals['_CLIENTTYPESERVICE'].methods_by_name['GetClientType']._loaded_options = None
   _globals['_CLIENTTYPESERVICE'].methods_by_name['GetClientType']._serialized_options = b'\220\002\001'
   _globals['_CLIENTTYPESERVICE'].methods_by_name['ListClientTypes']._loaded_options = None
   _globals['_CLIENTTYPESERVICE'].methods_by_name['ListClientTypes']._serialized_options = b'\220\002\001'
-  _globals['_RESPONSETYPE']._serialized_start=1540
-  _globals['_RESPONSETYPE']._serialized_end=1686
-  _globals['_GRANTTYPE']._serialized_start=1689
-  _globals['_GRANTTYPE']._serialized_end=1927
-  _globals['_TOKENENDPOINTAUTHMETHOD']._serialized_start=1930
-  _globals['_TOKENENDPOINTAUTHMETHOD']._serialized_end=2102
-  _globals['_OKTAAPPTYPE']._serialized_start=2105
-  _globals['_OKTAAPPTYPE']._serialized_end=2252
-  _globals['_CLIENTTYPE']._serialized_start=215
-  _globals['_CLIENTTYPE']._serialized_end=778
-  _globals['_CREATECLIENTTYPEREQUEST']._serialized_start=781
-  _globals['_CREATECLIENTTYPEREQUEST']._serialized_end=934
-  _globals['_GETCLIENTTYPEREQUEST']._serialized_start=936
-  _globals['_GETCLIENTTYPEREQUEST']._serialized_end=1003
-  _globals['_LISTCLIENTTYPESREQUEST']._serialized_start=1005
-  _globals['_LISTCLIENTTYPESREQUEST']._serialized_end=1129
-  _globals['_LISTCLIENTTYPESRESPONSE']._serialized_start=1131
-  _globals['_LISTCLIENTTYPESRESPONSE']._serialized_end=1232
-  _globals['_UPDATECLIENTTYPEREQUEST']._serialized_start=1235
-  _globals['_UPDATECLIENTTYPEREQUEST']._serialized_end=1397
-  _globals['_DELETECLIENTTYPEREQUEST']._serialized_start=1400
-  _globals['_DELETECLIENTTYPEREQUEST']._serialized_end=1537
-  _globals['_CLIENTTYPESERVICE']._serialized_start=2255
-  _globals['_CLIENTTYPESERVICE']._serialized_end=2739
+  _globals['_RESPONSETYPE']._serialized_start=1795
+  _globals['_RESPONSETYPE']._serialized_end=1941
+  _globals['_GRANTTYPE']._serialized_start=1944
+  _globals['_GRANTTYPE']._serialized_end=2182
+  _globals['_TOKENENDPOINTAUTHMETHOD']._serialized_start=2185
+  _globals['_TOKENENDPOINTAUTHMETHOD']._serialized_end=2357
+  _globals['_OKTAAPPTYPE']._serialized_start=2360
+  _globals['_OKTAAPPTYPE']._serialized_end=2507
+  _globals['_CLIENTTYPE']._serialized_start=247
+  _globals['_CLIENTTYPE']._serialized_end=810
+  _globals['_CREATECLIENTTYPEREQUEST']._serialized_start=813
+  _globals['_CREATECLIENTTYPEREQUEST']._serialized_end=1063
+  _globals['_GETCLIENTTYPEREQUEST']._serialized_start=1065
+  _globals['_GETCLIENTTYPEREQUEST']._serialized_end=1132
+  _globals['_LISTCLIENTTYPESREQUEST']._serialized_start=1134
+  _globals['_LISTCLIENTTYPESREQUEST']._serialized_end=1258
+  _globals['_LISTCLIENTTYPESRESPONSE']._serialized_start=1260
+  _globals['_LISTCLIENTTYPESRESPONSE']._serialized_end=1361
+  _globals['_UPDATECLIENTTYPEREQUEST']._serialized_start=1364
+  _globals['_UPDATECLIENTTYPEREQUEST']._serialized_end=1623
+  _globals['_DELETECLIENTTYPEREQUEST']._serialized_start=1626
+  _globals['_DELETECLIENTTYPEREQUEST']._serialized_end=1792
+  _globals['_CLIENTTYPESERVICE']._serialized_start=2510
+  _globals['_CLIENTTYPESERVICE']._serialized_end=2994
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from portal.oauth.v1 import finding_pb2 as _finding_pb2
+from portal.oauth.v1 import provider_pb2 as _provider_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -272,6 +273,8 @@ class CreateClientTypeRequest(_message.Message):
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLANNED_PROVIDER_TYPE_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The id of the provider of the new client type."""
     request_id: _builtins.str
@@ -286,6 +289,17 @@ class CreateClientTypeRequest(_message.Message):
     already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
     client type has this uid.
     """
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is stored, no
+    id is used, and request_id has no effect. Errors are the same as without it.
+    The response has no id, create_time, update_time and etag, and no uid unless
+    the request has one.
+    """
+    planned_provider_type: _provider_pb2.ProviderType.ValueType
+    """The type that the provider will have, for the validation of a plan; valid
+    only with validate_only. If set, the client type is validated for a provider
+    of this type, and provider_id is optional: the provider need not exist yet.
+    """
     @_builtins.property
     def client_type(self) -> Global___ClientType:
         """The client type to create."""
@@ -297,10 +311,12 @@ class CreateClientTypeRequest(_message.Message):
         client_type: Global___ClientType | None = ...,
         request_id: _builtins.str = ...,
         uid: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        planned_provider_type: _provider_pb2.ProviderType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "provider_id", b"provider_id", "request_id", b"request_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "planned_provider_type", b"planned_provider_type", "provider_id", b"provider_id", "request_id", b"request_id", "uid", b"uid", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,8 +435,20 @@ class UpdateClientTypeRequest(_message.Message):
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PLANNED_PROVIDER_TYPE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateClientTypeRequest."""
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is stored, and
+    request_id has no effect. Errors are the same as without it. The response
+    has no update_time and etag.
+    """
+    planned_provider_type: _provider_pb2.ProviderType.ValueType
+    """The type that the provider will have, for the validation of a plan; valid
+    only with validate_only. If set, the client type is validated for a provider
+    of this type.
+    """
     @_builtins.property
     def client_type(self) -> Global___ClientType:
         """The client type to update, identified by `provider_id` and `id`, with the
@@ -439,10 +467,12 @@ class UpdateClientTypeRequest(_message.Message):
         client_type: Global___ClientType | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        planned_provider_type: _provider_pb2.ProviderType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_type", b"client_type", "planned_provider_type", b"planned_provider_type", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,6 +489,7 @@ class DeleteClientTypeRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.int
     """The id of the provider of the client type."""
     id: _builtins.int
@@ -469,6 +500,11 @@ class DeleteClientTypeRequest(_message.Message):
     """As in CreateClientTypeRequest."""
     force: _builtins.bool
     """Remove the clients of the client type at the provider first, then delete it."""
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is deleted, and
+    request_id has no effect. Errors are the same as without it. With force,
+    whether the clients can be removed is not checked: only the provider knows.
+    """
     def __init__(
         self,
         *,
@@ -477,10 +513,11 @@ class DeleteClientTypeRequest(_message.Message):
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
         force: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "provider_id", b"provider_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "provider_id", b"provider_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

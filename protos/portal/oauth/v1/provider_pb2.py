@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x05\n\x08Provider\x12\x11\n\x02id\x18\x01 \x01(\x05\x42\x05\xe2\x41\x02\x03\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x04type\x18\x04 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewell_known_uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x18tls_insecure_skip_verify\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12(\n\x19registration_access_token\x18\x07 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12+\n\x1dregistration_access_token_set\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12#\n\x15registration_endpoint\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63\x61_certificate\x18\r \x01(\tB\x04\xe2\x41\x01\x01\x12>\n\x0f\x63redential_type\x18\x0e \x01(\x0e\x32\x1f.portal.oauth.v1.CredentialTypeB\x04\xe2\x41\x01\x01\x12\"\n\x14\x63redential_client_id\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x18\x63redential_client_secret\x18\x10 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12*\n\x1c\x63redential_client_secret_set\x18\x11 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63redential_scope\x18\x12 \x01(\tB\x04\xe2\x41\x01\x01\"w\n\x15\x43reateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"&\n\x12GetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\"_\n\x14ListProvidersRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x15ListProvidersResponse\x12,\n\tproviders\x18\x01 \x03(\x0b\x32\x19.portal.oauth.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x01\n\x15UpdateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"l\n\x15\x44\x65leteProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66orce\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14\x43heckProviderRequest\x12\x0c\n\x02id\x18\x01 \x01(\x05H\x00\x12-\n\x08provider\x18\x02 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderH\x00\x42\t\n\x07subject\"S\n\x15\x43heckProviderResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12.\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1e.portal.oauth.v1.ProviderCheck\"[\n\rProviderCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.portal.oauth.v1.CheckOutcome\x12\x0c\n\x04text\x18\x03 \x01(\t\"=\n\x15\x46orgetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x16\x46orgetProviderResponse\x12\x31\n\x07\x63lients\x18\x01 \x03(\x0b\x32 .portal.oauth.v1.ForgottenClient\"Z\n\x0f\x46orgottenClient\x12\x13\n\x0b\x63lient_name\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x1f\n\x17registration_client_uri\x18\x03 \x01(\t*\xb7\x01\n\x0e\x43redentialType\x12\x1f\n\x1b\x43REDENTIAL_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43REDENTIAL_TYPE_NONE\x10\x01\x12(\n$CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN\x10\x02\x12&\n\"CREDENTIAL_TYPE_CLIENT_CREDENTIALS\x10\x03\x12\x18\n\x14\x43REDENTIAL_TYPE_SSWS\x10\x04*\x93\x01\n\x0c\x43heckOutcome\x12\x1d\n\x19\x43HECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HECK_OUTCOME_OK\x10\x01\x12\x19\n\x15\x43HECK_OUTCOME_WARNING\x10\x02\x12\x18\n\x14\x43HECK_OUTCOME_FAILED\x10\x03\x12\x19\n\x15\x43HECK_OUTCOME_SKIPPED\x10\x04*\x92\x01\n\x0cProviderType\x12\x1d\n\x19PROVIDER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n\x13PROVIDER_TYPE_OTHER\x10\x04\x32\x89\x05\n\x0fProviderService\x12S\n\x0e\x43reateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12R\n\x0bGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\"\x03\x90\x02\x01\x12\x63\n\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12S\n\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n\x0e\x44\x65leteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.Empty\x12^\n\rCheckProvider\x12%.portal.oauth.v1.CheckProviderRequest\x1a&.portal.oauth.v1.CheckProviderResponse\x12\x61\n\x0e\x46orgetProvider\x12&.portal.oauth.v1.ForgetProviderRequest\x1a\'.portal.oauth.v1.ForgetProviderResponseB\x8b\x01\n\x0fportal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eportal/oauth/v1/provider.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x05\n\x08Provider\x12\x11\n\x02id\x18\x01 \x01(\x05\x42\x05\xe2\x41\x02\x03\x08\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x04type\x18\x04 \x01(\x0e\x32\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewell_known_uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x18tls_insecure_skip_verify\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12(\n\x19registration_access_token\x18\x07 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12+\n\x1dregistration_access_token_set\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12#\n\x15registration_endpoint\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63\x61_certificate\x18\r \x01(\tB\x04\xe2\x41\x01\x01\x12>\n\x0f\x63redential_type\x18\x0e \x01(\x0e\x32\x1f.portal.oauth.v1.CredentialTypeB\x04\xe2\x41\x01\x01\x12\"\n\x14\x63redential_client_id\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\x12\'\n\x18\x63redential_client_secret\x18\x10 \x01(\tB\x05\xe2\x41\x02\x04\x01\x12*\n\x1c\x63redential_client_secret_set\x18\x11 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63redential_scope\x18\x12 \x01(\tB\x04\xe2\x41\x01\x01\"\x94\x01\n\x15\x43reateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uid\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"&\n\x12GetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\"_\n\x14ListProvidersRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x15ListProvidersResponse\x12,\n\tproviders\x18\x01 \x03(\x0b\x32\x19.portal.oauth.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb8\x01\n\x15UpdateProviderRequest\x12\x31\n\x08provider\x18\x01 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x89\x01\n\x15\x44\x65leteProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66orce\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14\x43heckProviderRequest\x12\x0c\n\x02id\x18\x01 \x01(\x05H\x00\x12-\n\x08provider\x18\x02 \x01(\x0b\x32\x19.portal.oauth.v1.ProviderH\x00\x42\t\n\x07subject\"S\n\x15\x43heckProviderResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12.\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1e.portal.oauth.v1.ProviderCheck\"[\n\rProviderCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.portal.oauth.v1.CheckOutcome\x12\x0c\n\x04text\x18\x03 \x01(\t\"=\n\x15\x46orgetProviderRequest\x12\x10\n\x02id\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x16\x46orgetProviderResponse\x12\x31\n\x07\x63lients\x18\x01 \x03(\x0b\x32 .portal.oauth.v1.ForgottenClient\"Z\n\x0f\x46orgottenClient\x12\x13\n\x0b\x63lient_name\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x1f\n\x17registration_client_uri\x18\x03 \x01(\t*\xb7\x01\n\x0e\x43redentialType\x12\x1f\n\x1b\x43REDENTIAL_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43REDENTIAL_TYPE_NONE\x10\x01\x12(\n$CREDENTIAL_TYPE_INITIAL_ACCESS_TOKEN\x10\x02\x12&\n\"CREDENTIAL_TYPE_CLIENT_CREDENTIALS\x10\x03\x12\x18\n\x14\x43REDENTIAL_TYPE_SSWS\x10\x04*\x93\x01\n\x0c\x43heckOutcome\x12\x1d\n\x19\x43HECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HECK_OUTCOME_OK\x10\x01\x12\x19\n\x15\x43HECK_OUTCOME_WARNING\x10\x02\x12\x18\n\x14\x43HECK_OUTCOME_FAILED\x10\x03\x12\x19\n\x15\x43HECK_OUTCOME_SKIPPED\x10\x04*\x92\x01\n\x0cProviderType\x12\x1d\n\x19PROVIDER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVIDER_TYPE_KEYCLOAK\x10\x01\x12\x16\n\x12PROVIDER_TYPE_GLUU\x10\x02\x12\x16\n\x12PROVIDER_TYPE_OKTA\x10\x03\x12\x17\n\x13PROVIDER_TYPE_OTHER\x10\x04\x32\x89\x05\n\x0fProviderService\x12S\n\x0e\x43reateProvider\x12&.portal.oauth.v1.CreateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12R\n\x0bGetProvider\x12#.portal.oauth.v1.GetProviderRequest\x1a\x19.portal.oauth.v1.Provider\"\x03\x90\x02\x01\x12\x63\n\rListProviders\x12%.portal.oauth.v1.ListProvidersRequest\x1a&.portal.oauth.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12S\n\x0eUpdateProvider\x12&.portal.oauth.v1.UpdateProviderRequest\x1a\x19.portal.oauth.v1.Provider\x12P\n\x0e\x44\x65leteProvider\x12&.portal.oauth.v1.DeleteProviderRequest\x1a\x16.google.protobuf.Empty\x12^\n\rCheckProvider\x12%.portal.oauth.v1.CheckProviderRequest\x1a&.portal.oauth.v1.CheckProviderResponse\x12\x61\n\x0e\x46orgetProvider\x12&.portal.oauth.v1.ForgetProviderRequest\x1a\'.portal.oauth.v1.ForgetProviderResponseB\x8b\x01\n\x0fportal.oauth.v1B\rProviderProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -78,6 +78,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['uid']._loaded_options = None
   _globals['_CREATEPROVIDERREQUEST'].fields_by_name['uid']._serialized_options = b'\342A\001\001'
+  _globals['_CREATEPROVIDERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_CREATEPROVIDERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
   _globals['_GETPROVIDERREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETPROVIDERREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -92,6 +94,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPROVIDERREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
   _globals['_UPDATEPROVIDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEPROVIDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEPROVIDERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_UPDATEPROVIDERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['etag']._loaded_options = None
@@ -100,6 +104,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['force']._loaded_options = None
   _globals['_DELETEPROVIDERREQUEST'].fields_by_name['force']._serialized_options = b'\342A\001\001'
+  _globals['_DELETEPROVIDERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_DELETEPROVIDERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
   _globals['_FORGETPROVIDERREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_FORGETPROVIDERREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_FORGETPROVIDERREQUEST'].fields_by_name['etag']._loaded_options = None
@@ -108,38 +114,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDERSERVICE'].methods_by_name['GetProvider']._serialized_options = b'\220\002\001'
   _globals['_PROVIDERSERVICE'].methods_by_name['ListProviders']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['ListProviders']._serialized_options = b'\220\002\001'
-  _globals['_CREDENTIALTYPE']._serialized_start=2002
-  _globals['_CREDENTIALTYPE']._serialized_end=2185
-  _globals['_CHECKOUTCOME']._serialized_start=2188
-  _globals['_CHECKOUTCOME']._serialized_end=2335
-  _globals['_PROVIDERTYPE']._serialized_start=2338
-  _globals['_PROVIDERTYPE']._serialized_end=2484
+  _globals['_CREDENTIALTYPE']._serialized_start=2091
+  _globals['_CREDENTIALTYPE']._serialized_end=2274
+  _globals['_CHECKOUTCOME']._serialized_start=2277
+  _globals['_CHECKOUTCOME']._serialized_end=2424
+  _globals['_PROVIDERTYPE']._serialized_start=2427
+  _globals['_PROVIDERTYPE']._serialized_end=2573
   _globals['_PROVIDER']._serialized_start=181
   _globals['_PROVIDER']._serialized_end=871
-  _globals['_CREATEPROVIDERREQUEST']._serialized_start=873
-  _globals['_CREATEPROVIDERREQUEST']._serialized_end=992
-  _globals['_GETPROVIDERREQUEST']._serialized_start=994
-  _globals['_GETPROVIDERREQUEST']._serialized_end=1032
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1034
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1129
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1131
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1225
-  _globals['_UPDATEPROVIDERREQUEST']._serialized_start=1228
-  _globals['_UPDATEPROVIDERREQUEST']._serialized_end=1383
-  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1385
-  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1493
-  _globals['_CHECKPROVIDERREQUEST']._serialized_start=1495
-  _globals['_CHECKPROVIDERREQUEST']._serialized_end=1589
-  _globals['_CHECKPROVIDERRESPONSE']._serialized_start=1591
-  _globals['_CHECKPROVIDERRESPONSE']._serialized_end=1674
-  _globals['_PROVIDERCHECK']._serialized_start=1676
-  _globals['_PROVIDERCHECK']._serialized_end=1767
-  _globals['_FORGETPROVIDERREQUEST']._serialized_start=1769
-  _globals['_FORGETPROVIDERREQUEST']._serialized_end=1830
-  _globals['_FORGETPROVIDERRESPONSE']._serialized_start=1832
-  _globals['_FORGETPROVIDERRESPONSE']._serialized_end=1907
-  _globals['_FORGOTTENCLIENT']._serialized_start=1909
-  _globals['_FORGOTTENCLIENT']._serialized_end=1999
-  _globals['_PROVIDERSERVICE']._serialized_start=2487
-  _globals['_PROVIDERSERVICE']._serialized_end=3136
+  _globals['_CREATEPROVIDERREQUEST']._serialized_start=874
+  _globals['_CREATEPROVIDERREQUEST']._serialized_end=1022
+  _globals['_GETPROVIDERREQUEST']._serialized_start=1024
+  _globals['_GETPROVIDERREQUEST']._serialized_end=1062
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1064
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1159
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1161
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1255
+  _globals['_UPDATEPROVIDERREQUEST']._serialized_start=1258
+  _globals['_UPDATEPROVIDERREQUEST']._serialized_end=1442
+  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1445
+  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1582
+  _globals['_CHECKPROVIDERREQUEST']._serialized_start=1584
+  _globals['_CHECKPROVIDERREQUEST']._serialized_end=1678
+  _globals['_CHECKPROVIDERRESPONSE']._serialized_start=1680
+  _globals['_CHECKPROVIDERRESPONSE']._serialized_end=1763
+  _globals['_PROVIDERCHECK']._serialized_start=1765
+  _globals['_PROVIDERCHECK']._serialized_end=1856
+  _globals['_FORGETPROVIDERREQUEST']._serialized_start=1858
+  _globals['_FORGETPROVIDERREQUEST']._serialized_end=1919
+  _globals['_FORGETPROVIDERRESPONSE']._serialized_start=1921
+  _globals['_FORGETPROVIDERRESPONSE']._serialized_end=1996
+  _globals['_FORGOTTENCLIENT']._serialized_start=1998
+  _globals['_FORGOTTENCLIENT']._serialized_end=2088
+  _globals['_PROVIDERSERVICE']._serialized_start=2576
+  _globals['_PROVIDERSERVICE']._serialized_end=3225
 # @@protoc_insertion_point(module_scope)

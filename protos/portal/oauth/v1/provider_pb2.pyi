@@ -254,6 +254,7 @@ class CreateProviderRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe (AIP-155). The server stores the response, by default
     for 24 hours, and returns it for the same request with the same id without
@@ -266,6 +267,12 @@ class CreateProviderRequest(_message.Message):
     already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
     provider has this uid.
     """
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is stored, no
+    id is used, and request_id has no effect. Errors are the same as without it.
+    The response has no id, create_time, update_time and etag, and no uid unless
+    the request has one.
+    """
     @_builtins.property
     def provider(self) -> Global___Provider:
         """The provider to create."""
@@ -276,10 +283,11 @@ class CreateProviderRequest(_message.Message):
         provider: Global___Provider | None = ...,
         request_id: _builtins.str = ...,
         uid: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "uid", b"uid", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,8 +395,14 @@ class UpdateProviderRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateProviderRequest."""
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is stored, and
+    request_id has no effect. Errors are the same as without it. The response
+    has no update_time and etag.
+    """
     @_builtins.property
     def provider(self) -> Global___Provider:
         """The provider to update, identified by `id`, with the new values of the fields
@@ -408,10 +422,11 @@ class UpdateProviderRequest(_message.Message):
         provider: Global___Provider | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -427,6 +442,7 @@ class DeleteProviderRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The id of the provider."""
     etag: _builtins.str
@@ -435,6 +451,11 @@ class DeleteProviderRequest(_message.Message):
     """As in CreateProviderRequest."""
     force: _builtins.bool
     """Remove the clients of the provider at the provider first, then delete it."""
+    validate_only: _builtins.bool
+    """Validate the request without executing it (AIP-163): nothing is deleted, and
+    request_id has no effect. Errors are the same as without it. With force,
+    whether the clients can be removed is not checked: only the provider knows.
+    """
     def __init__(
         self,
         *,
@@ -442,10 +463,11 @@ class DeleteProviderRequest(_message.Message):
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
         force: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "id", b"id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

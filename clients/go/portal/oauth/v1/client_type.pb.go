@@ -455,9 +455,18 @@ type CreateClientTypeRequest struct {
 	// The uid of the new client type: a UUID (RFC 9562) by which another system
 	// already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
 	// client type has this uid.
-	Uid           string `protobuf:"bytes,4,opt,name=uid,proto3" json:"uid,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Uid string `protobuf:"bytes,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is stored, no
+	// id is used, and request_id has no effect. Errors are the same as without it.
+	// The response has no id, create_time, update_time and etag, and no uid unless
+	// the request has one.
+	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// The type that the provider will have, for the validation of a plan; valid
+	// only with validate_only. If set, the client type is validated for a provider
+	// of this type, and provider_id is optional: the provider need not exist yet.
+	PlannedProviderType ProviderType `protobuf:"varint,6,opt,name=planned_provider_type,json=plannedProviderType,proto3,enum=portal.oauth.v1.ProviderType" json:"planned_provider_type,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CreateClientTypeRequest) Reset() {
@@ -516,6 +525,20 @@ func (x *CreateClientTypeRequest) GetUid() string {
 		return x.Uid
 	}
 	return ""
+}
+
+func (x *CreateClientTypeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *CreateClientTypeRequest) GetPlannedProviderType() ProviderType {
+	if x != nil {
+		return x.PlannedProviderType
+	}
+	return ProviderType_PROVIDER_TYPE_UNSPECIFIED
 }
 
 // Request of GetClientType.
@@ -725,9 +748,17 @@ type UpdateClientTypeRequest struct {
 	// "*": all fields. Output only fields are ignored.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// As in CreateClientTypeRequest.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is stored, and
+	// request_id has no effect. Errors are the same as without it. The response
+	// has no update_time and etag.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// The type that the provider will have, for the validation of a plan; valid
+	// only with validate_only. If set, the client type is validated for a provider
+	// of this type.
+	PlannedProviderType ProviderType `protobuf:"varint,5,opt,name=planned_provider_type,json=plannedProviderType,proto3,enum=portal.oauth.v1.ProviderType" json:"planned_provider_type,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *UpdateClientTypeRequest) Reset() {
@@ -781,6 +812,20 @@ func (x *UpdateClientTypeRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *UpdateClientTypeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UpdateClientTypeRequest) GetPlannedProviderType() ProviderType {
+	if x != nil {
+		return x.PlannedProviderType
+	}
+	return ProviderType_PROVIDER_TYPE_UNSPECIFIED
+}
+
 // Request of DeleteClientType.
 type DeleteClientTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -793,7 +838,11 @@ type DeleteClientTypeRequest struct {
 	// As in CreateClientTypeRequest.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Remove the clients of the client type at the provider first, then delete it.
-	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is deleted, and
+	// request_id has no effect. Errors are the same as without it. With force,
+	// whether the clients can be removed is not checked: only the provider knows.
+	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -863,11 +912,18 @@ func (x *DeleteClientTypeRequest) GetForce() bool {
 	return false
 }
 
+func (x *DeleteClientTypeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 var File_portal_oauth_v1_client_type_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\n" +
-	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xc4\x05\n" +
+	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\x1a\x1eportal/oauth/v1/provider.proto\"\xc4\x05\n" +
 	"\n" +
 	"ClientType\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
@@ -887,7 +943,7 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
 	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12:\n" +
-	"\bfindings\x18\r \x03(\v2\x18.portal.oauth.v1.FindingB\x04\xe2A\x01\x03R\bfindings\"\xc1\x01\n" +
+	"\bfindings\x18\r \x03(\v2\x18.portal.oauth.v1.FindingB\x04\xe2A\x01\x03R\bfindings\"\xc5\x02\n" +
 	"\x17CreateClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12B\n" +
@@ -895,7 +951,9 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"clientType\x12#\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x16\n" +
-	"\x03uid\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x03uid\"S\n" +
+	"\x03uid\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x03uid\x12)\n" +
+	"\rvalidate_only\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\x12W\n" +
+	"\x15planned_provider_type\x18\x06 \x01(\x0e2\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2A\x01\x01R\x13plannedProviderType\"S\n" +
 	"\x14GetClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12\x14\n" +
@@ -909,14 +967,16 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\x06filter\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x06filter\"\x81\x01\n" +
 	"\x17ListClientTypesResponse\x12>\n" +
 	"\fclient_types\x18\x01 \x03(\v2\x1b.portal.oauth.v1.ClientTypeR\vclientTypes\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x02\n" +
 	"\x17UpdateClientTypeRequest\x12B\n" +
 	"\vclient_type\x18\x01 \x01(\v2\x1b.portal.oauth.v1.ClientTypeB\x04\xe2A\x01\x02R\n" +
 	"clientType\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"\xb1\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12)\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\x12W\n" +
+	"\x15planned_provider_type\x18\x05 \x01(\x0e2\x1d.portal.oauth.v1.ProviderTypeB\x04\xe2A\x01\x01R\x13plannedProviderType\"\xdc\x01\n" +
 	"\x17DeleteClientTypeRequest\x12%\n" +
 	"\vprovider_id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12\x14\n" +
@@ -924,7 +984,8 @@ const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\x04etag\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12#\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x1a\n" +
-	"\x05force\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\x05force*\x92\x01\n" +
+	"\x05force\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12)\n" +
+	"\rvalidate_only\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly*\x92\x01\n" +
 	"\fResponseType\x12\x1d\n" +
 	"\x19RESPONSE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RESPONSE_TYPE_CODE\x10\x01\x12\x17\n" +
@@ -986,8 +1047,9 @@ var file_portal_oauth_v1_client_type_proto_goTypes = []any{
 	(*DeleteClientTypeRequest)(nil), // 10: portal.oauth.v1.DeleteClientTypeRequest
 	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
 	(*Finding)(nil),                 // 12: portal.oauth.v1.Finding
-	(*fieldmaskpb.FieldMask)(nil),   // 13: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),           // 14: google.protobuf.Empty
+	(ProviderType)(0),               // 13: portal.oauth.v1.ProviderType
+	(*fieldmaskpb.FieldMask)(nil),   // 14: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),           // 15: google.protobuf.Empty
 }
 var file_portal_oauth_v1_client_type_proto_depIdxs = []int32{
 	0,  // 0: portal.oauth.v1.ClientType.response_types:type_name -> portal.oauth.v1.ResponseType
@@ -998,24 +1060,26 @@ var file_portal_oauth_v1_client_type_proto_depIdxs = []int32{
 	11, // 5: portal.oauth.v1.ClientType.update_time:type_name -> google.protobuf.Timestamp
 	12, // 6: portal.oauth.v1.ClientType.findings:type_name -> portal.oauth.v1.Finding
 	4,  // 7: portal.oauth.v1.CreateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
-	4,  // 8: portal.oauth.v1.ListClientTypesResponse.client_types:type_name -> portal.oauth.v1.ClientType
-	4,  // 9: portal.oauth.v1.UpdateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
-	13, // 10: portal.oauth.v1.UpdateClientTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
-	5,  // 11: portal.oauth.v1.ClientTypeService.CreateClientType:input_type -> portal.oauth.v1.CreateClientTypeRequest
-	6,  // 12: portal.oauth.v1.ClientTypeService.GetClientType:input_type -> portal.oauth.v1.GetClientTypeRequest
-	7,  // 13: portal.oauth.v1.ClientTypeService.ListClientTypes:input_type -> portal.oauth.v1.ListClientTypesRequest
-	9,  // 14: portal.oauth.v1.ClientTypeService.UpdateClientType:input_type -> portal.oauth.v1.UpdateClientTypeRequest
-	10, // 15: portal.oauth.v1.ClientTypeService.DeleteClientType:input_type -> portal.oauth.v1.DeleteClientTypeRequest
-	4,  // 16: portal.oauth.v1.ClientTypeService.CreateClientType:output_type -> portal.oauth.v1.ClientType
-	4,  // 17: portal.oauth.v1.ClientTypeService.GetClientType:output_type -> portal.oauth.v1.ClientType
-	8,  // 18: portal.oauth.v1.ClientTypeService.ListClientTypes:output_type -> portal.oauth.v1.ListClientTypesResponse
-	4,  // 19: portal.oauth.v1.ClientTypeService.UpdateClientType:output_type -> portal.oauth.v1.ClientType
-	14, // 20: portal.oauth.v1.ClientTypeService.DeleteClientType:output_type -> google.protobuf.Empty
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	13, // 8: portal.oauth.v1.CreateClientTypeRequest.planned_provider_type:type_name -> portal.oauth.v1.ProviderType
+	4,  // 9: portal.oauth.v1.ListClientTypesResponse.client_types:type_name -> portal.oauth.v1.ClientType
+	4,  // 10: portal.oauth.v1.UpdateClientTypeRequest.client_type:type_name -> portal.oauth.v1.ClientType
+	14, // 11: portal.oauth.v1.UpdateClientTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
+	13, // 12: portal.oauth.v1.UpdateClientTypeRequest.planned_provider_type:type_name -> portal.oauth.v1.ProviderType
+	5,  // 13: portal.oauth.v1.ClientTypeService.CreateClientType:input_type -> portal.oauth.v1.CreateClientTypeRequest
+	6,  // 14: portal.oauth.v1.ClientTypeService.GetClientType:input_type -> portal.oauth.v1.GetClientTypeRequest
+	7,  // 15: portal.oauth.v1.ClientTypeService.ListClientTypes:input_type -> portal.oauth.v1.ListClientTypesRequest
+	9,  // 16: portal.oauth.v1.ClientTypeService.UpdateClientType:input_type -> portal.oauth.v1.UpdateClientTypeRequest
+	10, // 17: portal.oauth.v1.ClientTypeService.DeleteClientType:input_type -> portal.oauth.v1.DeleteClientTypeRequest
+	4,  // 18: portal.oauth.v1.ClientTypeService.CreateClientType:output_type -> portal.oauth.v1.ClientType
+	4,  // 19: portal.oauth.v1.ClientTypeService.GetClientType:output_type -> portal.oauth.v1.ClientType
+	8,  // 20: portal.oauth.v1.ClientTypeService.ListClientTypes:output_type -> portal.oauth.v1.ListClientTypesResponse
+	4,  // 21: portal.oauth.v1.ClientTypeService.UpdateClientType:output_type -> portal.oauth.v1.ClientType
+	15, // 22: portal.oauth.v1.ClientTypeService.DeleteClientType:output_type -> google.protobuf.Empty
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_portal_oauth_v1_client_type_proto_init() }
@@ -1024,6 +1088,7 @@ func file_portal_oauth_v1_client_type_proto_init() {
 		return
 	}
 	file_portal_oauth_v1_finding_proto_init()
+	file_portal_oauth_v1_provider_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

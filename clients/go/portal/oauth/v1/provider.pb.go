@@ -440,7 +440,12 @@ type CreateProviderRequest struct {
 	// The uid of the new provider: a UUID (RFC 9562) by which another system
 	// already knows it. If empty, the server assigns one. ALREADY_EXISTS: another
 	// provider has this uid.
-	Uid           string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is stored, no
+	// id is used, and request_id has no effect. Errors are the same as without it.
+	// The response has no id, create_time, update_time and etag, and no uid unless
+	// the request has one.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +499,13 @@ func (x *CreateProviderRequest) GetUid() string {
 		return x.Uid
 	}
 	return ""
+}
+
+func (x *CreateProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // Request of GetProvider.
@@ -683,7 +695,11 @@ type UpdateProviderRequest struct {
 	// registration_access_token clears the stored one only if it is named here.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// As in CreateProviderRequest.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is stored, and
+	// request_id has no effect. Errors are the same as without it. The response
+	// has no update_time and etag.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -739,6 +755,13 @@ func (x *UpdateProviderRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *UpdateProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // Request of DeleteProvider.
 type DeleteProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -749,7 +772,11 @@ type DeleteProviderRequest struct {
 	// As in CreateProviderRequest.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Remove the clients of the provider at the provider first, then delete it.
-	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	// Validate the request without executing it (AIP-163): nothing is deleted, and
+	// request_id has no effect. Errors are the same as without it. With force,
+	// whether the clients can be removed is not checked: only the provider knows.
+	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +835,13 @@ func (x *DeleteProviderRequest) GetRequestId() string {
 func (x *DeleteProviderRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
+	}
+	return false
+}
+
+func (x *DeleteProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
 	}
 	return false
 }
@@ -1210,12 +1244,13 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\x14credential_client_id\x18\x0f \x01(\tB\x04\xe2A\x01\x01R\x12credentialClientId\x12?\n" +
 	"\x18credential_client_secret\x18\x10 \x01(\tB\x05\xe2A\x02\x04\x01R\x16credentialClientSecret\x12E\n" +
 	"\x1ccredential_client_secret_set\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\x19credentialClientSecretSet\x12/\n" +
-	"\x10credential_scope\x18\x12 \x01(\tB\x04\xe2A\x01\x01R\x0fcredentialScope\"\x91\x01\n" +
+	"\x10credential_scope\x18\x12 \x01(\tB\x04\xe2A\x01\x01R\x0fcredentialScope\"\xbc\x01\n" +
 	"\x15CreateProviderRequest\x12;\n" +
 	"\bprovider\x18\x01 \x01(\v2\x19.portal.oauth.v1.ProviderB\x04\xe2A\x01\x02R\bprovider\x12#\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x16\n" +
-	"\x03uid\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x03uid\"*\n" +
+	"\x03uid\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x03uid\x12)\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"*\n" +
 	"\x12GetProviderRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x02id\"|\n" +
 	"\x14ListProvidersRequest\x12!\n" +
@@ -1225,19 +1260,21 @@ const file_portal_oauth_v1_provider_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x06filter\"x\n" +
 	"\x15ListProvidersResponse\x127\n" +
 	"\tproviders\x18\x01 \x03(\v2\x19.portal.oauth.v1.ProviderR\tproviders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbc\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x01\n" +
 	"\x15UpdateProviderRequest\x12;\n" +
 	"\bprovider\x18\x01 \x01(\v2\x19.portal.oauth.v1.ProviderB\x04\xe2A\x01\x02R\bprovider\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12#\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"\x88\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12)\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"\xb3\x01\n" +
 	"\x15DeleteProviderRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x02id\x12\x18\n" +
 	"\x04etag\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12#\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x1a\n" +
-	"\x05force\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\x05force\"l\n" +
+	"\x05force\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12)\n" +
+	"\rvalidate_only\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"l\n" +
 	"\x14CheckProviderRequest\x12\x10\n" +
 	"\x02id\x18\x01 \x01(\x05H\x00R\x02id\x127\n" +
 	"\bprovider\x18\x02 \x01(\v2\x19.portal.oauth.v1.ProviderH\x00R\bproviderB\t\n" +
