@@ -109,7 +109,8 @@ class Idempotency:
         """Run work that writes, unless it was done before; returns its result, which is durable.
 
         `kind` is the type of the result; `adds`: see Store.write. The result of a request
-        that was done before is redacted.
+        that was done before is redacted. A call that is only validated writes nothing, has no
+        stored result and stores none.
 
         Raises:
             Invalid: the request's id was used for another request.
@@ -117,6 +118,8 @@ class Idempotency:
             Precondition: it was done by the previous version.
             PortalError: see Store.write.
         """
+        if call.validate_only:
+            return self._store.validate(call, work)
         key = call.idempotency
         if key is None:
             return self._store.write(call, work, adds)

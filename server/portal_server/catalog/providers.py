@@ -93,22 +93,24 @@ class Providers:
     def delete(self, call: Call, ref: Ref, etags: Etags = None, *, force: bool = False) -> None:
         """Delete a provider with its client types; with `force`, delete its clients first.
 
-        If it fails and there are more than `PIECE` client types, some may be deleted.
+        If it fails and there are more than `PIECE` client types, some may be deleted. Whether
+        its clients can be deleted is not validated: that takes calls to the provider.
 
         Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
             the deletion of a client raises.
         """
-        if force:
+        if force and not call.validate_only:
             self._require(call, ref, etags)
             self._clients.remove_all(call, ref)
 
         def unused(tx: Transaction) -> int:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
-            require_no_clients(tx, f"provider {stored.id}", stored.id)
+            if not (force and call.validate_only):
+                require_no_clients(tx, f"provider {stored.id}", stored.id)
             return stored.id
 
-        if not self._idempotency.done(call, type(None)):
+        if not (call.validate_only or self._idempotency.done(call, type(None))):
             self._remove_pieces(call, ref, unused)
         self._idempotency.write(call, lambda tx: tx.providers.remove(unused(tx)), type(None))
 

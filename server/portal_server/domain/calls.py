@@ -22,9 +22,11 @@ class Call:
     """A call in progress.
 
     `still_wanted` returns, in any thread, whether the caller is connected and its
-    deadline has not passed. `idempotency` is None for a request without an id. The
+    deadline has not passed. `idempotency` is None for a request without an id.
+    `validate_only` is whether everything is checked and nothing is written (AIP-163). The
     defaults are for work without a waiting caller.
     """
 
     still_wanted: Callable[[], bool] = lambda: True
     idempotency: IdempotencyKey | None = None
+    validate_only: bool = False

@@ -106,6 +106,25 @@ class Cursor:
         return [row["id"] for row in reversed(rows)]
 
 
+class ValidatingCursor(Cursor):
+    """A cursor that reads without locks and writes nothing: for work that is only validated.
+
+    A row that it does not insert has the id 0.
+    """
+
+    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        """Run a statement that reads; returns its rows."""
+        return (statement.unlocked or statement).rows(self._cursor, values)
+
+    def change(self, _statement: Statement, _values: Mapping[str, Any]) -> bool:
+        """Change nothing."""
+        return True
+
+    def insert(self, _resource: Resource, _values: Row) -> int:
+        """Insert nothing."""
+        return 0
+
+
 def _checked(id_: int) -> int:
     # SQLite's ids have 64 bits; PostgreSQL checks its own.
     if id_ > MAX_ID:

@@ -78,6 +78,17 @@ class Store:
         """
         return self._group.run(call, work, adds)
 
+    def validate(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
+        """Run work that writes, in a transaction that only reads: writes have no effect.
+
+        A resource that the work creates has the id 0. No row is locked.
+
+        Raises:
+            PortalError: what the work raises, or a failure of the storage.
+        """
+        with self._transactions.reading(call) as cursor:
+            return work(Transaction(cursor, self._statements, validate_only=True))
+
     def commit_age(self) -> float:
         """How many seconds writes have waited without a confirmed one; 0.0: none waits."""
         return self._transactions.unconfirmed

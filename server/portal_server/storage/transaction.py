@@ -6,7 +6,7 @@ import sqlalchemy
 
 from portal_server.domain.errors import Resource
 from portal_server.storage.encryption import Vault
-from portal_server.storage.inserts import Adds, Cursor, InsertStatements
+from portal_server.storage.inserts import Adds, Cursor, InsertStatements, ValidatingCursor
 from portal_server.storage.rows import client_types, clients, providers
 from portal_server.storage.rows.api_keys import ApiKeyRows, ApiKeyStatements
 from portal_server.storage.rows.client_types import ClientTypeRows, ClientTypeStatements
@@ -51,7 +51,10 @@ def statements_for(dialect: sqlalchemy.Dialect, vault: Vault) -> Statements:
 
 
 class Transaction:
-    """The rows, in one transaction. Nothing is stored before it ends."""
+    """The rows, in one transaction. Nothing is stored before it ends.
+
+    With `validate_only`, the transaction only reads, and writes to rows have no effect.
+    """
 
     __slots__ = (
         "_cursor",
@@ -64,8 +67,11 @@ class Transaction:
         "secrets",
     )
 
-    def __init__(self, cursor: Any, statements: Statements, adds: Adds = ()) -> None:
-        self._cursor = Cursor(cursor, statements.inserts, adds)
+    def __init__(
+        self, cursor: Any, statements: Statements, adds: Adds = (), *, validate_only: bool = False
+    ) -> None:
+        kind = ValidatingCursor if validate_only else Cursor
+        self._cursor = kind(cursor, statements.inserts, adds)
         self.providers = ProviderRows(self._cursor, statements.providers)
         self.client_types = ClientTypeRows(self._cursor, statements.client_types)
         self.clients = ClientRows(self._cursor, statements.clients)

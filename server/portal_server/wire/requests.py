@@ -53,6 +53,11 @@ def of_header(_message: Message, metadata: Metadata) -> str | None:
     return key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
 
 
+def validates_only(message: Message) -> bool:
+    """Whether a request is validated and not executed (AIP-163)."""
+    return getattr(message, "validate_only", False)
+
+
 def identify(
     path: str, message: Message, metadata: Metadata, caller: str, request_id: RequestId
 ) -> IdempotencyKey | None:

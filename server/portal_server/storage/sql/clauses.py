@@ -25,8 +25,8 @@ LIMIT, OFFSET = number("limit"), number("offset")
 
 def locked(query: Select[Any], dialect: sqlalchemy.Dialect) -> dict[Lock | None, Statement]:
     """The statements that read rows with each lock; SQLite ignores the locks."""
-    return {
-        None: Statement(query, dialect),
-        "shared": Statement(query.with_for_update(read=True), dialect),
-        "exclusive": Statement(query.with_for_update(), dialect),
-    }
+    unlocked = Statement(query, dialect)
+    shared = Statement(query.with_for_update(read=True), dialect)
+    exclusive = Statement(query.with_for_update(), dialect)
+    shared.unlocked = exclusive.unlocked = unlocked
+    return {None: unlocked, "shared": shared, "exclusive": exclusive}

@@ -40,6 +40,8 @@ class Statement:
         ]
         returned = getattr(clause, "exported_columns", {})
         self._names = [column.name for column in returned]
+        self.unlocked: Statement | None = None
+        """For a statement that locks rows: the same without the lock."""
         self._outputs = [
             (column.name, convert)
             for column in returned

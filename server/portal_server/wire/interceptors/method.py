@@ -17,7 +17,7 @@ from portal_server.wire.events import send
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import abort
 from portal_server.wire.interceptors.log import log_broken_list, log_bug, log_error, log_ok
-from portal_server.wire.requests import Metadata, identify
+from portal_server.wire.requests import Metadata, identify, validates_only
 from portal_server.wire.status import Surface, internal, to_status
 
 MAX_CALL_S = 10.0
@@ -97,7 +97,8 @@ class Method:
             caller.require(write=self.writes)
             request = self._decode(message)
             if self.writes:
-                call = Call(call.still_wanted, self._identify(request, metadata, key_id))
+                key = self._identify(request, metadata, key_id)
+                call = Call(call.still_wanted, key, validates_only(request))
             response = complete(self.serve(request, CallContext(call, context)))
         except PortalError as error:
             status = to_status(error, self.surface)

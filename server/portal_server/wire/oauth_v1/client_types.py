@@ -4,10 +4,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
+from portal_server.domain.provider import ProviderType
 from portal_server.wire.calls import CallContext
 from portal_server.wire.oauth_v1 import filters
-from portal_server.wire.oauth_v1.codec import Codec, etags_of
-from portal_server.wire.oauth_v1.enums import wire_name
+from portal_server.wire.oauth_v1.codec import Codec, as_created, as_updated, etags_of
+from portal_server.wire.oauth_v1.enums import vocabulary_of, wire_name
 from portal_server.wire.oauth_v1.paging import (
     collect_violations,
     page_range,
@@ -20,6 +21,8 @@ from portal_server.wire.use_cases import UseCases
 SERVICE = pb.DESCRIPTOR.services_by_name["ClientTypeService"]
 SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE}, wire_name)
 CODEC = Codec(pb.ClientType, ClientType, ClientTypeDraft, CLIENT_TYPE)
+
+_provider_type = vocabulary_of(ProviderType).optional_word
 
 
 class ClientTypeService:
@@ -34,8 +37,9 @@ class ClientTypeService:
         """Create a client type."""
         draft = CODEC.draft(request.client_type)
         uid = request.uid or None
-        created = self._client_types.create(context.call, request.provider_id, draft, uid)
-        return CODEC.message(created)
+        planned = _provider_type(request.planned_provider_type)
+        created = self._client_types.create(context.call, request.provider_id, draft, uid, planned)
+        return as_created(request, CODEC.message(created))
 
     def GetClientType(
         self, request: pb.GetClientTypeRequest, context: CallContext
@@ -69,8 +73,11 @@ class ClientTypeService:
         _, change = collect_violations(
             lambda: required_ids(**ids), lambda: CODEC.change(request.update_mask, given)
         )
-        updated = self._client_types.update(context.call, given.provider_id, given.id, change)
-        return CODEC.message(updated)
+        planned = _provider_type(request.planned_provider_type)
+        updated = self._client_types.update(
+            context.call, given.provider_id, given.id, change, planned
+        )
+        return as_updated(request, CODEC.message(updated))
 
     def DeleteClientType(self, request: pb.DeleteClientTypeRequest, context: CallContext) -> Empty:
         """Delete a client type."""

@@ -37,6 +37,9 @@ Resource = TypeVar("Resource")
 Draft = TypeVar("Draft")
 
 _ETAG = "etag"
+# What each write assigns, in addition to the id and the uid.
+_UPDATED = ("update_time", _ETAG)
+_CREATED = ("create_time", *_UPDATED)
 _SECRET_IS_SET = "_set"  # noqa: S105 - a suffix
 
 
@@ -159,6 +162,37 @@ class Codec(Generic[Resource, Draft, ResourceMessage]):
         if "*" in paths:
             return writable - (self.secrets - given - paths)
         return paths & writable
+
+
+class Write(Protocol):
+    """A request that can be only validated."""
+
+    validate_only: bool
+
+
+class Create(Write, Protocol):
+    """A request that creates a resource."""
+
+    uid: str
+
+
+def as_created(request: Create, message: AnyMessage) -> AnyMessage:
+    """The response to a create; without what it would assign, if it is only validated (AIP-163)."""
+    if request.validate_only:
+        _clear(message, *_CREATED, *(() if request.uid else ("uid",)))
+    return message
+
+
+def as_updated(request: Write, message: AnyMessage) -> AnyMessage:
+    """The response to an update; without what it would assign, if it is only validated."""
+    if request.validate_only:
+        _clear(message, *_UPDATED)
+    return message
+
+
+def _clear(message: Message, *names: str) -> None:
+    for name in names:
+        message.ClearField(name)
 
 
 def etags_of(message: HasEtag) -> set[str] | None:

@@ -9,7 +9,7 @@ from portal_server.domain.fields import missing
 from portal_server.domain.provider import PROVIDER, Provider, ProviderDraft
 from portal_server.wire.calls import CallContext
 from portal_server.wire.oauth_v1 import filters
-from portal_server.wire.oauth_v1.codec import Codec, Writer, etags_of
+from portal_server.wire.oauth_v1.codec import Codec, Writer, as_created, as_updated, etags_of
 from portal_server.wire.oauth_v1.enums import wire_name
 from portal_server.wire.oauth_v1.paging import (
     collect_violations,
@@ -40,7 +40,8 @@ class ProviderService:
     ) -> pb.Provider:
         """Create a provider."""
         draft = CODEC.draft(request.provider)
-        return CODEC.message(self._providers.create(context.call, draft, request.uid or None))
+        created = self._providers.create(context.call, draft, request.uid or None)
+        return as_created(request, CODEC.message(created))
 
     def GetProvider(self, request: pb.GetProviderRequest, context: CallContext) -> pb.Provider:
         """Get a provider."""
@@ -69,7 +70,8 @@ class ProviderService:
             lambda: required_ids(**{"provider.id": given.id}),
             lambda: CODEC.change(request.update_mask, given),
         )
-        return CODEC.message(self._providers.update(context.call, given.id, change))
+        updated = self._providers.update(context.call, given.id, change)
+        return as_updated(request, CODEC.message(updated))
 
     def DeleteProvider(self, request: pb.DeleteProviderRequest, context: CallContext) -> Empty:
         """Delete a provider with its client types."""
