@@ -18,11 +18,13 @@ from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2 import (
+    PROVIDER_TYPE_UNSPECIFIED,
     CheckProviderResponse,
     ForgetProviderRequest,
     ForgottenClient,
     GetProviderRequest,
     Provider,
+    ProviderType,
 )
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import requests
@@ -86,10 +88,15 @@ class AsyncPortal:
     # Providers
 
     async def create_provider(
-        self, provider: Provider, *, uid: str = "", request_id: str = ""
+        self,
+        provider: Provider,
+        *,
+        uid: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Provider:
         """Create a provider."""
-        request = requests.create_provider(provider, uid, request_id)
+        request = requests.create_provider(provider, uid, request_id, validate_only=validate_only)
         return await self._call(self._providers.CreateProvider, request)
 
     async def get_provider(self, provider_id: int) -> Provider:
@@ -107,17 +114,32 @@ class AsyncPortal:
         return self._pages(self._providers.ListProviders, request, lambda page: page.providers)
 
     async def update_provider(
-        self, provider: Provider, *, fields: Iterable[str] = (), request_id: str = ""
+        self,
+        provider: Provider,
+        *,
+        fields: Iterable[str] = (),
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Provider:
         """Update fields of the provider with this id."""
-        request = requests.update_provider(provider, fields, request_id)
+        request = requests.update_provider(
+            provider, fields, request_id, validate_only=validate_only
+        )
         return await self._call(self._providers.UpdateProvider, request)
 
     async def delete_provider(
-        self, provider_id: int, *, force: bool = False, etag: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> None:
         """Delete a provider and its client types; with an etag, only if it is the current one."""
-        request = requests.delete_provider(provider_id, etag, request_id, force=force)
+        request = requests.delete_provider(
+            provider_id, etag, request_id, force=force, validate_only=validate_only
+        )
         await self._call(self._providers.DeleteProvider, request, waits=force)
 
     async def check_provider(self, provider: int | Provider) -> CheckProviderResponse:
@@ -134,10 +156,24 @@ class AsyncPortal:
     # Client types
 
     async def create_client_type(
-        self, provider_id: int, client_type: ClientType, *, uid: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        client_type: ClientType,
+        *,
+        uid: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
+        planned_provider_type: ProviderType.ValueType = PROVIDER_TYPE_UNSPECIFIED,
     ) -> ClientType:
         """Create a client type of a provider."""
-        request = requests.create_client_type(provider_id, client_type, uid, request_id)
+        request = requests.create_client_type(
+            provider_id,
+            client_type,
+            uid,
+            request_id,
+            validate_only=validate_only,
+            planned_provider_type=planned_provider_type,
+        )
         return await self._call(self._client_types.CreateClientType, request)
 
     async def get_client_type(self, provider_id: int, client_type_id: int) -> ClientType:
@@ -159,10 +195,22 @@ class AsyncPortal:
         )
 
     async def update_client_type(
-        self, client_type: ClientType, *, fields: Iterable[str] = (), request_id: str = ""
+        self,
+        client_type: ClientType,
+        *,
+        fields: Iterable[str] = (),
+        request_id: str = "",
+        validate_only: bool = False,
+        planned_provider_type: ProviderType.ValueType = PROVIDER_TYPE_UNSPECIFIED,
     ) -> ClientType:
         """Update fields of the client type with this provider_id and id."""
-        request = requests.update_client_type(client_type, fields, request_id)
+        request = requests.update_client_type(
+            client_type,
+            fields,
+            request_id,
+            validate_only=validate_only,
+            planned_provider_type=planned_provider_type,
+        )
         return await self._call(self._client_types.UpdateClientType, request)
 
     async def delete_client_type(
@@ -173,10 +221,11 @@ class AsyncPortal:
         force: bool = False,
         etag: str = "",
         request_id: str = "",
+        validate_only: bool = False,
     ) -> None:
         """Delete a client type; arguments as in `delete_provider`."""
         request = requests.delete_client_type(
-            provider_id, client_type_id, etag, request_id, force=force
+            provider_id, client_type_id, etag, request_id, force=force, validate_only=validate_only
         )
         await self._call(self._client_types.DeleteClientType, request, waits=force)
 

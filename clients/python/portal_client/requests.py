@@ -8,15 +8,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
 from portal.oauth.v1.client_pb2 import Client, ClientResolution
 from portal.oauth.v1.client_type_pb2 import ClientType
-from portal.oauth.v1.provider_pb2 import Provider
+from portal.oauth.v1.provider_pb2 import Provider, ProviderType
 
 
 def create_provider(
-    provider: Provider, uid: str, request_id: str
+    provider: Provider, uid: str, request_id: str, *, validate_only: bool
 ) -> provider_pb2.CreateProviderRequest:
     """The request of CreateProvider."""
     return provider_pb2.CreateProviderRequest(
-        provider=provider, uid=uid, request_id=_id(request_id)
+        provider=provider, uid=uid, request_id=_id(request_id), validate_only=validate_only
     )
 
 
@@ -26,20 +26,27 @@ def list_providers(filter: str, page_size: int) -> provider_pb2.ListProvidersReq
 
 
 def update_provider(
-    provider: Provider, fields: Iterable[str], request_id: str
+    provider: Provider, fields: Iterable[str], request_id: str, *, validate_only: bool
 ) -> provider_pb2.UpdateProviderRequest:
     """The request of UpdateProvider; without fields, the server updates those that are set."""
     return provider_pb2.UpdateProviderRequest(
-        provider=provider, update_mask=_mask(fields), request_id=_id(request_id)
+        provider=provider,
+        update_mask=_mask(fields),
+        request_id=_id(request_id),
+        validate_only=validate_only,
     )
 
 
 def delete_provider(
-    provider_id: int, etag: str, request_id: str, *, force: bool
+    provider_id: int, etag: str, request_id: str, *, force: bool, validate_only: bool
 ) -> provider_pb2.DeleteProviderRequest:
     """The request of DeleteProvider."""
     return provider_pb2.DeleteProviderRequest(
-        id=provider_id, force=force, etag=etag, request_id=_id(request_id)
+        id=provider_id,
+        force=force,
+        etag=etag,
+        request_id=_id(request_id),
+        validate_only=validate_only,
     )
 
 
@@ -51,11 +58,22 @@ def check_provider(provider: int | Provider) -> provider_pb2.CheckProviderReques
 
 
 def create_client_type(
-    provider_id: int, client_type: ClientType, uid: str, request_id: str
+    provider_id: int,
+    client_type: ClientType,
+    uid: str,
+    request_id: str,
+    *,
+    validate_only: bool,
+    planned_provider_type: ProviderType.ValueType,
 ) -> client_type_pb2.CreateClientTypeRequest:
     """The request of CreateClientType."""
     return client_type_pb2.CreateClientTypeRequest(
-        provider_id=provider_id, client_type=client_type, uid=uid, request_id=_id(request_id)
+        provider_id=provider_id,
+        client_type=client_type,
+        uid=uid,
+        request_id=_id(request_id),
+        validate_only=validate_only,
+        planned_provider_type=planned_provider_type,
     )
 
 
@@ -71,16 +89,31 @@ def list_client_types(
 
 
 def update_client_type(
-    client_type: ClientType, fields: Iterable[str], request_id: str
+    client_type: ClientType,
+    fields: Iterable[str],
+    request_id: str,
+    *,
+    validate_only: bool,
+    planned_provider_type: ProviderType.ValueType,
 ) -> client_type_pb2.UpdateClientTypeRequest:
     """The request of UpdateClientType; see `update_provider`."""
     return client_type_pb2.UpdateClientTypeRequest(
-        client_type=client_type, update_mask=_mask(fields), request_id=_id(request_id)
+        client_type=client_type,
+        update_mask=_mask(fields),
+        request_id=_id(request_id),
+        validate_only=validate_only,
+        planned_provider_type=planned_provider_type,
     )
 
 
 def delete_client_type(
-    provider_id: int, client_type_id: int, etag: str, request_id: str, *, force: bool
+    provider_id: int,
+    client_type_id: int,
+    etag: str,
+    request_id: str,
+    *,
+    force: bool,
+    validate_only: bool,
 ) -> client_type_pb2.DeleteClientTypeRequest:
     """The request of DeleteClientType."""
     return client_type_pb2.DeleteClientTypeRequest(
@@ -89,6 +122,7 @@ def delete_client_type(
         force=force,
         etag=etag,
         request_id=_id(request_id),
+        validate_only=validate_only,
     )
 
 

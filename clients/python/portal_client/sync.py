@@ -18,11 +18,13 @@ from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2 import ClientType, GetClientTypeRequest
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2 import (
+    PROVIDER_TYPE_UNSPECIFIED,
     CheckProviderResponse,
     ForgetProviderRequest,
     ForgottenClient,
     GetProviderRequest,
     Provider,
+    ProviderType,
 )
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import requests
@@ -103,7 +105,12 @@ class Portal:
     # Providers
 
     def create_provider(
-        self, provider: Provider, *, uid: str = "", request_id: str = ""
+        self,
+        provider: Provider,
+        *,
+        uid: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Provider:
         """Create a provider.
 
@@ -125,8 +132,10 @@ class Portal:
                 provider here has it; default: a new one.
             request_id: makes the call idempotent (AIP-155): the same request with the same id
                 returns the first response and creates nothing; default: a new UUID.
+            validate_only: check the request as the server would when executing it, but change
+                nothing (AIP-163); the response lacks what only the write assigns, such as the id.
         """
-        request = requests.create_provider(provider, uid, request_id)
+        request = requests.create_provider(provider, uid, request_id, validate_only=validate_only)
         return self._call(self._providers.CreateProvider, request)
 
     def get_provider(self, provider_id: int) -> Provider:
@@ -152,7 +161,12 @@ class Portal:
         return self._pages(self._providers.ListProviders, request, lambda page: page.providers)
 
     def update_provider(
-        self, provider: Provider, *, fields: Iterable[str] = (), request_id: str = ""
+        self,
+        provider: Provider,
+        *,
+        fields: Iterable[str] = (),
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> Provider:
         """Update fields of the provider with this id.
 
@@ -162,12 +176,21 @@ class Portal:
             fields: the names of the fields to update; default: the fields that are set; `["*"]`:
                 all fields.
             request_id: as in `create_provider`.
+            validate_only: as in `create_provider`.
         """
-        request = requests.update_provider(provider, fields, request_id)
+        request = requests.update_provider(
+            provider, fields, request_id, validate_only=validate_only
+        )
         return self._call(self._providers.UpdateProvider, request)
 
     def delete_provider(
-        self, provider_id: int, *, force: bool = False, etag: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        *,
+        force: bool = False,
+        etag: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
     ) -> None:
         """Delete a provider and its client types; with an etag, only if it is the current one.
 
@@ -177,8 +200,11 @@ class Portal:
                 has clients raises `FailedPrecondition`.
             etag: the etag that the provider must have.
             request_id: as in `create_provider`.
+            validate_only: as in `create_provider`.
         """
-        request = requests.delete_provider(provider_id, etag, request_id, force=force)
+        request = requests.delete_provider(
+            provider_id, etag, request_id, force=force, validate_only=validate_only
+        )
         self._call(self._providers.DeleteProvider, request, waits=force)
 
     def check_provider(self, provider: int | Provider) -> CheckProviderResponse:
@@ -201,7 +227,14 @@ class Portal:
     # Client types
 
     def create_client_type(
-        self, provider_id: int, client_type: ClientType, *, uid: str = "", request_id: str = ""
+        self,
+        provider_id: int,
+        client_type: ClientType,
+        *,
+        uid: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
+        planned_provider_type: ProviderType.ValueType = PROVIDER_TYPE_UNSPECIFIED,
     ) -> ClientType:
         """Create a client type of a provider.
 
@@ -219,8 +252,18 @@ class Portal:
                 the provider is of type Okta.
             uid: as in `create_provider`.
             request_id: as in `create_provider`.
+            validate_only: as in `create_provider`.
+            planned_provider_type: with validate_only, the type that the provider will have. The
+                provider need not exist yet: provider_id is then 0.
         """
-        request = requests.create_client_type(provider_id, client_type, uid, request_id)
+        request = requests.create_client_type(
+            provider_id,
+            client_type,
+            uid,
+            request_id,
+            validate_only=validate_only,
+            planned_provider_type=planned_provider_type,
+        )
         return self._call(self._client_types.CreateClientType, request)
 
     def get_client_type(self, provider_id: int, client_type_id: int) -> ClientType:
@@ -249,7 +292,13 @@ class Portal:
         )
 
     def update_client_type(
-        self, client_type: ClientType, *, fields: Iterable[str] = (), request_id: str = ""
+        self,
+        client_type: ClientType,
+        *,
+        fields: Iterable[str] = (),
+        request_id: str = "",
+        validate_only: bool = False,
+        planned_provider_type: ProviderType.ValueType = PROVIDER_TYPE_UNSPECIFIED,
     ) -> ClientType:
         """Update fields of the client type with this provider_id and id.
 
@@ -264,8 +313,16 @@ class Portal:
             client_type: as in `update_provider`.
             fields: as in `update_provider`.
             request_id: as in `create_provider`.
+            validate_only: as in `create_provider`.
+            planned_provider_type: as in `create_client_type`.
         """
-        request = requests.update_client_type(client_type, fields, request_id)
+        request = requests.update_client_type(
+            client_type,
+            fields,
+            request_id,
+            validate_only=validate_only,
+            planned_provider_type=planned_provider_type,
+        )
         return self._call(self._client_types.UpdateClientType, request)
 
     def delete_client_type(
@@ -276,10 +333,11 @@ class Portal:
         force: bool = False,
         etag: str = "",
         request_id: str = "",
+        validate_only: bool = False,
     ) -> None:
         """Delete a client type; arguments as in `delete_provider`."""
         request = requests.delete_client_type(
-            provider_id, client_type_id, etag, request_id, force=force
+            provider_id, client_type_id, etag, request_id, force=force, validate_only=validate_only
         )
         self._call(self._client_types.DeleteClientType, request, waits=force)
 
