@@ -17,7 +17,8 @@ _DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
 def reflection_pool() -> descriptor_pool.DescriptorPool:
     """The default pool of descriptors, which also has comments and finds methods.
 
-    The stubs have no comments, so files are served from the descriptor set next to the stubs.
+    The stubs have neither comments nor the JSON names of fields, so files are served from the
+    descriptor set next to them.
 
     Reflection looks up the file of a symbol. A pool does that for every symbol except methods,
     for which `grpcurl describe portal.oauth.v1.ClientTypeService.CreateClientType` would fail.
@@ -30,42 +31,45 @@ class _Pool:
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
-        self._commented = _commented()
+        self._stored = _stored()
         self.FindMessageTypeByName = self._pool.FindMessageTypeByName
         self.FindExtensionByNumber = self._pool.FindExtensionByNumber
         self.FindAllExtensions = self._pool.FindAllExtensions
 
     def FindFileByName(self, name: str) -> "_File":  # noqa: N802
-        return _File(self._pool.FindFileByName(name), self._commented)
+        return _File(self._pool.FindFileByName(name), self._stored)
 
     def FindFileContainingSymbol(self, symbol: str) -> "_File":  # noqa: N802
         try:
             file = self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
             file = self._pool.FindMethodByName(symbol).containing_service.file
-        return _File(file, self._commented)
+        return _File(file, self._stored)
 
 
 class _File:
     """The parts of a file's descriptor that reflection uses."""
 
-    def __init__(self, file: FileDescriptor, commented: Mapping[str, FileDescriptorProto]) -> None:
+    def __init__(self, file: FileDescriptor, stored: Mapping[str, FileDescriptorProto]) -> None:
         self._file = file
-        self._commented = commented
+        self._stored = stored
         self.name = file.name
 
     @property
     def dependencies(self) -> Sequence["_File"]:
-        return [_File(file, self._commented) for file in self._file.dependencies]
+        return [_File(file, self._stored) for file in self._file.dependencies]
 
     def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802
-        if commented := self._commented.get(self.name):
-            proto.CopyFrom(commented)
+        if stored := self._stored.get(self.name):
+            proto.CopyFrom(stored)
         else:
             self._file.CopyToProto(proto)
 
 
-def _commented() -> Mapping[str, FileDescriptorProto]:
-    """The project's files with their comments; of others, only the descriptor is needed."""
+def _stored() -> Mapping[str, FileDescriptorProto]:
+    """The files of the descriptor set; those of others without their long comments."""
     read = FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
-    return {file.name: file for file in read if file.name.startswith("portal/")}
+    for file in read:
+        if not file.name.startswith("portal/"):
+            file.ClearField("source_code_info")
+    return {file.name: file for file in read}
