@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -77,6 +78,21 @@ class Postgres:
 
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", mode)
+
+    def set_rules(self, rules: str) -> None:
+        """Replace the lines of pg_hba.conf: who may connect. `postgres` still must.
+
+        They apply when this returns.
+        """
+        before = self._load_time()
+        (self._data / "pg_hba.conf").write_text(rules)
+        self._run("pg_ctl", "reload", "-D", str(self._data))
+        while self._load_time() == before:
+            time.sleep(0.02)
+
+    def _load_time(self) -> object:
+        with psycopg.connect(self.url().replace("+psycopg", "")) as connection:
+            return connection.execute("SELECT pg_conf_load_time()").fetchone()
 
     @contextmanager
     def hanging(self) -> Iterator[None]:

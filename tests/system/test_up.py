@@ -327,13 +327,3 @@ def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres)
     assert found == [created.json()]
     assert "postgresql+psycopg://postgres:***@127.0.0.1" in expected
     assert "s3cr3t" not in expected
-
-
-def test_a_database_that_is_away_is_one_clear_line(own: Stack) -> None:
-    url = f"postgresql://u:s3cr3t@127.0.0.1:{free_port()}/x"
-    done = portal("up", **(own.settings | {"PORTAL_DATABASE_URL": url}))
-
-    assert done.returncode == 1
-    assert done.stderr.endswith("portal: the storage is not available; retry\n")
-    assert "Traceback" not in done.stderr
-    assert "s3cr3t" not in done.stderr

@@ -54,7 +54,9 @@ def test_everything_has_a_default() -> None:
     assert found.private_providers_allowed
 
 
-@pytest.mark.parametrize("name", [name.upper() for name in settings.Settings.model_fields])
+@pytest.mark.parametrize(
+    "name", [name.upper() for name in settings.Settings.model_fields if name != "database_url"]
+)
 def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = load()
     monkeypatch.setenv(f"PORTAL_{name}", "")
@@ -134,6 +136,9 @@ def test_a_variable_sets_its_setting(
         ("DATABASE_URL", SECRET),
         ("DATABASE_URL", f"mysql://u:{SECRET}@h/d"),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@h:port/d"),
+        ("DATABASE_URL", f"postgresql://u:x@{SECRET}@h/d"),
+        ("DATABASE_URL", f"postgresql://u:x/{SECRET}@h/d"),
+        ("DATABASE_URL", f"postgres://u:1/{SECRET}@h/d"),
     ],
 )
 def test_the_error_for_an_invalid_value_has_its_name_but_not_the_value(
@@ -149,6 +154,45 @@ def test_the_error_for_an_invalid_value_has_its_name_but_not_the_value(
     assert SECRET not in text_shown
     assert len(text) < 4 or text not in text_shown
     assert raised.value.__suppress_context__, "pydantic's error has the value"
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p/ss", "1/2", "p@/ss", "@"])
+def test_a_password_that_is_not_encoded_is_an_error_that_says_how(
+    password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_DATABASE_URL", f"postgresql://u:{password}@db.test/portal")
+    with pytest.raises(SettingsError) as raised:
+        load()
+
+    assert str(raised.value) == (
+        "PORTAL_DATABASE_URL: percent-encode @, / and : in its user and password (%40, %2F and %3A)"
+    )
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u:p%40%2F%3Ass@db.test/portal",
+        "u:p:q?r@db.test:5433/portal",
+        "u@db.test/portal?application_name=a@b/c",
+        "/portal?host=/run/postgresql",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_url_of_postgresql_is_accepted_as_other_programs_write_it(
+    scheme: str, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_DATABASE_URL", f"{scheme}://{rest}")
+
+    assert load().database.drivername == "postgresql+psycopg"
+    assert load().database.database == "portal"
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_database_url_is_an_error(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_DATABASE_URL", value)
+    with pytest.raises(SettingsError, match=r"^PORTAL_DATABASE_URL: is empty; set it to a URL"):
+        load()
 
 
 def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +314,6 @@ def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
         pytest.param("sqlite://data/portal.db", id="two slashes, so that a folder is a host"),
         pytest.param(f"sqlite://u:{SECRET}@/x.db", id="SQLite with a password"),
         pytest.param("sqlite+aiosqlite:///x.db", id="another driver of SQLite"),
-        pytest.param("postgres://h/d", id="postgres"),
         pytest.param("postgresql+psycopg2://h/d", id="another driver of PostgreSQL"),
         pytest.param(f"mysql://u:{SECRET}@h/d", id="another database"),
         pytest.param(f"postgresql://u:{SECRET}@h:port/d", id="a port that is not a number"),

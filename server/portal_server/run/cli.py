@@ -96,10 +96,10 @@ def migrate(
     settings = _logged_settings()
     from portal_server.run.encryption_keys import vault_of
     from portal_server.storage.sql import migrations
-    from portal_server.storage.sql.engine import open_engine
+    from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.stored_secrets import require_keys
 
-    engine, vault = open_engine(settings.database), vault_of(settings)
+    engine, vault = open_connected(settings.database), vault_of(settings)
     require_keys(engine, vault)
     migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
 
@@ -155,7 +155,8 @@ def rotate() -> None:
     from portal_server.catalog.rotation import encrypt_again
     from portal_server.run.encryption_keys import vault_of
     from portal_server.storage.sql import schema
-    from portal_server.storage.sql.engine import open_engine, overwrite_deleted
+    from portal_server.storage.sql.engine import overwrite_deleted
+    from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.store import Store
     from portal_server.storage.stored_secrets import require_keys
 
@@ -163,7 +164,7 @@ def rotate() -> None:
     vault = vault_of(settings)
     if not vault:
         raise OperatorError("no encryption key: set PORTAL_ENCRYPTION_KEYS")
-    engine = open_engine(settings.database)
+    engine = open_connected(settings.database)
     overwrite_deleted(engine)
     schema.require_known(engine)
     require_keys(engine, vault)
@@ -184,10 +185,10 @@ def _keyring() -> "Iterator[KeyRing]":
     settings = _settings()
     from portal_server.catalog.keyring import KeyRing
     from portal_server.storage.sql import schema
-    from portal_server.storage.sql.engine import open_engine
+    from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.store import Store
 
-    engine = open_engine(settings.database)
+    engine = open_connected(settings.database)
     schema.require_known(engine)
     store = Store(engine)
     try:

@@ -22,7 +22,7 @@ from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
 from portal_server.run.use_cases import Assembled, assemble
 from portal_server.run.workers import connections_of
-from portal_server.storage.sql.engine import open_engine
+from portal_server.storage.sql.first_connection import open_connected
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store
 from portal_server.storage.stored_secrets import require_keys
@@ -95,12 +95,13 @@ class Server:
 
         Raises:
             CannotListen: another process listens there, or no address is set.
+            CannotConnect: PostgreSQL rejects the connection.
             SchemaMismatch: the database must be migrated first.
             OperatorError: the encryption keys cannot be read, or one is missing.
             PortalError: the database does not respond.
         """
         listen = listen or Listen()
-        engine = open_engine(settings.database, connections_of(settings))
+        engine = open_connected(settings.database, connections_of(settings))
         require_known(engine)
         vault = vault_of(settings)
         require_keys(engine, vault)

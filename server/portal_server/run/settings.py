@@ -25,6 +25,7 @@ from portal_server.storage.encryption import parse_key
 from portal_server.storage.sql.engine import parse_url
 
 _PREFIX = "PORTAL_"
+_DATABASE = "PORTAL_DATABASE_URL"
 # Variables of the client, the command line and the examples.
 _CLIENT_NAMES = {
     "PORTAL_CA",
@@ -126,7 +127,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         default=SecretStr("sqlite:///./data/portal.db"),
         description="SQLAlchemy URL of a SQLite file or a PostgreSQL database, such as"
-        " `postgresql://user:password@host/database`.",
+        " `postgresql://user:password@host/database`. Percent-encode @, / and : in the user and the"
+        " password: %40, %2F and %3A. An empty value is an error.",
     )
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
         default=None,
@@ -247,17 +249,25 @@ def load() -> Settings:
     Raises:
         SettingsError: a value is invalid, or a variable with the prefix is unknown.
     """
-    problems = list(_unknown(os.environ))
+    problems = [*_unknown(os.environ), *_empty(os.environ)]
     try:
         found = Settings()
     except ValidationError as error:
         problems += (
-            f"{_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
+            f"{_PREFIX}{str(problem['loc'][0]).upper()}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
         )
     if problems:
         raise SettingsError("; ".join(problems)) from None
     return found
+
+
+def _empty(environment: Mapping[str, str]) -> Iterator[str]:
+    """An error if the database is empty: a secret that is missing must not select SQLite."""
+    for name, value in environment.items():
+        if name.upper() == _DATABASE and not value.strip():
+            yield f"{name}: is empty; set it to a URL, or unset it for SQLite in ./data"
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:

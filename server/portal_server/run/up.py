@@ -42,7 +42,7 @@ from portal_server.run.signals import Signals
 from portal_server.run.supervisor import Edge, Supervisor
 from portal_server.run.use_cases import assemble
 from portal_server.run.workers import cores_of_envoy, worker_count
-from portal_server.storage.sql.engine import open_engine
+from portal_server.storage.sql.first_connection import open_connected
 from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.store import Store
 from portal_server.storage.stored_secrets import require_keys
@@ -80,7 +80,7 @@ def up(settings: Settings) -> None:
     signals = Signals()
     with _run_folder() as folder:
         _require_free_ports(settings)
-        engine = open_engine(settings.database)
+        engine = open_connected(settings.database)
         try:
             workers = worker_count(settings, engine)
             command = edge.prepare(settings, folder, _max_connections(workers))

@@ -9,6 +9,7 @@ a lock or a statement has a timeout. Connections are in autocommit mode:
 import errno
 import logging
 import os
+import re
 import sqlite3
 import time
 from contextlib import suppress
@@ -40,6 +41,10 @@ NOTICES = "notices"
 # Group and others.
 _NOT_OURS = 0o077
 
+# More than one @ before the database, or a slash before the @ (RFC 3986, section 3.2): a part of
+# the user or the password would become the host or the database.
+_UNESCAPED = re.compile(r"postgres[^:]*://([^/]*@[^/]*@|[^?]*/[^?]*@)")
+
 
 def parse_url(text: str) -> URL:
     """The database URL of a setting.
@@ -48,6 +53,8 @@ def parse_url(text: str) -> URL:
         ValueError: it is not a SQLAlchemy URL of a SQLite file or of PostgreSQL.
             The text contains no part of the URL, which may have a password.
     """
+    if _UNESCAPED.match(text):
+        raise ValueError("percent-encode @, / and : in its user and password (%40, %2F and %3A)")
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -58,7 +65,7 @@ def parse_url(text: str) -> URL:
                 url.drivername, database=url.database
             ):
                 raise ValueError("needs a file, as in sqlite:///./data/portal.db")
-        case "postgresql" | "postgresql+psycopg":
+        case "postgres" | "postgresql" | "postgresql+psycopg":
             url = url.set(drivername="postgresql+psycopg")
         case _:
             raise ValueError("must start with sqlite:/// or postgresql://")

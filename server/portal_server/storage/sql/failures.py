@@ -158,7 +158,8 @@ def text_of(error: object) -> str:
     if not isinstance(error, BaseException):
         return str(error)
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return f"{type(error).__name__}: {primary or error}"
+    # libpq explains a failed connection in several lines.
+    return f"{type(error).__name__}: {' '.join((primary or str(error)).split())}"
 
 
 def _logged(failure: _Failure, why: str) -> PortalError:

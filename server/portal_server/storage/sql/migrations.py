@@ -5,13 +5,16 @@ the startup time.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from sqlalchemy import Engine, exc
 
+from portal_server.domain.errors import OperatorError
 from portal_server.storage.sql.engine import for_migrating
 from portal_server.storage.sql.failures import translated
 from portal_server.storage.sql.schema import MIGRATIONS, REVISIONS, is_next, newer, revision_of
@@ -21,8 +24,13 @@ log = logging.getLogger(__name__)
 # Building an index on a table that has grown for years takes long.
 TIMEOUT_S = 3600
 
+
 Seal = Callable[[Any, str, str], str]
 """Encrypts a secret: its table and column, the uid of its row, and its text."""
+
+
+class NotPermitted(OperatorError):
+    """The role may not change the schema; the text has PostgreSQL's reason."""
 
 
 def migrate(
@@ -42,10 +50,11 @@ def migrate(
 
     Raises:
         SchemaMismatch: a newer version of the server has written it.
+        NotPermitted: PostgreSQL does not let this role do it.
         PortalError: the storage failed, or the timeout has passed; there are secrets, but no
             encryption key.
     """
-    with translated(), for_migrating(engine).connect() as connection:
+    with translated(), _permitted(), for_migrating(engine).connect() as connection:
         before = revision_of(connection)
         connection.rollback()
         if before is not None and before not in REVISIONS:
@@ -62,3 +71,16 @@ def migrate(
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    try:
+        yield
+    except exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        why = error.orig.diag.message_primary
+        raise NotPermitted(
+            f"the database cannot be migrated: {why}; make this role the owner of the database"
+        ) from None
