@@ -59,6 +59,7 @@ def test_a_start_reports_all_that_is_needed_and_the_calls_it_shows_work(own: Sta
 
     assert f"REST       http://localhost:{own.http_port}/portal-api\n" in expected
     assert f"gRPC       localhost:{own.grpc_port}\n" in expected
+    assert f"Docs       http://localhost:{own.http_port}/docs\n" in expected
     assert f"Data       {own.folder}/portal.db\n" in expected
     assert f"Admin key  in the file {own.folder}/admin.key\n" in expected
     assert response["Name"] == "Server-side application"
@@ -95,7 +96,10 @@ def test_a_second_start_keeps_the_data_and_creates_no_other_key(own: Stack) -> N
     assert len(providers) == 1
     assert took < 10
     assert (own.folder / "admin.key").read_text() == f"{key}\n"
-    assert "below as $PORTAL_KEY" in own.out.read_text()
+    shown = own.out.read_text()
+    assert "Admin key  the one created at the first start\n" in shown
+    assert f"Docs       http://localhost:{own.http_port}/docs\n" in shown
+    assert "curl" not in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
@@ -296,16 +300,21 @@ def test_a_single_server_serves_a_migrated_database(own: Stack) -> None:
     portal("migrate", **own.settings)
     port = free_port()
     socket_path = own.folder / "own.sock"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portal_server", "serve", "--socket", socket_path],
-        env=ENVIRONMENT | own.settings | {"PORTAL_DIRECT_GRPC_PORT": str(port)},
-        cwd=ROOT,
-    )
-    up = soon(lambda: listening(port), 20)
+    err = own.folder / "serve.txt"
+    with err.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "portal_server", "serve", "--socket", socket_path],
+            env=ENVIRONMENT | own.settings | {"PORTAL_DIRECT_GRPC_PORT": str(port)},
+            cwd=ROOT,
+            stderr=stream,
+        )
+    up = soon(lambda: f"serving on unix:{socket_path}, 127.0.0.1:{port}\n" in err.read_text(), 20)
+    listened = listening(port)
     mode = stat.filemode(socket_path.stat().st_mode)
     os.kill(process.pid, signal.SIGTERM)
 
-    assert up
+    assert up, err.read_text()
+    assert listened
     assert mode == "srwx------"
     assert process.wait(20) == 0
 
@@ -325,5 +334,5 @@ def test_the_whole_system_runs_on_postgresql(tmp_path: Path, postgres: Postgres)
 
     assert (created.status_code, missing.status_code, status) == (200, 404, 0)
     assert found == [created.json()]
-    assert "postgresql+psycopg://postgres:***@127.0.0.1" in expected
+    assert "postgresql://postgres@127.0.0.1" in expected
     assert "s3cr3t" not in expected

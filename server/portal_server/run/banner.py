@@ -2,39 +2,56 @@
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy.engine import URL
 
 from portal_server.run.first_key import FirstKey
 from portal_server.run.settings import Settings
 
 
-def banner(settings: Settings, key: FirstKey | None, provider_id: int | None) -> str:
-    """Where the system listens, the admin key, and requests to paste.
+class Prepared(NamedTuple):
+    """What a start found in the database, and created."""
 
-    Args:
-        settings: the settings.
-        key: the admin key if it was just created.
-        provider_id: the id of an existing provider; None if there is none.
-    """
+    key: FirstKey | None
+    """The admin API key, if it was created."""
+    provider_id: int | None
+    """The id of a provider; None if there is none."""
+    example_created: bool = False
+    """Whether that is the example provider, and was created."""
+
+
+def banner(settings: Settings, found: Prepared) -> str:
+    """Where the system listens, the admin key and, at the first start, requests to paste."""
     if settings.database.get_backend_name() == "sqlite":
-        data = str(Path(settings.database.database or "").resolve())
+        data: object = Path(settings.database.database or "").resolve()
     else:
-        data = settings.database.render_as_string(hide_password=True)
-    intro, shown = _key(settings, key)
+        # Without the password, and without parameters, which may be secrets, too.
+        url = settings.database
+        data = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
+    intro, shown = _key(settings, found.key)
     host = settings.host
     reach = (
         (lambda port: f"localhost:{port}")
         if host.is_unspecified or host.is_loopback
         else settings.address
     )
-    rest = f"http://{reach(settings.http_port)}/portal-api"
+    http = f"http://{reach(settings.http_port)}"
+    rest, grpc = f"{http}/portal-api", reach(settings.grpc_port)
+    is_first = found.key or found.example_created
     return f"""
 OAuth Portal is up. Ctrl-C stops it.
 
 REST       {rest}
-gRPC       {reach(settings.grpc_port)}
+gRPC       {grpc}
+Docs       {http}/docs
 Data       {data}
 {_secrets(settings)}{intro}
-{_provider(rest, shown) if provider_id is None else ""}
+{_examples(rest, grpc, shown, found.provider_id) if is_first else ""}"""
+
+
+def _examples(rest: str, grpc: str, shown: str, provider_id: int | None) -> str:
+    return f"""{_provider(rest, shown) if provider_id is None else ""}
 Create a client type with REST:
 
 curl --request POST \\
@@ -46,7 +63,7 @@ curl --request POST \\
 List the client types with gRPC:
 
 grpcurl -plaintext -H "authorization: {shown}" -d '{{"provider_id": {provider_id or 1}}}' \\
-  {reach(settings.grpc_port)} portal.oauth.v1.ClientTypeService/ListClientTypes
+  {grpc} portal.oauth.v1.ClientTypeService/ListClientTypes
 """
 
 
@@ -74,8 +91,8 @@ def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
     if settings.admin_key:
         return "Admin key  the one in PORTAL_ADMIN_KEY", "$PORTAL_ADMIN_KEY"
     intro = (
-        "Admin key  the one created at the first start, below as $PORTAL_KEY\n"
-        "           lost it? `.venv/bin/portal keys create` creates another one"
+        "Admin key  the one created at the first start\n"
+        "           lost it? `portal keys create` creates another one"
     )
     return intro, "$PORTAL_KEY"
 

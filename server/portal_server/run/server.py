@@ -1,5 +1,6 @@
 """Assembles the gRPC server: the only module that knows all its parts."""
 
+import logging
 import os
 import signal
 import threading
@@ -38,6 +39,8 @@ from portal_server.wire.oauth_v1 import client_types, clients, providers
 from portal_server.wire.pool import Pool
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
+
+log = logging.getLogger(__name__)
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -133,6 +136,7 @@ class Server:
             each_time=self._upkeep.look,
         )
         self._servers: list[grpc.Server] = []
+        self.addresses: list[str] = []
         self.port = 0
         if listen.socket:
             self._listen(f"unix:{listen.socket}", OPTIONS)
@@ -162,6 +166,10 @@ class Server:
         except RuntimeError:
             raise CannotListen(f"cannot listen on {address}: is it in use?") from None
         self._servers.append(server)
+        # The port may have been 0, for any free one.
+        self.addresses.append(
+            address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+        )
         return port
 
     @property
@@ -229,5 +237,6 @@ def serve(settings: Settings, listen: Listen) -> None:
     server = Server(settings, listen)
     freeze_gc()
     server.start()
+    log.info("serving on %s", ", ".join(server.addresses))
     stopping.wait()
     server.stop()

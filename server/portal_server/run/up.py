@@ -31,10 +31,10 @@ from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge
-from portal_server.run.banner import banner
+from portal_server.run.banner import Prepared, banner
 from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
-from portal_server.run.first_key import FirstKey, create_first_key
+from portal_server.run.first_key import create_first_key
 from portal_server.run.process import raise_open_files
 from portal_server.run.servers import Servers
 from portal_server.run.settings import Settings
@@ -84,7 +84,7 @@ def up(settings: Settings) -> None:
         try:
             workers = worker_count(settings, engine)
             command = edge.prepare(settings, folder, _max_connections(workers))
-            key, provider_id = _prepare(settings, engine)
+            found = _prepare(settings, engine)
         finally:
             engine.dispose()
         admin = Admin(folder / "admin.sock")
@@ -98,7 +98,7 @@ def up(settings: Settings) -> None:
         cores = cores_of_envoy(workers, one_core=settings.one_core)
         envoy = Edge(command, edge.ENVIRONMENT, cores, edge.REJECTIONS)
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
-        supervisor.run(lambda: print(banner(settings, key, provider_id), flush=True))
+        supervisor.run(lambda: print(banner(settings, found), flush=True))
 
 
 @contextmanager
@@ -154,12 +154,8 @@ def _require_free_ports(settings: Settings) -> None:
                 raise UpError(text) from None
 
 
-def _prepare(settings: Settings, engine: Engine) -> tuple[FirstKey | None, int | None]:
-    """Prepare the database: the schema, the first API key, and an example provider if set.
-
-    Returns:
-        The API key if it was created, and the ID of a provider if there is one.
-    """
+def _prepare(settings: Settings, engine: Engine) -> Prepared:
+    """Prepare the database: the schema, the first API key, and an example provider if set."""
     create_missing_key(settings, engine)
     vault = vault_of(settings)
     require_keys(engine, vault)
@@ -172,9 +168,10 @@ def _prepare(settings: Settings, engine: Engine) -> tuple[FirstKey | None, int |
         providers = assemble(store, settings).use_cases.providers
         first = providers.list(Call(), (), PageRange(limit=1)).items
         if first:
-            return key, first[0].id
+            return Prepared(key, first[0].id)
         if settings.development:
-            return key, providers.create(Call(), _EXAMPLE).id
-        return key, None
+            example = providers.create(Call(), _EXAMPLE)
+            return Prepared(key, example.id, example_created=True)
+        return Prepared(key, None)
     finally:
         store.close()
