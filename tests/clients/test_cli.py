@@ -126,14 +126,14 @@ def test_control_characters_in_a_name_are_escaped(portal: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
-        (("providers", "get", "7"), Exit.FAILED, "portal: provider 7 not found\n"),
+        (("providers", "get", "7"), Exit.NOT_FOUND, "portal: provider 7 not found\n"),
         (("client-types", "create", "1", "--name=x"), Exit.USAGE, "--response-types"),
         (
             ("client-types", "create", "1", *WEB[:1], "--response-types=foo", *WEB[2:]),
             Exit.USAGE,
             "'foo' is not one of: code, token, id_token, none",
         ),
-        (("providers", "delete", "1"), Exit.FAILED, "provider 1 not found"),
+        (("providers", "delete", "1"), Exit.NOT_FOUND, "provider 1 not found"),
         (("providers", "get", "99999999999"), Exit.USAGE, "less than or equal to 2147483647"),
         (("--key=a\nb", "providers", "list"), Exit.USAGE, "not printable ASCII"),
         (("nonsense",), Exit.USAGE, "nonsense"),
@@ -160,7 +160,7 @@ def test_an_error_names_the_invalid_fields(portal: Command) -> None:
 
 def test_an_unreachable_server_and_a_missing_api_key_are_errors() -> None:
     unreachable = Command(f"127.0.0.1:{free_port()}")
-    assert "portal: " in unreachable("providers", "list", code=Exit.FAILED).stderr
+    assert "portal: " in unreachable("providers", "list", code=Exit.NO_SERVER).stderr
     keyless = Command("127.0.0.1:1", PORTAL_KEY="")
     assert "PORTAL_KEY" in keyless("providers", "list", code=Exit.USAGE).stderr
 
@@ -309,12 +309,6 @@ def test_apply_continues_after_an_error(portal: Command, file: Path, target: str
     with Portal(target, key=KEY) as client:
         names = [one.name for one in client.list_client_types(1)]
     assert names == ["Web", "Robot"]
-
-
-def test_completion_is_available(portal: Command) -> None:
-    # Typer otherwise looks for the shell among the parents of the process.
-    portal.variables["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
-    assert "portal" in portal("--show-completion", "bash").stdout
 
 
 def test_every_exit_code_is_documented() -> None:

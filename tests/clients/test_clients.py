@@ -273,7 +273,8 @@ def test_a_client_is_listed_changed_checked_resolved_and_deleted(
     assert checked["verify_time"] == "2026-01-31T09:30:00Z"
     assert checked["differences"]
     assert [row["id"] for row in json.loads(all_.stdout)] == [1]
-    assert all_.stderr == "portal: 1 of 1 clients need attention\n"
+    message = json.loads(all_.stderr)["error"]["message"]
+    assert message == "1 of 1 clients need attention"
     assert resolved["state"] == "active"
     [found] = [given for name, given in server.fake.calls if name == "resolve"]
     assert (found.registration_access_token, found.client_id) == (TOKEN, "c")

@@ -269,7 +269,9 @@ def test_a_table_of_options_has_every_writable_field(kind: Any) -> None:
 
     app = typer.Typer()
     app.command()(field_options.for_create(kind.DESCRIPTOR)(command))
-    names = " ".join(names for names, _ in cli_docs.options({"x": typer.main.get_command(app)}))
+    names = " ".join(
+        names for names, _ in cli_docs.options({"x": typer.main.get_command(app).params})
+    )
 
     for name in writable(kind.DESCRIPTOR):
         assert f"--{name.replace('_', '-')}" in names

@@ -4,12 +4,13 @@ Run it in the project's folder: python -m tools.cli_docs
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
+from portal_cli import options as common
 from portal_cli.main import app
 from tools.page import write_or_check
 
@@ -19,11 +20,15 @@ _END: Final = "<!-- end of options -->\n"
 _FILES: Final = ("apply", "export", "import")
 
 
-def options(commands: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
-    """The options of commands: names and help text, each with the commands that have it."""
+def options(commands: dict[str, Sequence[Any]]) -> dict[tuple[str, str], list[str]]:
+    """The options of commands: names and help text, each with the commands that have it.
+
+    Args:
+        commands: the parameters of each command.
+    """
     found: dict[tuple[str, str], list[str]] = {}
-    for name, command in commands.items():
-        for option in command.params:
+    for name, parameters in commands.items():
+        for option in parameters:
             names = [f"`{one}`" for one in (*option.opts, *option.secondary_opts)]
             if option.param_type_name == "option" and not option.hidden:
                 found.setdefault((", ".join(names), _meaning(option)), []).append(f"`{name}`")
@@ -36,7 +41,7 @@ def _meaning(option: Any) -> str:
     return f"{text}{variable}"
 
 
-def _table(commands: dict[str, Any]) -> Iterator[str]:
+def _table(commands: dict[str, Sequence[Any]]) -> Iterator[str]:
     several = len(commands) > 1
     yield "| option | commands | meaning |" if several else "| option | meaning |"
     yield "| --- | --- | --- |" if several else "| --- | --- |"
@@ -48,15 +53,19 @@ def _table(commands: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _parameters(group: Any, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+    return {name: group.commands[name].params for name in names}
+
+
 def _sections() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
-    yield "Before the command:\n"
-    yield from _table({"portal": root})
+    yield "Before or after the command:\n"
+    yield from _table({"portal": (*common.COMMON, *root.params)})
     for group in ("providers", "client-types", "clients"):
         yield f"\n`portal {group}`:\n"
-        yield from _table(root.commands[group].commands)
+        yield from _table(_parameters(root.commands[group], root.commands[group].commands))
     yield "\nFiles and other portals:\n"
-    yield from _table({name: root.commands[name] for name in _FILES})
+    yield from _table(_parameters(root, _FILES))
 
 
 def current(page: str) -> str:

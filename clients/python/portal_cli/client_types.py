@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import field_options, options
+from portal_cli import completing, field_options, options
 from portal_cli.client_options import Labels, Name, RedirectUris, Scope, client_message
+from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Output, Uid, Yes, confirm
 from portal_cli.output import (
@@ -17,16 +18,33 @@ from portal_cli.output import (
 )
 from portal_client import FINDING_SEVERITY_ERROR, ClientType
 
-app = typer.Typer(
+app = Commands(
     help="Create, get, list, update, delete and preview the client types of a provider.",
-    no_args_is_help=True,
 )
 
-ProviderId = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=options.MAX_ID)]
-Id = Annotated[int, typer.Argument(help="ID of the client type.", min=1, max=options.MAX_ID)]
+ProviderId = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
+    ),
+]
+Id = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the client type.",
+        autocompletion=completing.client_types,
+        min=1,
+        max=options.MAX_ID,
+    ),
+]
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal client-types create 1 --name 'Single-page application' \\",
+        "    --response-types code --grant-types pkce,refresh_token",
+    )
+)
 @field_options.for_create(ClientType.DESCRIPTOR)
 def create(context: typer.Context, provider_id: ProviderId, uid: Uid = "", **given: Any) -> None:
     """Create a client type."""
@@ -36,7 +54,7 @@ def create(context: typer.Context, provider_id: ProviderId, uid: Uid = "", **giv
         write_one(portal.create_client_type(provider_id, message, uid=uid), common.output)
 
 
-@app.command()
+@app.command(examples=("portal client-types get 1 7",))
 def get(context: typer.Context, provider_id: ProviderId, client_type_id: Id) -> None:
     """Show a client type."""
     common = options.of(context)
@@ -44,7 +62,13 @@ def get(context: typer.Context, provider_id: ProviderId, client_type_id: Id) -> 
         write_one(portal.get_client_type(provider_id, client_type_id), common.output)
 
 
-@app.command("list")
+@app.command(
+    "list",
+    examples=(
+        "portal client-types list 1",
+        "portal client-types list 1 --filter 'grant_types:GRANT_TYPE_PKCE' -o json",
+    ),
+)
 def list_(
     context: typer.Context,
     provider_id: ProviderId,
@@ -60,7 +84,12 @@ def list_(
         write_many(ClientType, found, common.output)
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal client-types update 1 7 --grant-types pkce",
+        "portal client-types update 1 7 --description ''",
+    )
+)
 @field_options.for_update(ClientType.DESCRIPTOR)
 def update(
     context: typer.Context,
@@ -78,7 +107,7 @@ def update(
         write_one(portal.update_client_type(message, fields=names), common.output)
 
 
-@app.command()
+@app.command(examples=("portal client-types delete 1 7 --yes",))
 def delete(
     context: typer.Context,
     provider_id: ProviderId,
@@ -95,7 +124,7 @@ def delete(
         portal.delete_client_type(provider_id, client_type_id, force=force, etag=etag)
 
 
-@app.command()
+@app.command(examples=("portal client-types preview 1 7 --name 'Web shop' -o json",))
 def preview(
     context: typer.Context,
     provider_id: ProviderId,

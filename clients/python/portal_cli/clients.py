@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portal_cli import documents, options
+from portal_cli import completing, documents, options
 from portal_cli.client_options import (
     Labels,
     Name,
@@ -21,20 +21,35 @@ from portal_cli.client_options import (
     Scope,
     client_message,
 )
+from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Yes, confirm
 from portal_cli.output import as_dict, report_findings, write_many, write_one, write_rows
 from portal_client import Client, ClientResolution, NotFound, Portal, PortalError
 
-app = typer.Typer(
-    help="Register clients at identity providers, and manage them there.", no_args_is_help=True
-)
+app = Commands(help="Register clients at identity providers, and manage them there.")
 
-ProviderId = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=options.MAX_ID)]
-ClientTypeId = Annotated[
-    int, typer.Argument(help="ID of the client type.", min=1, max=options.MAX_ID)
+ProviderId = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
+    ),
 ]
-Id = Annotated[int, typer.Argument(help="ID of the client.", min=1, max=options.MAX_ID)]
+ClientTypeId = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the client type.",
+        autocompletion=completing.client_types,
+        min=1,
+        max=options.MAX_ID,
+    ),
+]
+Id = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the client.", autocompletion=completing.clients, min=1, max=options.MAX_ID
+    ),
+]
 SecretFile = Annotated[
     Path | None,
     typer.Option(help="New file, readable only by you, for the secret; default: standard output."),
@@ -52,7 +67,12 @@ class Resolution(StrEnum):
     FORGET = "forget"
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal clients register 1 7 --name 'Web shop' \\",
+        "    --redirect-uris https://shop.example.com/cb --secret-file shop.secret",
+    )
+)
 def register(
     context: typer.Context,
     provider_id: ProviderId,
@@ -79,7 +99,7 @@ def register(
         raise CommandError(f"client {client['id']} is {client['state']}: {client['message']}")
 
 
-@app.command()
+@app.command(examples=("portal clients get 1 12",))
 def get(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
     """Show a client, without its secret."""
     common = options.of(context)
@@ -87,7 +107,13 @@ def get(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
         write_one(portal.get_client(provider_id, client_id), common.output)
 
 
-@app.command("list")
+@app.command(
+    "list",
+    examples=(
+        "portal clients list 1",
+        "portal clients list 1 --filter 'state = CLIENT_STATE_ACTIVE' -o json",
+    ),
+)
 def list_(
     context: typer.Context,
     provider_id: ProviderId,
@@ -106,7 +132,7 @@ def list_(
         write_many(Client, found, common.output)
 
 
-@app.command()
+@app.command(examples=("portal clients update 1 12 --name Shop --label team=web",))
 def update(
     context: typer.Context,
     provider_id: ProviderId,
@@ -126,7 +152,7 @@ def update(
         write_one(portal.update_client(message, fields=names), common.output)
 
 
-@app.command()
+@app.command(examples=("portal clients rotate 1 12 --secret-file shop.secret.new",))
 def rotate(
     context: typer.Context,
     provider_id: ProviderId,
@@ -141,7 +167,7 @@ def rotate(
         write_one(rotated.client, common.output, **secret.taken(rotated.client_secret))
 
 
-@app.command()
+@app.command(examples=("portal clients delete 1 12",))
 def delete(
     context: typer.Context,
     provider_id: ProviderId,
@@ -160,14 +186,31 @@ def delete(
         portal.delete_client(provider_id, client_id, force=force, etag=etag)
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal clients check       # all providers",
+        "portal clients check 1 12",
+    )
+)
 def check(
     context: typer.Context,
     provider_id: Annotated[
-        int, typer.Argument(help="ID of the provider; default: all.", min=0, max=options.MAX_ID)
+        int,
+        typer.Argument(
+            help="ID of the provider; default: all.",
+            autocompletion=completing.providers,
+            min=0,
+            max=options.MAX_ID,
+        ),
     ] = 0,
     client_id: Annotated[
-        int, typer.Argument(help="ID of the client; default: all.", min=0, max=options.MAX_ID)
+        int,
+        typer.Argument(
+            help="ID of the client; default: all.",
+            autocompletion=completing.clients,
+            min=0,
+            max=options.MAX_ID,
+        ),
     ] = 0,
 ) -> None:
     """Compare clients with their providers, and show where they differ.
@@ -203,7 +246,13 @@ def _checked(portal: Portal, provider_id: int, client_id: int) -> dict[str, Any]
     return row
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal clients resolve 1 12 gone",
+        "portal clients resolve 1 12 adopt --client-id s6BhdRkqt3 \\",
+        "    --registration-access-token-file - <token",
+    )
+)
 def resolve(
     context: typer.Context,
     provider_id: ProviderId,

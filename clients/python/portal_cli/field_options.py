@@ -9,7 +9,7 @@ import typer
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from portal_cli import documents, fields
+from portal_cli import completing, documents, fields
 from portal_cli.fields import Field
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -65,7 +65,7 @@ def _with_options(options: list[inspect.Parameter]) -> Callable[[Command], Comma
 
 def _option(field: Field, required: bool) -> inspect.Parameter:  # noqa: FBT001
     option = typer.Option(
-        ... if required else None, help=_help(field), autocompletion=lambda: list(field.numbers)
+        ... if required else None, help=_help(field), autocompletion=completing.words(field.numbers)
     )
     # A list is one option with commas, not a repeated option.
     kind = Path if field.from_file else str if field.repeated else field.type

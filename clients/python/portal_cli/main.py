@@ -1,18 +1,22 @@
 """The command `portal`: commands of the client, and of the server if that is installed."""
 
+import json
+import os
 import sys
+from contextlib import suppress
 from importlib.metadata import entry_points, version
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 import typer
+from typer._completion_classes import completion_init
 
-from portal_cli import applying, client_types, clients, importing, providers
-from portal_cli.errors import CommandError, Exit
-from portal_cli.options import Options, Output
+from portal_cli import applying, client_types, clients, completing, importing, processes, providers
+from portal_cli.commands import Commands, LocalCommand
+from portal_cli.errors import CommandError, Exit, exit_code
+from portal_cli.options import Given, Output
 from portal_cli.output import printable
 from portal_client import PortalError
-from portal_client.connection import TARGET, TIMEOUT_S
 
 # The entry points of packages that add commands: each is a typer application.
 _PLUGINS: Final = "portal.commands"
@@ -20,18 +24,28 @@ _PLUGINS: Final = "portal.commands"
 # `click.UsageError` is a different one.
 _UsageError: Final[Any] = typer.BadParameter.__base__
 
-app = typer.Typer(
-    name="portal",
-    help="OAuth 2.0 client types as a service.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+# Without typer's own options for completion, which find out the shell from the parent process.
+completion_init()
+app = Commands(name="portal", help="OAuth 2.0 client types as a service.")
 app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
 app.add_typer(clients.app, name="clients")
-app.command()(applying.apply)
-app.command()(applying.export)
-app.command("import")(importing.import_)
+app.command(
+    examples=(
+        "portal apply -f portal.yaml --dry-run    # exit code 2 if it would change",
+        "portal export | portal apply -f - --target staging:50051",
+    )
+)(applying.apply)
+app.command(examples=("portal export -f portal.yaml",))(applying.export)
+app.command("import", examples=("portal import --from https://old-portal",))(importing.import_)
+app.command(
+    examples=(
+        "source <(portal completion bash)     # in ~/.bashrc",
+        "source <(portal completion zsh)      # in ~/.zshrc, after compinit",
+        "portal completion fish | source      # in ~/.config/fish/config.fish",
+    ),
+    cls=LocalCommand,
+)(completing.completion)
 for plugin in entry_points(group=_PLUGINS):
     app.add_typer(plugin.load())
 
@@ -42,31 +56,8 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - an option
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog="Exit codes and examples: docs/cli.md. `portal COMMAND -h` shows more.")
 def options(
-    context: typer.Context,
-    target: Annotated[
-        str, typer.Option(envvar="PORTAL_TARGET", help="gRPC address of the portal: host:port.")
-    ] = TARGET,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PORTAL_KEY", help="API key. Prefer PORTAL_KEY: other users can see arguments."
-        ),
-    ] = None,
-    tls: Annotated[bool, typer.Option("--tls", envvar="PORTAL_TLS", help="Use TLS.")] = False,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="PORTAL_CA", help="PEM file with CA certificates to trust; implies --tls."
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds that a request may take, including retries.", min=0.001)
-    ] = TIMEOUT_S,
-    output: Annotated[
-        Output, typer.Option("--output", "-o", help="Format of results.")
-    ] = Output.TABLE,
     _version_wanted: Annotated[
         bool,
         typer.Option(
@@ -74,34 +65,92 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Keep the options that all commands share."""
-    context.obj = Options(target, key, tls, ca, timeout, output)
+    """OAuth 2.0 client types as a service."""
 
 
 def run() -> None:
     """Run the command line and exit with a code of `Exit`. An error is one line on stderr."""
-    sys.exit(_run())
-
-
-def _run() -> int:
+    processes.open_missing_streams()
+    given = Given()
     try:
-        return app(standalone_mode=False) or Exit.DONE
-    except _UsageError as error:
-        _report(error.format_message())
-        return Exit.USAGE
-    except CommandError as error:
-        _report(error)
-        return error.code
-    except PortalError as error:
-        _report(error)
-        return Exit.FAILED
-    except (typer.Abort, KeyboardInterrupt):
-        _report("stopped")
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # `portal … | head`
-        sys.stderr.close()
+        with processes.ending_signals():
+            code = _run(given)
+            sys.stdout.flush()
+    except (CommandError, PortalError, _UsageError) as error:
+        code = _failed(error, given)
+    except OSError as error:
+        code = _output_failed(error, given)
+    except (typer.Abort, EOFError, KeyboardInterrupt):
+        code = _report("stopped", Exit.INTERRUPTED, given)
+    except processes.Ended as ended:
+        code = _report("stopped", ended.code, given)
+    sys.exit(code)
+
+
+def _run(given: Given) -> int:
+    command: Any = typer.main.get_command(app)
+    wanted = os.environ.get(completing.VARIABLE)
+    if wanted:  # the script of `portal completion` asks for values
+        return completing.respond(command, given, wanted)
+    try:
+        # Not `app()`: it exits on a closed pipe, and handles Ctrl-C.
+        with command.make_context("portal", sys.argv[1:], obj=given) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return Exit.DONE
+
+
+def _failed(error: Any, given: Given) -> int:
+    if isinstance(error, PortalError):
+        return _report(error, exit_code(error), given, **_details(error))
+    if isinstance(error, CommandError):
+        return _report(error, error.code, given)
+    hint = f" Try '{error.ctx.command_path} -h'." if error.ctx else ""
+    return _report(f"{error.format_message()}{hint}", Exit.USAGE, given)
+
+
+def _details(error: PortalError) -> dict[str, Any]:
+    """What a program needs to know about an error of the server."""
+    violations = [
+        {"field": one.field, "reason": one.reason_name, "description": one.description}
+        for one in error.violations
+    ]
+    found = {
+        "status": error.code.name,
+        "reason": error.reason_name,
+        "violations": violations,
+        "metadata": error.metadata,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _output_failed(error: OSError, given: Given) -> int:
+    processes.discard_output()
+    if isinstance(error, BrokenPipeError):  # `portal … | head`
         return Exit.DONE
+    text = f"{error.filename or 'standard output'}: {error.strerror}"
+    return _report(text, Exit.OUTPUT, given)
 
 
-def _report(error: object) -> None:
-    print(f"portal: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+def _report(error: object, code: Exit, given: Given, **details: Any) -> int:
+    """Write the error; returns the exit code."""
+    text = " ".join(str(error).split())
+    if _wants_json(given):
+        report = {"error": {"message": text, "exit_code": int(code)} | details}
+        line = json.dumps(report, ensure_ascii=False)
+    else:
+        line = f"portal: {printable(text)}"
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def _wants_json(given: Given) -> bool:
+    """Whether `-o json` was given, even on a command line that cannot be parsed."""
+    arguments = sys.argv[1:]
+    return (
+        given.options().output is Output.JSON
+        or not {"-ojson", "--output=json"}.isdisjoint(arguments)
+        or not {("-o", "json"), ("--output", "json")}.isdisjoint(pairwise(arguments))
+    )

@@ -3,17 +3,20 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from portal_cli import reachability
 from portal_cli.errors import CommandError, Exit
-from portal_client import Portal, Tls
+from portal_client import Portal, PortalError, Tls
+from portal_client.connection import TARGET, TIMEOUT_S
 
 MAX_ID: Final = (1 << 31) - 1
+PANEL: Final = "Common options, before or after the command"
 
 Etag = Annotated[str, typer.Option(help="Only if this is the current etag of the resource.")]
 Uid = Annotated[
@@ -33,20 +36,26 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options before the command."""
+    """The common options of a command."""
 
-    target: str
-    key: str | None = field(repr=False)
-    tls: bool
-    ca: Path | None
-    timeout: float
-    output: Output
+    target: str = TARGET
+    key: str | None = field(default=None, repr=False)
+    tls: bool = False
+    ca: Path | None = None
+    timeout: float = TIMEOUT_S
+    output: Output = Output.TABLE
 
     @contextmanager
     def portal(self) -> Iterator[Portal]:
-        """A client for the portal. Raises: CommandError (API key missing or invalid, bad file)."""
+        """A client for the portal.
+
+        Raises:
+            CommandError: the API key is missing or invalid, a file cannot be read, or the portal
+                cannot be reached; the text has the cause.
+        """
         if not self.key:
             raise CommandError("no API key: set PORTAL_KEY or pass --key", Exit.USAGE)
+        reachability.check_target(self.target)
         tls = Tls(ca=self.ca) if self.ca else self.tls
         try:
             portal = Portal(self.target, key=self.key, tls=tls, timeout=self.timeout)
@@ -55,15 +64,100 @@ class Options:
         except ValueError as error:
             raise CommandError(str(error), Exit.USAGE) from None
         with portal:
-            yield portal
+            try:
+                yield portal
+            except PortalError as error:
+                cause = reachability.cause(error, self.target, tls=bool(tls), ca=self.ca)
+                if cause is None:
+                    raise
+                raise CommandError(cause, Exit.NO_SERVER) from None
 
 
-def of(context: typer.Context) -> Options:
-    """The options before a command."""
-    options = context.find_object(Options)
-    if options is None:
-        raise CommandError("the command was started without the options of `portal`")
-    return options
+@dataclass(slots=True)
+class Given:
+    """The values of the common options that were given, by name.
+
+    Attributes:
+        arguments: from the command line, before or after the command.
+        variables: from environment variables.
+    """
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def options(self) -> Options:
+        """The options: an argument wins over a variable, and a variable over the default."""
+        return Options(**(self.variables | self.arguments))
+
+
+def _keep(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    source = context.get_parameter_source(parameter.name)
+    given = context.find_root().ensure_object(Given)
+    kept = {"COMMANDLINE": given.arguments, "ENVIRONMENT": given.variables}
+    if source is not None and source.name in kept:
+        kept[source.name][parameter.name] = value
+    return value
+
+
+def _option(*names: str, **settings: Any) -> Any:
+    return typer.Option(
+        *names,
+        callback=_keep,
+        expose_value=False,
+        rich_help_panel=PANEL,
+        show_envvar=True,
+        **settings,
+    )
+
+
+_common = typer.Typer(add_completion=False)
+
+
+@_common.command()
+def _(
+    target: Annotated[
+        str | None,
+        _option(
+            envvar="PORTAL_TARGET",
+            help=f"gRPC address of the portal, host:port; default: {TARGET}.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        _option(
+            envvar="PORTAL_KEY", help="API key. Prefer PORTAL_KEY: other users can see arguments."
+        ),
+    ] = None,
+    tls: Annotated[bool | None, _option("--tls", envvar="PORTAL_TLS", help="Use TLS.")] = None,
+    ca: Annotated[
+        Path | None,
+        _option(envvar="PORTAL_CA", help="PEM file with CA certificates to trust; implies --tls."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        _option(
+            help=f"Seconds that a request may take, including retries; default: {TIMEOUT_S:g}.",
+            min=0.001,
+        ),
+    ] = None,
+    output: Annotated[
+        Output | None,
+        # Eager: the format of an error about another option.
+        _option("--output", "-o", is_eager=True, help="Format of results and errors."),
+    ] = None,
+) -> None:
+    """Declare the common options."""
+
+
+COMMON: Final = tuple(typer.main.get_command(_common).params)
+"""The options that are accepted before and after a command."""
+LOCAL: Final = tuple(one for one in COMMON if one.name == "output")
+"""Those of a command that calls no portal."""
+
+
+def of(context: typer.Context, **more: Any) -> Options:
+    """The common options of a command; `more` replaces some."""
+    return replace(context.find_root().ensure_object(Given).options(), **more)
 
 
 def require_change(names: Sequence[str]) -> None:

@@ -54,13 +54,13 @@ def write_values(whole: Mapping[str, Any], output: Output) -> None:
             table.add_row(name, _text(value))
         _print(table)
     else:
-        print(_encoded(dict(whole), output))
+        print(encoded(dict(whole), output))
 
 
 def write_many(kind: type[Resource], resources: Iterable[Resource], output: Output) -> None:
     """Write a list."""
     if output is not Output.TABLE:
-        print(_encoded([as_dict(resource) for resource in resources], output))
+        print(encoded([as_dict(resource) for resource in resources], output))
         return
     table = Table(box=None)
     for name in _COLUMNS[kind]:
@@ -74,7 +74,7 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
 def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
     """Write rows of values by name; a table has these columns."""
     if output is not Output.TABLE:
-        print(_encoded(list(map(dict, rows)), output))
+        print(encoded(list(map(dict, rows)), output))
         return
     table = Table(box=None)
     for name in columns:
@@ -103,7 +103,8 @@ def _print(table: Table) -> None:
         print(line.rstrip())
 
 
-def _encoded(value: Any, output: Output) -> str:
+def encoded(value: Any, output: Output) -> str:
+    """The value as JSON or YAML."""
     if output is Output.JSON:
         return json.dumps(value, indent=2, ensure_ascii=False)
     return documents.dump(value).rstrip("\n")

@@ -4,20 +4,29 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import field_options, options
+from portal_cli import completing, field_options, options
+from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
 from portal_cli.output import as_dict, write_many, write_one, write_rows
 from portal_client import Provider
 
-app = typer.Typer(
-    help="Create, get, list, update, delete, check and forget providers.", no_args_is_help=True
+app = Commands(help="Create, get, list, update, delete, check and forget providers.")
+
+Id = Annotated[
+    int,
+    typer.Argument(
+        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
+    ),
+]
+
+
+@app.command(
+    examples=(
+        "portal providers create --name Staff --type keycloak \\",
+        "    --well-known-uri https://id.example.com/.well-known/openid-configuration",
+    )
 )
-
-Id = Annotated[int, typer.Argument(help="ID of the provider.", min=1, max=options.MAX_ID)]
-
-
-@app.command()
 @field_options.for_create(Provider.DESCRIPTOR)
 def create(context: typer.Context, uid: Uid = "", **given: Any) -> None:
     """Create a provider."""
@@ -27,7 +36,7 @@ def create(context: typer.Context, uid: Uid = "", **given: Any) -> None:
         write_one(portal.create_provider(message, uid=uid), common.output)
 
 
-@app.command()
+@app.command(examples=("portal providers get 1 -o yaml",))
 def get(context: typer.Context, provider_id: Id) -> None:
     """Show a provider."""
     common = options.of(context)
@@ -35,7 +44,13 @@ def get(context: typer.Context, provider_id: Id) -> None:
         write_one(portal.get_provider(provider_id), common.output)
 
 
-@app.command("list")
+@app.command(
+    "list",
+    examples=(
+        "portal providers list",
+        "portal providers list --filter 'type = PROVIDER_TYPE_OKTA' -o json",
+    ),
+)
 def list_(
     context: typer.Context,
     filter_: Annotated[
@@ -51,7 +66,12 @@ def list_(
         write_many(Provider, portal.list_providers(filter=filter_), common.output)
 
 
-@app.command()
+@app.command(
+    examples=(
+        "portal providers update 1 --name Employees",
+        "portal providers update 1 --registration-access-token-file - <token",
+    )
+)
 @field_options.for_update(Provider.DESCRIPTOR)
 def update(context: typer.Context, provider_id: Id, etag: Etag = "", **given: Any) -> None:
     """Change the given fields of a provider."""
@@ -63,7 +83,7 @@ def update(context: typer.Context, provider_id: Id, etag: Etag = "", **given: An
         write_one(portal.update_provider(message, fields=names), common.output)
 
 
-@app.command()
+@app.command(examples=("portal providers delete 1",))
 def delete(
     context: typer.Context,
     provider_id: Id,
@@ -80,7 +100,7 @@ def delete(
         portal.delete_provider(provider_id, force=force, etag=etag)
 
 
-@app.command()
+@app.command(examples=("portal providers check 1",))
 def check(context: typer.Context, provider_id: Id) -> None:
     """Check whether clients can be registered at a provider."""
     common = options.of(context)
@@ -91,7 +111,7 @@ def check(context: typer.Context, provider_id: Id) -> None:
         raise CommandError("a check has failed")
 
 
-@app.command()
+@app.command(examples=("portal providers forget 1 -o json >left-behind.json",))
 def forget(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:
     """Delete a provider that no longer exists; list the clients that may still exist there."""
     common = options.of(context)

@@ -1,0 +1,149 @@
+"""Why a portal cannot be reached, in one sentence.
+
+gRPC reports the error of the address that it tried last, often one at which no server is expected.
+So after a failed call the command connects itself, and reports what it finds.
+"""
+
+import errno
+import re
+import socket
+import ssl
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from portal_cli.errors import CommandError, Exit
+from portal_client import DeadlineExceeded, PortalError, Unavailable, Unimplemented
+from portal_client.connection import TARGET
+
+_SECONDS: Final = 3.0
+_HOST_AND_PORT: Final = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>\d{1,5})"
+)
+_GRPC_SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):(?!\d+$).+")
+# X509_V_ERR_*: self-signed, self-signed in the chain, issuer not found, first not verified.
+_NOT_TRUSTED: Final = {18, 19, 20, 21}
+# What OpenSSL reports if the other side does not respond with TLS.
+_PLAINTEXT: Final = {
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "UNEXPECTED_EOF_WHILE_READING",
+    "WRONG_VERSION_NUMBER",
+}
+_NO_TLS: Final = (
+    "the server does not use TLS; remove --tls and --ca, or unset PORTAL_TLS and PORTAL_CA"
+)
+_SET_TARGET: Final = "set PORTAL_TARGET or pass --target"
+# They say least about a host: its other address may be the one that counts.
+_NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}
+
+
+class _NotReached(Exception):
+    """The cause and a hint."""
+
+
+def check_target(target: str) -> None:
+    """Reject a target in which a mistake is likely.
+
+    Raises:
+        CommandError: it is a URL, or has no port.
+    """
+    if _GRPC_SCHEME.fullmatch(target) and "://" not in target.partition(":///")[0]:
+        return
+    match = _HOST_AND_PORT.fullmatch(target)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        what = "is a URL" if "://" in target else "has no valid port"
+        raise CommandError(
+            f"the target {target!r} {what}: it must be host:port, such as {TARGET}; {_SET_TARGET}",
+            Exit.USAGE,
+        )
+
+
+def cause(error: PortalError, target: str, *, tls: bool, ca: Path | None) -> str | None:
+    """Why the portal was not reached; None if it was, and the error is its own."""
+    # An error of the server has a reason (AIP-193).
+    if error.reason_name or not isinstance(error, Unavailable | DeadlineExceeded | Unimplemented):
+        return None
+    if isinstance(error, Unimplemented):
+        return f"{target} does not have this method: it is not a portal, or an older one"
+    match = _HOST_AND_PORT.fullmatch(target)
+    if match is None:
+        return None
+    try:
+        with closing(_connected(match["ipv6"] or match["host"], int(match["port"]))) as connection:
+            host = match["ipv6"] or match["host"]
+            _check_tls(connection, host, ca) if tls else _check_plaintext(connection)
+    except _NotReached as found:
+        return f"cannot connect to {target}: {found}"
+    if isinstance(error, DeadlineExceeded):
+        return f"{target} accepts connections but did not respond in time: {error}"
+    return f"{target} accepts connections, but the call failed: {error}"
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """A connection to the first address that accepts one."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        text = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise _NotReached(f"unknown host ({text}); {_SET_TARGET}") from None
+    failures = []
+    for family, kind, protocol, _, address in addresses:
+        connection = socket.socket(family, kind, protocol)
+        connection.settimeout(_SECONDS)
+        try:
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failures.append(error)
+        else:
+            return connection
+    failures.sort(key=lambda one: one.errno in _NOT_HERE)
+    raise _NotReached(_text(failures[0]))
+
+
+def _text(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"connection refused; is the portal running there? If it is elsewhere, {_SET_TARGET}"
+    if isinstance(error, TimeoutError):
+        return f"no response in {_SECONDS:g} seconds; {_SET_TARGET}"
+    return f"{error.strerror}; {_SET_TARGET}"
+
+
+def _check_tls(connection: socket.socket, host: str, ca: Path | None) -> None:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise _NotReached(f"{ca} has no valid certificate (PEM)") from None
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        raise _NotReached(_certificate(error, ca)) from None
+    except ssl.SSLError as error:
+        if error.reason not in _PLAINTEXT:
+            raise _NotReached(f"TLS: {error.reason or error.strerror}") from None
+        raise _NotReached(_NO_TLS) from None
+    except OSError:  # it closed the connection, or sent nothing
+        raise _NotReached(_NO_TLS) from None
+
+
+def _certificate(error: ssl.SSLCertVerificationError, ca: Path | None) -> str:
+    text = f"the certificate of the server is invalid: {error.verify_message.rstrip('.')}"
+    if error.verify_code not in _NOT_TRUSTED:
+        return text
+    hint = f"{ca} does not have its CA" if ca else "pass the file of its CA with --ca or PORTAL_CA"
+    return f"{text}; {hint}"
+
+
+def _check_plaintext(connection: socket.socket) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    # Only whether the server uses TLS. Nothing is sent over this connection.
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        context.wrap_socket(connection).close()
+    except OSError:
+        return
+    raise _NotReached("the server uses TLS: pass --tls or set PORTAL_TLS=true")
