@@ -1,5 +1,6 @@
 """`portal keys`: creates, lists and revokes API keys."""
 
+import json
 import re
 from pathlib import Path
 
@@ -35,14 +36,48 @@ def test_the_default_role_of_a_key_is_admin(settings: dict[str, str]) -> None:
     assert "admin" in portal("keys", "list", **settings).stdout
 
 
-def test_an_unknown_key_is_a_one_line_error(settings: dict[str, str]) -> None:
+def test_an_unknown_key_is_a_one_line_error(settings: dict[str, str], tmp_path: Path) -> None:
     done = portal("keys", "revoke", "nobody", **settings)
 
-    assert (done.returncode, done.stderr) == (1, "portal: no active key named nobody\n")
+    assert done.returncode == 1
+    assert done.stderr == f"portal: no active key named nobody in {tmp_path}/portal.db\n"
+
+
+def test_the_database_that_is_changed_is_named(settings: dict[str, str], tmp_path: Path) -> None:
+    created = portal("keys", "create", "--role", "viewer", **settings)
+    name = created.stdout.split("_")[1]
+    revoked = portal("keys", "revoke", name, **settings)
+
+    database = f"{tmp_path}/portal.db"
+    assert created.stderr == f"portal: created the viewer key {name} in {database}\n"
+    assert revoked.stderr == f"portal: revoked the key {name} in {database}\n"
+
+
+def test_keys_are_listed_as_json(settings: dict[str, str]) -> None:
+    key = portal("keys", "create", "--note", "dashboard", **settings).stdout
+    [listed] = json.loads(portal("keys", "list", "-o", "json", **settings).stdout)
+
+    assert (listed["name"], listed["role"]) == (key.split("_")[1], "admin")
+    assert (listed["note"], listed["revoke_time"]) == ("dashboard", None)
+
+
+def test_no_database_is_created_for_keys(tmp_path: Path) -> None:
+    database = tmp_path / "folder" / "new.db"
+    done = portal("keys", "create", PORTAL_DATABASE_URL=f"sqlite:///{database}")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"portal: no database {database}: set PORTAL_DATABASE_URL to the database of the server\n"
+    )
+    assert not database.parent.exists()
 
 
 def test_a_database_without_a_schema_is_a_one_line_error(tmp_path: Path) -> None:
-    done = portal("keys", "list", PORTAL_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+    database = tmp_path / "empty.db"
+    database.touch(0o600)
+    done = portal("keys", "list", PORTAL_DATABASE_URL=f"sqlite:///{database}")
 
     assert done.returncode == 1
-    assert done.stderr == "portal: the database has no schema, not 0006: run `portal migrate`\n"
+    assert done.stderr == (
+        f"portal: {database}: the database has no schema, not 0006: run `portal migrate`\n"
+    )

@@ -6,7 +6,6 @@ a second, and the client's commands load this module too.
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
+from portal_cli import options
+from portal_cli.commands import Commands, LocalCommand, LocalGroup, epilog
+from portal_cli.errors import CommandError
 from portal_server.domain.errors import OperatorError, PortalError
-from portal_server.domain.keys import Role
+from portal_server.domain.keys import Key, Role, key_id_of
 
 if TYPE_CHECKING:
     from portal_server.catalog.keyring import KeyRing
@@ -27,31 +29,32 @@ app = typer.Typer(
     help="OAuth 2.0 client types as a service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+keys = Commands(help="Create, list and revoke API keys, in the database.", cls=LocalGroup)
 app.add_typer(keys, name="keys")
-encryption = typer.Typer(
-    help="Create encryption keys, and encrypt secrets again.", no_args_is_help=True
-)
+encryption = Commands(help="Create encryption keys, and encrypt secrets again.", cls=LocalGroup)
 app.add_typer(encryption, name="encryption")
 
 
 def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Print an error that an operator can fix as one line, and exit with 1."""
+    """Turn an error that an operator can fix into one of the command line."""
 
     @functools.wraps(command)
     def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> None:
         try:
             command(*arguments, **options)
         except (OperatorError, PortalError) as error:
-            sys.exit(f"portal: {error}")
+            raise CommandError(str(error)) from None
         except OSError as error:
-            sys.exit(f"portal: {error.filename or 'system'}: {error.strerror}")
+            if error.filename is None:  # standard output, perhaps
+                raise
+            raise CommandError(f"{error.filename}: {error.strerror}") from None
 
     return run
 
 
-@app.command()
+@app.command(epilog=epilog(["portal up", "PORTAL_HTTP_PORT=8080 portal up"]))
 @one_line_errors
 def up() -> None:
     """Run the whole system in the foreground: migrate, then serve REST and gRPC through Envoy.
@@ -65,7 +68,7 @@ def up() -> None:
     up(settings)
 
 
-@app.command()
+@app.command(epilog=epilog(["PORTAL_DIRECT_GRPC_PORT=50052 portal serve"]))
 @one_line_errors
 def serve(
     socket: Annotated[
@@ -85,7 +88,7 @@ def serve(
     serve(settings, Listen(socket, worker))
 
 
-@app.command()
+@app.command(epilog=epilog(["PORTAL_DATABASE_URL=postgresql://portal@db/portal portal migrate"]))
 @one_line_errors
 def migrate(
     timeout: Annotated[
@@ -104,39 +107,81 @@ def migrate(
     migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
 
 
-@keys.command()
+@keys.command(
+    cls=LocalCommand,
+    examples=(
+        "portal keys create --role viewer --note dashboard",
+        "PORTAL_DATABASE_URL=postgresql://portal@db/portal portal keys create",
+    ),
+)
 @one_line_errors
 def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")] = Role.ADMIN,
     note: Annotated[str, typer.Option(help="Who uses the key, and what for.")] = "",
 ) -> None:
-    """Create an API key and print it. It is not stored and cannot be shown again."""
-    with _keyring() as keyring:
-        typer.echo(keyring.create(role, note))
+    """Create an API key and print it. It is not stored and cannot be shown again.
+
+    It is created in the database of PORTAL_DATABASE_URL. The database must exist.
+    """
+    with _keyring() as (keyring, database):
+        key = keyring.create(role, note)
+        typer.echo(key)
+        typer.echo(f"portal: created the {role} key {key_id_of(key)} in {database}", err=True)
 
 
-@keys.command("list")
+@keys.command("list", cls=LocalCommand, examples=("portal keys list", "portal keys list -o json"))
 @one_line_errors
-def list_() -> None:
+def list_(context: typer.Context) -> None:
     """List the API keys by name; a key is `oap_<name>_<secret>`."""
-    with _keyring() as keyring:
-        typer.echo(f"{'NAME':<10}{'ROLE':<8}{'CREATED':<18}{'REVOKED':<18}NOTE")
-        for key in keyring.list():
-            created = f"{key.create_time:%Y-%m-%d %H:%M}"
-            revoked = f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "-"
-            typer.echo(f"{key.key_id:<10}{key.role:<8}{created:<18}{revoked:<18}{key.note}")
+    output = options.of(context).output
+    with _keyring() as (keyring, _):
+        found = keyring.list()
+    if output is not options.Output.TABLE:
+        from portal_cli.output import encoded
+
+        typer.echo(encoded([_plain(key) for key in found], output))
+        return
+    typer.echo(f"{'NAME':<10}{'ROLE':<8}{'CREATED':<18}{'REVOKED':<18}NOTE")
+    for key in found:
+        created = f"{key.create_time:%Y-%m-%d %H:%M}"
+        revoked = f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "-"
+        typer.echo(f"{key.key_id:<10}{key.role:<8}{created:<18}{revoked:<18}{key.note}")
 
 
-@keys.command()
+def _plain(key: Key) -> dict[str, str | None]:
+    return {
+        "name": key.key_id,
+        "role": key.role.value,
+        "create_time": key.create_time.isoformat(),
+        "revoke_time": key.revoke_time.isoformat() if key.revoke_time else None,
+        "note": key.note,
+    }
+
+
+def _names(_context: typer.Context) -> list[tuple[str, str]]:
+    """Completes the name of a key that is not revoked."""
+    try:
+        with _keyring() as (keyring, _):
+            return [(key.key_id, key.note) for key in keyring.list() if not key.revoke_time]
+    except (OperatorError, PortalError, OSError):
+        return []
+
+
+@keys.command(cls=LocalCommand, examples=("portal keys revoke 3fR0aQ2x",))
 @one_line_errors
-def revoke(name: Annotated[str, typer.Argument(help="Name of the key, from `keys list`.")]) -> None:
+def revoke(
+    name: Annotated[
+        str, typer.Argument(help="Name of the key, from `keys list`.", autocompletion=_names)
+    ],
+) -> None:
     """Revoke an API key: calls with it are rejected from now on."""
-    with _keyring() as keyring:
+    with _keyring() as (keyring, database):
         if not keyring.revoke(name):
-            raise OperatorError(f"no active key named {name}")
+            raise OperatorError(f"no active key named {name} in {database}")
+        typer.echo(f"portal: revoked the key {name} in {database}", err=True)
 
 
-@encryption.command("new-key")
+@encryption.command("new-key", cls=LocalCommand, examples=("portal encryption new-key >>keys",))
 @one_line_errors
 def new_key() -> None:
     """Print a new key for PORTAL_ENCRYPTION_KEYS or its file. It is stored nowhere."""
@@ -145,7 +190,7 @@ def new_key() -> None:
     typer.echo(new_key())
 
 
-@encryption.command()
+@encryption.command(cls=LocalCommand, examples=("portal encryption rotate",))
 @one_line_errors
 def rotate() -> None:
     """Encrypt all secrets that are not encrypted with the first key, while servers run.
@@ -180,21 +225,38 @@ def rotate() -> None:
 
 
 @contextmanager
-def _keyring() -> "Iterator[KeyRing]":
-    """The API keys in the database."""
+def _keyring() -> "Iterator[tuple[KeyRing, str]]":
+    """The API keys in the database, and its name. It must exist: servers create theirs."""
     settings = _settings()
     from portal_server.catalog.keyring import KeyRing
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.store import Store
 
-    engine = open_connected(settings.database)
-    schema.require_known(engine)
+    database = _named(settings)
+    url = settings.database
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise OperatorError(
+            f"no database {database}: set PORTAL_DATABASE_URL to the database of the server"
+        )
+    engine = open_connected(url)
+    try:
+        schema.require_known(engine)
+    except schema.SchemaMismatch as error:
+        raise OperatorError(f"{database}: {error}") from None
     store = Store(engine)
     try:
-        yield KeyRing(store)
+        yield KeyRing(store), database
     finally:
         store.close()
+
+
+def _named(settings: "Settings") -> str:
+    """The database for people: the path of a file, or a URL without its password."""
+    url = settings.database
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or "").absolute())
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 def _logged_settings() -> "Settings":
