@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from portal_cli.errors import Exit
 from portal_client import (
     CLIENT_RESOLUTION_ADOPT,
     CLIENT_STATE_ACTIVE,
@@ -279,7 +280,10 @@ def test_a_client_is_listed_changed_checked_resolved_and_deleted(
     [found] = [given for name, given in server.fake.calls if name == "resolve"]
     assert (found.registration_access_token, found.client_id) == (TOKEN, "c")
     assert ("delete", True) in server.fake.calls
-    assert command("clients", "get", "1", "1", code=1).stderr == "portal: client 1 not found\n"
+    assert (
+        command("clients", "get", "1", "1", code=Exit.NOT_FOUND).stderr
+        == "portal: client 1 not found\n"
+    )
 
 
 @pytest.mark.parametrize("label", ["x", "=x"])
