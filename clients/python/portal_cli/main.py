@@ -11,7 +11,16 @@ from typing import Annotated, Any, Final
 import typer
 from typer._completion_classes import completion_init
 
-from portal_cli import applying, client_types, clients, completing, importing, processes, providers
+from portal_cli import (
+    applying,
+    client_types,
+    clients,
+    completing,
+    importing,
+    processes,
+    providers,
+    status,
+)
 from portal_cli.commands import Commands, LocalCommand
 from portal_cli.errors import CommandError, Exit, exit_code
 from portal_cli.options import Given, Output
@@ -30,6 +39,13 @@ app = Commands(name="portal", help="OAuth 2.0 client types as a service.")
 app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
 app.add_typer(clients.app, name="clients")
+app.command(
+    examples=(
+        "portal status",
+        "portal status --target staging:50051 -o json",
+        "portal status >/dev/null && echo up",
+    )
+)(status.status)
 app.command(
     examples=(
         "portal apply -f portal.yaml --dry-run    # exit code 2 if it would change",
