@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_random_exponential
 
 from portal.rest.v1 import portal_rest_pb2
-from portal_cli import documents, fields
+from portal_cli import documents, fields, unreachable
 from portal_cli.errors import CommandError, Exit
 from portal_cli.fields import Field
 from portal_client import ClientType, Provider
@@ -93,6 +93,7 @@ class Source:
         self._key = key
         self._per_page = per_page
         self._notify = notify
+        self._reached = False
         # Redirects are not followed: the API key is for this host only.
         self._client = httpx.Client(
             base_url=_address(url),
@@ -163,8 +164,11 @@ class Source:
         try:
             response = self._client.get(path, params=query)
         except httpx.RequestError as error:
+            if final := unreachable.reason(error, self._client.base_url, reached=self._reached):
+                raise CommandError(f"{self._client.base_url}: {final}") from None
             what = str(error) or type(error).__name__
             raise _Retryable(f"GET {path}: {what}", responded=False) from None
+        self._reached = True
         if response.status_code in _BUSY:
             raise _Retryable(
                 f"status {response.status_code} for GET {path}",
