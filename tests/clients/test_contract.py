@@ -30,7 +30,16 @@ from google.protobuf.message_factory import GetMessageClass
 import portal_client
 from portal.oauth.v1 import client_pb2, client_type_pb2, errors_pb2, finding_pb2, provider_pb2
 from portal.rest.v1 import portal_rest_pb2
-from portal_cli import client_types, documents, field_options, fields, output, providers, source
+from portal_cli import (
+    client_types,
+    documents,
+    field_options,
+    fields,
+    files,
+    output,
+    providers,
+    source,
+)
 from portal_client import ClientType, Provider
 from tests.support.stack import ROOT
 from tools.cli_docs import __main__ as cli_docs
@@ -279,7 +288,7 @@ def test_a_table_of_options_has_every_writable_field(kind: Any) -> None:
 
 def test_the_file_on_the_page_is_valid() -> None:
     [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    [document] = documents.load(text, "page")
+    [document] = files.parse(text, "page")
 
     assert document.provider.name == "Staff"
     assert len(document.client_types) == 1

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from portal_cli.errors import Exit
@@ -260,7 +262,7 @@ def test_invalid_rows_are_reported_and_the_others_are_imported(portal: Command) 
         done.stderr
     )
     assert "client type None (3) of provider 'provider 1' (1): name: " in done.stderr
-    assert "provider 'provider 2' (keycloak): provider.well_known_uri: must be" in done.stderr
+    assert "provider 'provider 2' (keycloak): well_known_uri: must be" in done.stderr
     assert "client type 'type 4' of provider 'provider 2': its provider was not imported" in (
         done.stderr
     )
@@ -271,7 +273,7 @@ def test_invalid_rows_are_reported_and_the_others_are_imported(portal: Command) 
 
 def test_a_wrong_key_and_a_url_that_is_not_a_portal_are_errors(portal: Command) -> None:
     with OldPortal(provider(1)).running() as old:
-        wrong = portal("import", "--from", old.url, "--key", "nope-nope", code=Exit.FAILED)
+        wrong = portal("import", "--from", old.url, "--from-key", "nope-nope", code=Exit.FAILED)
         assert "status 401 for GET /oauth-providers: Key not authorized" in wrong.stderr
         assert "nope-nope" not in wrong.stderr
 
@@ -326,7 +328,7 @@ def test_an_import_from_this_server_over_rest(portal: Command, stack: Stack) -> 
         path = f"/oauth-providers/{made['ID']}/client-types"
         for number in range(25):
             assert rest.post(path, json=body | {"Name": f"n{number}"}).status_code == 200
-    portal("import", "--from", f"http://127.0.0.1:{stack.http_port}", "--key", ADMIN_KEY)
+    portal("import", "--from", f"http://127.0.0.1:{stack.http_port}", "--from-key", ADMIN_KEY)
 
     [moved] = [one for one in portal.json("providers", "list") if one["name"] == "to move"]
     assert names(portal, moved["id"]) == [f"n{number}" for number in range(25)]
@@ -488,3 +490,98 @@ def test_an_api_key_without_write_access_stops_the_import(tmp_path: Path) -> Non
         "portal: provider 'provider 1' (keycloak): an API key with the role viewer" in done.stderr
     )
     assert "provider 2" not in done.stderr
+
+
+def test_a_dry_run_writes_nothing_and_shows_what_an_import_would_write(portal: Command) -> None:
+    rows = [
+        provider(1, client_type(1, CID=cid(1)), client_type(2, CID=cid(1))),
+        provider(2, client_type(3), WellKnownURL="nowhere"),
+        provider(3, client_type(4), client_type(5), Type="Okta"),
+        provider(4, client_type(6, GrantType="magic")),
+    ]
+    with OldPortal(*rows, cap=9).running() as old:
+        planned = portal("import", "--from", old.url, "--dry-run", code=Exit.INCOMPLETE)
+        assert portal.json("providers", "list") == []
+        done = portal("import", "--from", old.url, code=Exit.INCOMPLETE)
+
+    assert "4 to create, 0 to change, 0 unchanged, 6 cannot be imported." in planned.stderr
+    assert "4 created, 0 changed, 0 unchanged, 6 not imported." in done.stderr
+    reasons = [line for line in planned.stderr.splitlines() if line.startswith("cannot be ")]
+    again = [line for line in done.stderr.splitlines() if line.startswith("not imported: ")]
+    assert len(reasons) == len(again) == 6
+    for one, other in zip(reasons, again, strict=True):
+        subject = one.removeprefix("cannot be imported: ").partition(": ")[0]
+        assert other.startswith(f"not imported: {subject}: ")
+    assert "client type 'type 4' of provider 'provider 3': okta_app_type: is required" in (
+        planned.stderr
+    )
+    assert "type 3' of provider 'provider 2': its provider cannot be imported" in planned.stderr
+    assert "+ provider 'provider 1' (keycloak)\n      uid" not in planned.stdout
+    assert "+     client type 'type 1'\n          uid: '" in planned.stdout
+    assert planned.stdout.endswith("Plan: 4 to create, 0 to change, 0 to delete.\n")
+
+
+def test_a_dry_run_of_an_import_has_the_exit_codes_of_apply_and_json(portal: Command) -> None:
+    with OldPortal(provider(1, client_type(1))).running() as old:
+        arguments = ("-o", "json", "import", "--from", old.url, "--dry-run")
+        plan = json.loads(portal(*arguments, code=Exit.WOULD_CHANGE).stdout)
+        portal("import", "--from", old.url)
+        after = json.loads(portal(*arguments).stdout)
+
+    assert plan["summary"] == {"create": 2, "change": 0, "delete": 0}
+    assert [one["kind"] for one in plan["changes"]] == ["provider", "client_type"]
+    assert after["changes"] == []
+
+
+def test_each_of_the_two_portals_has_its_own_api_key(portal: Command) -> None:
+    portal.variables |= {"PORTAL_KEY": "", "PORTAL_IMPORT_KEY": ""}
+    with OldPortal(provider(1)).running() as old:
+        done = portal(f"--key={KEY}", "import", "--from", old.url, f"--from-key={OLD_KEY}")
+
+    assert "1 created" in done.stderr
+
+
+class TlsPortal(OldPortal):
+    """A portal with a certificate that nobody trusts."""
+
+    def __init__(self, *providers: Row) -> None:
+        super().__init__(*providers)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        self.socket = context.wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
+
+    def handle_error(self, *_request: Any) -> None:
+        """A failed handshake is expected."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "expected"),
+    [
+        (OldPortal, "https", "the port does not use TLS; use http, or another port"),
+        (TlsPortal, "http", "the port expects TLS; use https"),
+        (TlsPortal, "https", "TLS: "),
+    ],
+)
+def test_the_wrong_protocol_is_not_retried(
+    portal: Command, kind: type[OldPortal], scheme: str, expected: str
+) -> None:
+    with kind(provider(1)).running() as old:
+        url = f"{scheme}://{old.url.partition('://')[2]}"
+        done = portal("import", "--from", url, code=Exit.FAILED)
+
+    assert done.stderr.startswith(f"portal: {url}/portal-api/: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_grpc_port_and_an_unknown_host_are_not_retried(portal: Command) -> None:
+    url = f"http://{portal.variables['PORTAL_TARGET']}"
+    grpc = portal("import", "--from", url, code=Exit.FAILED)
+    unknown = portal("import", "--from", "http://old-portal.invalid", code=Exit.FAILED)
+
+    assert grpc.stderr == (
+        f"portal: {url}/portal-api/: the port does not speak HTTP/1.1; is it a gRPC port?\n"
+    )
+    assert "portal-api/: unknown host old-portal.invalid (" in unknown.stderr
+    assert unknown.stderr.count("\n") == 1

@@ -1,20 +1,28 @@
 """`portal apply` and `portal export`."""
 
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from portal_cli import documents, options
+from portal_cli import documents, files, options, wording
 from portal_cli.errors import CommandError, Exit
-from portal_cli.options import Yes, confirm
-from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step, lines
-from portal_client import Portal, PortalError, Provider
+from portal_cli.options import Output, Yes, confirm
+from portal_cli.output import printable, write_values
+from portal_cli.plan import ACTIONS, CHANGE, CREATE, DELETE, Planner, Step, as_data, count, lines
+from portal_cli.progress import progress
+from portal_cli.validation import OF_STEP, Validation
+from portal_client import DeadlineExceeded, Portal, PortalError, Provider, Unavailable
 
 _COLORS: Final = {CREATE: "green", CHANGE: "yellow", DELETE: "red"}
+_DONE: Final = {CREATE: "created", CHANGE: "changed", DELETE: "deleted"}
+_NOTHING: Final = "nothing was written"
 _HEADER: Final = (
     "# Written by `portal export`. Apply it with `portal apply -f FILE`.\n"
     "# Remove the uid of a copy of a resource: apply finds resources by uid, then by name.\n"
@@ -23,9 +31,17 @@ _HEADER: Final = (
 
 def apply(
     context: typer.Context,
-    file: Annotated[Path, typer.Option("--file", "-f", help="YAML file; - is standard input.")],
+    file: Annotated[
+        list[Path],
+        typer.Option(
+            "--file",
+            "-f",
+            help="YAML file, or folder with YAML files; - is standard input. Repeat the option for"
+            " more: together they describe the portal.",
+        ),
+    ],
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete resources that are not in the file.")
+        bool, typer.Option("--prune", help="Delete resources that are not in the files.")
     ] = False,
     dry_run: Annotated[
         bool,
@@ -33,47 +49,123 @@ def apply(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Make the portal match a YAML file: show the plan, ask for confirmation, run it."""
-    wanted = documents.load(documents.read(file), str(file))
-    with options.of(context).portal() as portal:
-        steps = Planner(portal, prune=prune).plan(wanted)
-        show(steps)
+    """Make the portal match YAML files: show the plan, ask for confirmation, run it.
+
+    The server checks the whole plan before the first write. `-o json` shows it for programs.
+    """
+    common = options.of(context)
+    try:
+        wanted = files.load(file)
+    except files.InvalidFiles as error:
+        _reject(error.problems)
+    with common.portal() as portal:
+        with _reporting_that_nothing_was_written():
+            steps = Planner(portal, prune=prune).plan(wanted)
+            check(portal, steps, common.output)
+        show(steps, common.output)
         if not steps:
             return
         if dry_run:
             raise typer.Exit(Exit.WOULD_CHANGE)
         confirm("Apply this plan?", yes=yes)
         run(portal, steps)
-    typer.echo(f"Done: {_counted(steps)}.", err=True)
+    typer.echo(f"Done: {_done(count(steps))}.", err=True)
+
+
+def check(portal: Portal, steps: Sequence[Step], output: Output = Output.TABLE) -> None:
+    """Have the server check all steps, without a write.
+
+    Raises:
+        CommandError: it would reject some; all problems are on standard error.
+        PortalError: it cannot check them; the plan is on standard output.
+    """
+    with progress("checking", len(steps)) as advance:
+        try:
+            problems = Validation(portal).problems(steps, advance)
+        except PortalError:
+            show(steps, output)
+            raise
+    if problems:
+        _reject([str(problem) for problem in problems])
 
 
 def run(portal: Portal, steps: Sequence[Step]) -> None:
     """Run the steps in order.
 
+    If a step fails or the user stops the command, standard error says what was done and what not.
+
     Raises:
-        CommandError: a step failed; the text names it and the number of steps before it.
+        CommandError: the server rejected a step; the text names it.
+        PortalError: the server cannot be reached.
     """
-    for done, step in enumerate(steps):
+    done = 0
+    with progress("applying", len(steps)) as advance:
         try:
-            step.run(portal)
-        except PortalError as error:
-            raise CommandError(
-                f"{step.what}: {error} ({done} of {len(steps)} steps done;"
-                " run apply again for the rest)"
-            ) from None
+            for step in steps:
+                step.run(portal)
+                done += 1
+                advance()
+        except BaseException as error:
+            if isinstance(error, OF_STEP):
+                raise CommandError(
+                    f"{steps[done].title}: {wording.text(error)}. {_state(steps, done, error)}"
+                ) from None
+            typer.echo(printable(_state(steps, done, error)), err=True)
+            raise
 
 
-def show(steps: Sequence[Step]) -> None:
+def _state(steps: Sequence[Step], done: int, error: BaseException) -> str:
+    """What was done and what was not when a step ended with this error."""
+    left = steps[done:]
+    counted = count(left)
+    plan = ", ".join(f"{counted[sign]} to {action}" for sign, action in ACTIONS.items())
+    # After other errors of the server, nothing was done.
+    certain = isinstance(error, PortalError) and not isinstance(
+        error, (Unavailable, DeadlineExceeded)
+    )
+    in_doubt = "" if certain or not left else f" It is unknown whether {left[0].title} was written."
+    first = f", from {left[0].title} on" if left else ""
+    return (
+        f"Done: {_done(count(steps[:done]))}. Not done: {plan}{first}.{in_doubt}"
+        " Run apply again for the rest."
+    )
+
+
+def _done(counted: Counter[str]) -> str:
+    return ", ".join(f"{counted[sign]} {action}" for sign, action in _DONE.items())
+
+
+@contextmanager
+def _reporting_that_nothing_was_written() -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, typer.Exit):
+        raise
+    except BaseException:
+        typer.echo(_NOTHING.capitalize() + ".", err=True)
+        raise
+
+
+def _reject(problems: Sequence[str]) -> NoReturn:
+    """Report problems: one in the error, several in lines before it."""
+    if len(problems) == 1:
+        raise CommandError(f"{problems[0]}; {_NOTHING}")
+    for problem in problems:
+        print(printable(problem), file=sys.stderr)
+    raise CommandError(f"{len(problems)} errors; {_NOTHING}")
+
+
+def show(steps: Sequence[Step], output: Output = Output.TABLE) -> None:
     """Print a plan."""
+    if output is not Output.TABLE:
+        write_values(as_data(steps), output)
+        return
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
     for sign, line in lines(steps):
         console.print(Text(line, _COLORS.get(sign, "")))
-    console.print(f"Plan: {_counted(steps)}." if steps else "No changes.")
-
-
-def _counted(steps: Sequence[Step]) -> str:
-    count = {sign: sum(step.sign == sign for step in steps) for sign in _COLORS}
-    return f"{count[CREATE]} to create, {count[CHANGE]} to change, {count[DELETE]} to delete"
+    counted = count(steps)
+    plan = ", ".join(f"{counted[sign]} to {action}" for sign, action in ACTIONS.items())
+    console.print(f"Plan: {plan}." if steps else "No changes.")
 
 
 def export(
@@ -83,7 +175,8 @@ def export(
     ] = None,
 ) -> None:
     """Write all providers and client types as a YAML file for `apply`, without secrets."""
-    with options.of(context).portal() as portal:
+    common = options.of(context)
+    with common.portal() as portal:
         providers = [_plain(portal, provider) for provider in portal.list_providers()]
     text = _HEADER + documents.dump({"providers": providers})
     if file is None:

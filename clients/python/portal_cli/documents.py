@@ -1,7 +1,6 @@
 """YAML documents that describe a portal: read, validate, write."""
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from pydantic_core import ErrorDetails
 from portal_cli import fields
 from portal_cli.errors import CommandError
 from portal_cli.fields import Field
+from portal_cli.places import Place
 from portal_client import ClientType, Provider
 
 Resource = TypeVar("Resource", bound=Message)
@@ -29,11 +29,12 @@ class ProviderDocument:
     """A provider with its client types.
 
     The messages hold what a document says: fields that a caller can set except secrets, and the
-    uid if the document has one.
+    uid if the document has one. `place` is where the document is; None for one without a file.
     """
 
     provider: Provider
     client_types: Sequence[ClientType] = ()
+    place: Place | None = None
 
 
 # Replaces pydantic's texts that are about Python.
@@ -41,58 +42,26 @@ _TEXTS: Final = {
     "model_type": "must be a mapping",
     "extra_forbidden": "unknown field",
     "missing": "is required",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """Rejects duplicate keys: YAML would silently drop the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        """The mapping. Raises: ConstructorError."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"duplicate field {key.value!r}", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def load(text: str, name: str) -> list[ProviderDocument]:
-    """Read a document.
-
-    Raises:
-        CommandError: invalid YAML or an invalid document; the text names the place.
-    """
-    try:
-        # The loader is a SafeLoader.
-        portal: Any = _PORTAL.model_validate(yaml.load(text, _Loader))  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise CommandError(f"{name}: {line}{error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise CommandError(f"{name}: {error}") from None
-    except ValidationError as error:
-        raise CommandError(f"{name}: {describe(error)}") from None
-    _require_unique_uids(portal, name)
+def validated(value: Any, place: Place) -> list[ProviderDocument]:
+    """The providers of a document that was read from this place. Raises: ValidationError."""
+    portal: Any = _PORTAL.model_validate(value)
     return [
         ProviderDocument(
             _message(Provider, provider),
             [_message(ClientType, client_type) for client_type in provider.client_types],
+            place.of("providers", index),
         )
-        for provider in portal.providers
+        for index, provider in enumerate(portal.providers)
     ]
-
-
-def _require_unique_uids(portal: Any, name: str) -> None:
-    client_types = (one for provider in portal.providers for one in provider.client_types)
-    uids = Counter(one.uid for one in (*portal.providers, *client_types) if one.uid)
-    for uid, count in uids.most_common(1):
-        if count > 1:
-            raise CommandError(f"{name}: duplicate uid {uid}")
 
 
 def parse(kind: type[Resource], values: Mapping[str, Any]) -> Resource:
@@ -112,9 +81,13 @@ def plain(resource: Provider | ClientType) -> dict[str, Any]:
 def describe(error: ValidationError) -> str:
     """One line that names each invalid field and what is wrong with it."""
     return "; ".join(
-        f"{'.'.join(map(str, part['loc'])) or 'document'}: {_text(part)}"
-        for part in error.errors(include_url=False)
+        f"{'.'.join(map(str, path)) or 'document'}: {text}" for path, text in problems(error)
     )
+
+
+def problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
+    """The path of each invalid field, and what is wrong with it."""
+    return [(part["loc"], _text(part)) for part in error.errors(include_url=False)]
 
 
 def _text(error: ErrorDetails) -> str:

@@ -1,19 +1,21 @@
 """`portal import`: copies the providers and client types of another portal."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from typing import Annotated
+from contextlib import closing
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from portal_cli import options, source
+from portal_cli import options, source, wording
+from portal_cli.applying import show
 from portal_cli.documents import ProviderDocument
 from portal_cli.errors import CommandError, Exit
 from portal_cli.output import printable
-from portal_cli.plan import CHANGE, CREATE, Planner, Step, match
+from portal_cli.plan import CHANGE, CREATE, Planner, Step, count, match
+from portal_cli.progress import progress, stderr
 from portal_cli.source import CID, BadRow, Resource, Row, Source
+from portal_cli.validation import Validation
 from portal_client import (
     ClientType,
     PermissionDenied,
@@ -25,13 +27,15 @@ from portal_client import (
     Unavailable,
 )
 
+_OVERALL: Final = (Unavailable, ResourceExhausted, Unauthenticated, PermissionDenied)
+
 
 def import_(
     context: typer.Context,
     from_: Annotated[
         str, typer.Option("--from", help="URL of the other portal, such as https://old-portal.")
     ],
-    key: Annotated[
+    from_key: Annotated[
         str,
         typer.Option(
             envvar="PORTAL_IMPORT_KEY",
@@ -43,38 +47,42 @@ def import_(
         float, typer.Option(help="Seconds to wait for each response.", min=0.001)
     ] = 30.0,
     per_page: Annotated[int, typer.Option(help="Rows in a page.", min=1)] = 100,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only show what would be written; exit code 2 if that is not empty.",
+        ),
+    ] = False,
 ) -> None:
     """Copy providers and client types from another portal over its REST API.
 
     Creates and updates resources, found by uid (CID there) or by name as in `apply`; never deletes
     any. It is idempotent: an interrupted import can be run again. Rows that cannot be imported are
-    listed, and the exit code is then 3.
+    listed, and the exit code is then 3. With `--dry-run`, the server checks each resource, and
+    nothing is written; `-o json` shows the plan for programs.
     """
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    common = options.of(context)
+    console = stderr()
     notify = _notifier(console)
     with (
-        options.of(context).portal() as portal,
-        closing(Source(from_, key, timeout, per_page, notify)) as old,
-        _progress(console) as progress,
+        common.portal() as portal,
+        closing(Source(from_, from_key, timeout, per_page, notify)) as old,
     ):
-        run = _Import(portal, old, notify)
-        bar = progress.add_task("providers", total=None)
+        run = _Import(portal, old, notify, validate_only=dry_run)
         rows = run.readable(old.providers())
         existing, _ = match([provider for _, provider in rows], portal.list_providers())
-        progress.update(bar, total=len(rows))
-        for (row, provider), found in zip(rows, existing, strict=True):
-            run.provider(row, provider, found)
-            progress.advance(bar)
+        with progress("providers", len(rows), console) as advance:
+            for (row, provider), found in zip(rows, existing, strict=True):
+                run.provider(row, provider, found)
+                advance()
+    if dry_run:
+        show(run.done, common.output)
     notify(run.summary)
     if run.rejected:
         raise typer.Exit(Exit.INCOMPLETE)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=console) as progress:
-        yield progress
+    if dry_run and run.done:
+        raise typer.Exit(Exit.WOULD_CHANGE)
 
 
 def _notifier(console: Console) -> Callable[[str], None]:
@@ -82,18 +90,27 @@ def _notifier(console: Console) -> Callable[[str], None]:
 
 
 class _Import:
-    """Imports one provider after the other, and counts.
+    """Imports one provider after the other, or only validates it, and counts.
 
     Attributes:
+        done: the steps that were done, or that would be.
         rejected: how many rows could not be imported.
     """
 
-    def __init__(self, portal: Portal, old: Source, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        portal: Portal,
+        old: Source,
+        notify: Callable[[str], None],
+        *,
+        validate_only: bool = False,
+    ) -> None:
         self._portal = portal
+        self._validation = Validation(portal) if validate_only else None
         self._old = old
         self._notify = notify
         self._planner = Planner(portal)
-        self._done = {CREATE: 0, CHANGE: 0}
+        self.done: list[Step] = []
         self._unchanged = 0
         self._lost_cids = 0
         self.rejected = 0
@@ -104,11 +121,19 @@ class _Import:
         cids = (
             f" {self._lost_cids} CIDs are not UUIDs and were not kept." if self._lost_cids else ""
         )
+        done = count(self.done)
+        created, changed = (
+            ("to create", "to change") if self._validation else ("created", "changed")
+        )
         return (
-            f"{self._done[CREATE]} created, {self._done[CHANGE]} changed, {self._unchanged} "
-            f"unchanged, {self.rejected} not imported.{cids} Registration access tokens cannot be "
+            f"{done[CREATE]} {created}, {done[CHANGE]} {changed}, {self._unchanged} unchanged, "
+            f"{self.rejected} {self._not_imported}.{cids} Registration access tokens cannot be "
             "imported: set them with `portal providers update`."
         )
+
+    @property
+    def _not_imported(self) -> str:
+        return "cannot be imported" if self._validation else "not imported"
 
     def readable(self, rows: list[Row]) -> list[tuple[Row, Provider]]:
         """The rows that are providers. Reports the others."""
@@ -146,27 +171,43 @@ class _Import:
         self._unchanged += 1 + len(document.client_types) - len(steps)
         for number, step in enumerate(steps):
             try:
-                step.run(self._portal)
-            except (Unavailable, ResourceExhausted, Unauthenticated, PermissionDenied) as error:
+                failure = self._do(step)
+            except _OVERALL as error:
                 # The next step would fail for the same reason.
                 raise CommandError(
-                    f"{step.what}: {error}; run the command again to continue"
+                    f"{step.what}: {wording.text(error)}; run the command again to continue"
                 ) from None
-            except PortalError as error:
-                self._reject(f"{_title(step, document)}: {error}")
-                if found is None and not step.provider:
-                    # Client types cannot be created without their provider.
-                    for left in steps[number + 1 :]:
-                        self._reject(f"{_title(left, document)}: its provider was not imported")
-                    return
-            else:
-                self._done[step.sign] += 1
+            if not failure:
+                self.done.append(step)
+                continue
+            self._reject(f"{_title(step, document)}: {failure}")
+            if found is None and not step.parent:
+                # Client types cannot be created without their provider.
+                without = f"its provider {'' if self._validation else 'was '}{self._not_imported}"
+                for left in steps[number + 1 :]:
+                    self._reject(f"{_title(left, document)}: {without}")
+                return
+
+    def _do(self, step: Step) -> str:
+        """Do a step, or have the server check it; returns why it fails, if it does.
+
+        Raises: PortalError (one of `_OVERALL`).
+        """
+        if self._validation:
+            return "; ".join(problem.text for problem in self._validation.problems_of(step))
+        try:
+            step.run(self._portal)
+        except _OVERALL:
+            raise
+        except PortalError as error:
+            return wording.text(error)
+        return ""
 
     def _reject(self, text: str) -> None:
         self.rejected += 1
-        self._notify(f"not imported: {text}")
+        self._notify(f"{self._not_imported}: {text}")
 
 
 def _title(step: Step, document: ProviderDocument) -> str:
     provider = document.provider.name
-    return f"{step.what} of provider {provider!r}" if step.provider else step.what
+    return f"{step.what} of provider {provider!r}" if step.parent else step.what

@@ -6,19 +6,53 @@ with that name in the portal (by id), and so on. Resources that are not in the d
 they are pruned.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from portal_cli import documents, fields
 from portal_cli.documents import ProviderDocument
+from portal_cli.places import Place
 from portal_client import PROVIDER_TYPE_OKTA, ClientType, Portal, Provider
 
 CREATE, CHANGE, DELETE, KEEP = "+", "~", "-", " "
+ACTIONS: Final = {CREATE: "create", CHANGE: "change", DELETE: "delete"}
 _INDENT: Final = "    "
+_MAX_TEXT: Final = 200
 
 Resource = TypeVar("Resource", Provider, ClientType)
+Values = Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one resource.
+
+    Attributes:
+        sign: CREATE, CHANGE or DELETE.
+        resource: as it will be, or as it was if it is deleted.
+        what: describes the resource.
+        id: its id; 0 for a new one.
+        values: the old and the new value of each field that changes, or that a new one has.
+        place: where it is in a file.
+    """
+
+    sign: str
+    resource: Provider | ClientType
+    what: str
+    id: int = 0
+    values: Values = field(default_factory=dict)
+    place: Place | None = None
+
+
+@dataclass(slots=True)
+class Parent:
+    """The provider of client types, as it will be; its id is 0 until it exists."""
+
+    what: str
+    provider: Provider
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +60,101 @@ class Step:
     """One write.
 
     Attributes:
-        sign: CREATE, CHANGE or DELETE.
-        what: describes the resource.
-        provider: describes the provider of a client type; "" for a provider.
-        run: makes the request.
-        changes: a line for each field that changes.
+        own: what happens to the resource that is written.
+        parent: the provider of a client type; None for a provider.
+        write: makes the request, or has the server only validate it.
+        others: what else is deleted.
+        kept: client types that do not change and must be valid afterwards; never written.
     """
 
-    sign: str
-    what: str
-    provider: str
-    run: Callable[[Portal], object]
-    changes: Sequence[str] = ()
+    own: Change
+    parent: Parent | None
+    write: Callable[[Portal, bool], object]
+    others: Sequence[Change] = ()
+    kept: "Sequence[Step]" = ()
+
+    @property
+    def sign(self) -> str:
+        """CREATE, CHANGE or DELETE."""
+        return self.own.sign
+
+    @property
+    def what(self) -> str:
+        """Describes the resource."""
+        return self.own.what
+
+    @property
+    def title(self) -> str:
+        """Describes the resource, with its provider."""
+        return f"{self.what} of {self.parent.what}" if self.parent else self.what
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """What happens to each resource."""
+        return (self.own, *self.others)
+
+    def run(self, portal: Portal) -> None:
+        """Make the request. Raises: PortalError."""
+        self.write(portal, False)  # noqa: FBT003
+
+    def validate(self, portal: Portal) -> None:
+        """Have the server make every check of the request and change nothing.
+
+        Raises: PortalError.
+        """
+        self.write(portal, True)  # noqa: FBT003
 
 
 def lines(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
     """Steps as a diff: each line with the sign of its step, " " for a heading."""
     heading = ""
     for step in steps:
-        indent = _INDENT if step.provider else ""
-        if step.provider not in ("", heading):
-            yield KEEP, f"{KEEP} {step.provider}"
-        heading = step.provider or step.what
+        parent = step.parent.what if step.parent else ""
+        indent = _INDENT if parent else ""
+        if parent not in ("", heading):
+            yield KEEP, f"{KEEP} {parent}"
+        heading = parent or step.what
         yield step.sign, f"{step.sign} {indent}{step.what}"
-        for change in step.changes:
-            yield step.sign, f"{KEEP} {indent}{_INDENT}{change}"
+        for name, (old, new) in step.own.values.items():
+            value = _text(new) if step.sign == CREATE else f"{_text(old)} → {_text(new)}"
+            yield step.sign, f"{KEEP} {indent}{_INDENT}{name}: {value}"
+        for other in step.others:
+            yield other.sign, f"{other.sign} {_INDENT}{other.what}"
 
 
-@dataclass(slots=True)
-class _Parent:
-    """The provider of client types: its description, and its id, which is 0 until it exists."""
+def count(steps: Iterable[Step]) -> Counter[str]:
+    """How many resources the steps create, change and delete, by sign."""
+    return Counter(change.sign for step in steps for change in step.changes)
 
-    what: str
-    id: int = 0
+
+def as_data(steps: Sequence[Step]) -> dict[str, Any]:
+    """The steps for programs, in their order."""
+    counted = count(steps)
+    return {
+        "summary": {action: counted[sign] for sign, action in ACTIONS.items()},
+        "changes": [_data(change, step) for step in steps for change in step.changes],
+    }
+
+
+def _data(change: Change, step: Step) -> dict[str, Any]:
+    parent = step.parent
+    if parent is None and change is not step.own:  # a client type of a provider that is deleted
+        assert isinstance(step.own.resource, Provider)  # noqa: S101
+        parent = Parent(step.what, step.own.resource, step.own.id)
+    place = change.place
+    line, column = place.position if place else (None, None)
+    return {
+        "action": ACTIONS[change.sign],
+        "kind": "client_type" if parent else "provider",
+        "name": change.resource.name,
+        "id": change.id or None,
+        "uid": change.resource.uid or None,
+        "provider": {"name": parent.provider.name, "id": parent.id or None} if parent else None,
+        "fields": {name: {"old": old, "new": new} for name, (old, new) in change.values.items()},
+        "file": place.file.name if place else None,
+        "line": line,
+        "column": column,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +179,48 @@ class Planner:
             for step in self.of_provider(document, provider)
         ]
         if self.prune:
-            steps += (_delete_provider(provider) for provider in others)
+            steps += (
+                _delete_provider(provider, list(self.portal.list_client_types(provider.id)))
+                for provider in others
+            )
         return steps
 
     def of_provider(self, document: ProviderDocument, found: Provider | None) -> list[Step]:
         """The steps for one provider and its client types."""
-        wanted = document.provider
+        wanted, place = document.provider, document.place
+        places = [
+            place.of("client_types", index) if place else None
+            for index in range(len(document.client_types))
+        ]
         if found is None:
-            parent = _Parent(f"provider {wanted.name!r} ({documents.plain(wanted)['type']})")
+            what = f"provider {wanted.name!r} ({documents.plain(wanted)['type']})"
+            parent = Parent(what, wanted)
             return [
-                _create_provider(wanted, parent),
-                *(_create_client_type(new, parent) for new in document.client_types),
+                _create_provider(parent, place),
+                *map(
+                    lambda new, where: _create_client_type(new, parent, where),
+                    document.client_types,
+                    places,
+                ),
             ]
-        parent = _Parent(f"provider {wanted.name!r} ({found.id})", found.id)
-        own = _change_provider(wanted, found, parent)
-        children = list(self._client_type_steps(document.client_types, parent))
+        parent = Parent(f"provider {wanted.name!r} ({found.id})", wanted, found.id)
+        existing, others = match(document.client_types, self.portal.list_client_types(found.id))
+        children: list[Step] = []
+        kept = [] if self.prune else [_keep_client_type(one, parent, None) for one in others]
+        for client_type, its, where in zip(document.client_types, existing, places, strict=True):
+            if its is None:
+                children.append(_create_client_type(client_type, parent, where))
+            elif changes := _changes(client_type, its):
+                children.append(_change_client_type(client_type, its, parent, changes, where))
+            else:
+                kept.append(_keep_client_type(its, parent, where))
+        if self.prune:
+            children += (_delete_client_type(one, parent) for one in others)
+        own = _change_provider(found, parent, kept, place)
         # A provider of type Okta requires okta_app_type of each client type: set that before the
         # provider becomes Okta, and clear it only after the provider has another type.
         okta = wanted.type == PROVIDER_TYPE_OKTA
         return [*children, *own] if okta else [*own, *children]
-
-    def _client_type_steps(self, wanted: Sequence[ClientType], parent: _Parent) -> Iterator[Step]:
-        existing, others = match(wanted, self.portal.list_client_types(parent.id))
-        for client_type, found in zip(wanted, existing, strict=True):
-            if found is None:
-                yield _create_client_type(client_type, parent)
-            else:
-                yield from _change_client_type(client_type, found, parent)
-        if self.prune:
-            for found in others:
-                yield _delete_client_type(found, parent)
 
 
 def match(
@@ -133,70 +241,106 @@ def match(
     return found, [resource for same_name in by_name.values() for resource in same_name]
 
 
-def _create_provider(wanted: Provider, parent: _Parent) -> Step:
-    def run(portal: Portal) -> None:
-        parent.id = portal.create_provider(wanted, uid=wanted.uid).id
+def _create_provider(parent: Parent, place: Place | None) -> Step:
+    wanted = parent.provider
 
-    return Step(CREATE, parent.what, "", run)
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        created = portal.create_provider(wanted, uid=wanted.uid, validate_only=validate_only)
+        parent.id = created.id
 
-
-def _create_client_type(wanted: ClientType, parent: _Parent) -> Step:
-    def run(portal: Portal) -> None:
-        portal.create_client_type(parent.id, wanted, uid=wanted.uid)
-
-    return Step(CREATE, f"client type {wanted.name!r}", parent.what, run)
+    return Step(Change(CREATE, wanted, parent.what, 0, _new(wanted), place), None, write)
 
 
-def _change_provider(wanted: Provider, found: Provider, parent: _Parent) -> list[Step]:
+def _create_client_type(wanted: ClientType, parent: Parent, place: Place | None) -> Step:
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.create_client_type(
+            parent.id, wanted, uid=wanted.uid, **_validation(parent, validate_only)
+        )
+
+    what = f"client type {wanted.name!r}"
+    return Step(Change(CREATE, wanted, what, 0, _new(wanted), place), parent, write)
+
+
+def _change_provider(
+    found: Provider, parent: Parent, kept: Sequence[Step], place: Place | None
+) -> list[Step]:
+    wanted = parent.provider
     changes = _changes(wanted, found)
     message = Provider()
     message.CopyFrom(wanted)
     message.id, message.etag = found.id, found.etag
 
-    def run(portal: Portal) -> None:
-        portal.update_provider(message, fields=changes)
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.update_provider(message, fields=changes, validate_only=validate_only)
 
-    return [Step(CHANGE, parent.what, "", run, _lines(changes))] if changes else []
+    if not changes:
+        return []
+    own = Change(CHANGE, wanted, parent.what, found.id, changes, place)
+    return [Step(own, None, write, kept=kept if wanted.type != found.type else ())]
 
 
-def _change_client_type(wanted: ClientType, found: ClientType, parent: _Parent) -> list[Step]:
-    changes = _changes(wanted, found)
+def _change_client_type(
+    wanted: ClientType, found: ClientType, parent: Parent, changes: Values, place: Place | None
+) -> Step:
     message = ClientType()
     message.CopyFrom(wanted)
     message.provider_id, message.id, message.etag = found.provider_id, found.id, found.etag
 
-    def run(portal: Portal) -> None:
-        portal.update_client_type(message, fields=changes)
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.update_client_type(message, fields=changes, **_validation(parent, validate_only))
 
     what = f"client type {wanted.name!r} ({found.id})"
-    return [Step(CHANGE, what, parent.what, run, _lines(changes))] if changes else []
+    return Step(Change(CHANGE, wanted, what, found.id, changes, place), parent, write)
 
 
-def _delete_provider(found: Provider) -> Step:
-    def run(portal: Portal) -> None:
-        portal.delete_provider(found.id, etag=found.etag)
+def _keep_client_type(found: ClientType, parent: Parent, place: Place | None) -> Step:
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.update_client_type(found, fields=["name"], **_validation(parent, validate_only))
 
-    return Step(DELETE, f"provider {found.name!r} ({found.id}) and its client types", "", run)
-
-
-def _delete_client_type(found: ClientType, parent: _Parent) -> Step:
-    def run(portal: Portal) -> None:
-        portal.delete_client_type(found.provider_id, found.id, etag=found.etag)
-
-    return Step(DELETE, f"client type {found.name!r} ({found.id})", parent.what, run)
+    what = f"client type {found.name!r} ({found.id})"
+    return Step(Change(KEEP, found, what, found.id, place=place), parent, write)
 
 
-def _lines(changes: dict[str, str]) -> list[str]:
-    return [f"{name}: {change}" for name, change in changes.items()]
+def _delete_provider(found: Provider, client_types: Sequence[ClientType]) -> Step:
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.delete_provider(found.id, etag=found.etag, validate_only=validate_only)
+
+    own = Change(DELETE, found, f"provider {found.name!r} ({found.id})", found.id)
+    return Step(own, None, write, [_deleted(one) for one in client_types])
 
 
-def _changes(wanted: Resource, found: Resource) -> dict[str, str]:
+def _delete_client_type(found: ClientType, parent: Parent) -> Step:
+    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+        portal.delete_client_type(
+            found.provider_id, found.id, etag=found.etag, validate_only=validate_only
+        )
+
+    return Step(_deleted(found), parent, write)
+
+
+def _deleted(found: ClientType) -> Change:
+    return Change(DELETE, found, f"client type {found.name!r} ({found.id})", found.id)
+
+
+def _validation(parent: Parent, validate_only: bool) -> dict[str, Any]:  # noqa: FBT001
+    """The provider may not exist yet, or not have its new type."""
+    if not validate_only:
+        return {}
+    return {"validate_only": True, "planned_provider_type": parent.provider.type}
+
+
+def _new(wanted: Resource) -> Values:
+    """The fields of a new resource, each with its value."""
+    plain = documents.plain(wanted)
+    return {name: (None, value) for name, value in plain.items() if name != "uid" or value}
+
+
+def _changes(wanted: Resource, found: Resource) -> Values:
     """The fields that differ, each with its old and new value."""
     values = (
-        (field.name, field.value(found), field.value(wanted))
-        for field in fields.shared(wanted.DESCRIPTOR)
+        (one.name, one.value(found), one.value(wanted)) for one in fields.shared(wanted.DESCRIPTOR)
     )
-    return {name: f"{_text(old)} → {_text(new)}" for name, old, new in values if old != new}
+    return {name: (old, new) for name, old, new in values if old != new}
 
 
 def _text(value: Any) -> str:
@@ -207,4 +351,7 @@ def _text(value: Any) -> str:
             return str(value).lower()
         case list():
             return f"[{', '.join(map(str, value))}]"
-    return repr(value)
+    text = repr(value)
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"{text[:_MAX_TEXT]}… ({len(value)} characters)"
