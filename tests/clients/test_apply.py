@@ -377,6 +377,15 @@ def test_each_mistake_of_each_file_is_reported_with_its_line_and_column(
     ]
 
 
+def test_all_mistakes_are_in_an_error_in_json(portal: Command) -> None:
+    text = FILE.replace("https://idp.test/", "nope/").replace("No people", r'"\0"')
+    done = portal("apply", "-f-", "--yes", "-o", "json", stdin=text, code=Exit.FAILED)
+    error = json.loads(done.stderr)["error"]
+
+    assert error["message"] == "2 errors; nothing was written"
+    assert [one.partition(": ")[0] for one in error["problems"]] == ["stdin:5:21", "stdin:11:22"]
+
+
 # What the server checks
 
 

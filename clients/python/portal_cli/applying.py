@@ -57,7 +57,7 @@ def apply(
     try:
         wanted = files.load(file)
     except files.InvalidFiles as error:
-        _reject(error.problems)
+        _reject(error.problems, common.output)
     with common.portal() as portal:
         with _reporting_that_nothing_was_written():
             steps = Planner(portal, prune=prune).plan(wanted)
@@ -86,7 +86,7 @@ def check(portal: Portal, steps: Sequence[Step], output: Output = Output.TABLE) 
             show(steps, output)
             raise
     if problems:
-        _reject([str(problem) for problem in problems])
+        _reject([str(problem) for problem in problems], output)
 
 
 def run(portal: Portal, steps: Sequence[Step]) -> None:
@@ -99,19 +99,20 @@ def run(portal: Portal, steps: Sequence[Step]) -> None:
         PortalError: the server cannot be reached.
     """
     done = 0
-    with progress("applying", len(steps)) as advance:
-        try:
+    # The progress is inside, so that Ctrl-C is reported as soon as it is shown.
+    try:
+        with progress("applying", len(steps)) as advance:
             for step in steps:
                 step.run(portal)
                 done += 1
                 advance()
-        except BaseException as error:
-            if isinstance(error, OF_STEP):
-                raise CommandError(
-                    f"{steps[done].title}: {wording.text(error)}. {_state(steps, done, error)}"
-                ) from None
-            typer.echo(printable(_state(steps, done, error)), err=True)
-            raise
+    except BaseException as error:
+        if isinstance(error, OF_STEP):
+            raise CommandError(
+                f"{steps[done].title}: {wording.text(error)}. {_state(steps, done, error)}"
+            ) from None
+        typer.echo(printable(_state(steps, done, error)), err=True)
+        raise
 
 
 def _state(steps: Sequence[Step], done: int, error: BaseException) -> str:
@@ -146,13 +147,13 @@ def _reporting_that_nothing_was_written() -> Iterator[None]:
         raise
 
 
-def _reject(problems: Sequence[str]) -> NoReturn:
-    """Report problems: one in the error, several in lines before it."""
-    if len(problems) == 1:
-        raise CommandError(f"{problems[0]}; {_NOTHING}")
-    for problem in problems:
-        print(printable(problem), file=sys.stderr)
-    raise CommandError(f"{len(problems)} errors; {_NOTHING}")
+def _reject(problems: Sequence[str], output: Output) -> NoReturn:
+    """Report problems: one in the error, several in lines before it; all in an error in JSON."""
+    text = problems[0] if len(problems) == 1 else f"{len(problems)} errors"
+    if len(problems) > 1 and output is not Output.JSON:
+        for problem in problems:
+            print(printable(problem), file=sys.stderr)
+    raise CommandError(f"{text}; {_NOTHING}", problems=list(problems))
 
 
 def show(steps: Sequence[Step], output: Output = Output.TABLE) -> None:

@@ -1,7 +1,7 @@
 """Errors and exit codes of commands. docs/cli.md describes the exit codes."""
 
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from portal_client import (
     DeadlineExceeded,
@@ -42,11 +42,12 @@ _CODES: Final[dict[type[PortalError], Exit]] = {
 
 
 class CommandError(Exception):
-    """A command failed; the text is one line for the user."""
+    """A command failed; the text is one line for the user, the details are for programs."""
 
-    def __init__(self, text: str, code: Exit = Exit.FAILED) -> None:
+    def __init__(self, text: str, code: Exit = Exit.FAILED, **details: Any) -> None:
         super().__init__(text)
         self.code = code
+        self.details = details
 
 
 def exit_code(error: PortalError) -> Exit:

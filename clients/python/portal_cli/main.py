@@ -121,7 +121,7 @@ def _failed(error: Any, given: Given) -> int:
     if isinstance(error, PortalError):
         return _report(error, exit_code(error), given, **_details(error))
     if isinstance(error, CommandError):
-        return _report(error, error.code, given)
+        return _report(error, error.code, given, **error.details)
     hint = f" Try '{error.ctx.command_path} -h'." if error.ctx else ""
     return _report(f"{error.format_message()}{hint}", Exit.USAGE, given)
 
