@@ -88,15 +88,16 @@ class Stack:
         } | settings
         self.out = folder / "out.txt"
         self.err = folder / "err.txt"
+        self.command: tuple[str, ...] = (sys.executable, "-m", "portal_server")
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def rest(self) -> str:
         return f"http://127.0.0.1:{self.http_port}/portal-api"
 
-    def start(self, *before: str) -> "Stack":
-        """Start it and wait until it is up; `before` is a command that runs it."""
-        self.launch(*before)
+    def start(self, *before: str, folder: Path = ROOT) -> "Stack":
+        """Start it in a folder and wait until it is up; `before` is a command that runs it."""
+        self.launch(*before, folder=folder)
         assert self.process
         deadline = time.monotonic() + 60
         while "is up" not in self.out.read_text():
@@ -105,14 +106,14 @@ class Stack:
             time.sleep(0.05)
         return self
 
-    def launch(self, *before: str) -> "subprocess.Popen[bytes]":
+    def launch(self, *before: str, folder: Path = ROOT) -> "subprocess.Popen[bytes]":
         """Start it, and do not wait."""
         self.out.write_text("")
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "portal_server", "up"],
+                [*before, *self.command, "up"],
                 env=ENVIRONMENT | self.settings,
-                cwd=ROOT,
+                cwd=folder,
                 stdout=out,
                 stderr=err,
             )

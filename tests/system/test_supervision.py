@@ -156,11 +156,14 @@ def test_an_envoy_that_is_stopped_is_replaced(running: Stack) -> None:
 
 
 def test_an_envoy_that_keeps_ending_ends_all_with_a_clear_line(pair: Stack) -> None:
-    # Without the files next to it that it names.
-    shutil.copy(ROOT / "envoy.yaml", pair.folder)
+    file = pair.folder / "own.yaml"
+    shutil.copy(ROOT / "envoy.yaml", file)
+    # Its files are searched in its folder first.
+    (pair.folder / "edge").mkdir()
+    (pair.folder / "edge/rest.lua").write_text("not Lua\n")
     done = subprocess.run(
         [sys.executable, "-m", "portal_server", "up"],
-        env=ENVIRONMENT | pair.settings,
+        env=ENVIRONMENT | pair.settings | {"PORTAL_ENVOY_CONFIG": str(file)},
         cwd=pair.folder,
         text=True,
         capture_output=True,

@@ -250,19 +250,21 @@ def test_a_database_of_a_newer_version_is_one_clear_line(own: Stack) -> None:
     )
 
 
-def test_a_folder_without_a_project_is_one_clear_line(own: Stack, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [ROOT / ".venv/bin/portal", "up"] if (ROOT / ".venv").exists() else ["portal", "up"],
-        env=ENVIRONMENT | own.settings,
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_configuration_that_does_not_exist_is_one_clear_line(own: Stack, tmp_path: Path) -> None:
+    expected = rejection(own, PORTAL_ENVOY_CONFIG=str(tmp_path / "own.yaml"))
 
-    assert done.returncode == 1
-    assert done.stderr == "portal: envoy.yaml not found; run from the project root\n"
+    assert expected == f"portal: {tmp_path}/own.yaml: No such file or directory\n"
+
+
+def test_a_file_in_the_current_folder_is_not_run(own: Stack, tmp_path: Path) -> None:
+    (tmp_path / "envoy.yaml").write_text("not: a configuration\n")
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge/rest.lua").write_text("not Lua\n")
+    own.start(folder=tmp_path)
+    with own.client((tmp_path / "admin.key").read_text().strip()) as rest:
+        status = rest.get(CLIENT_TYPES).status_code
+
+    assert status == 200
 
 
 def test_an_unmigrated_database_is_not_served(own: Stack) -> None:

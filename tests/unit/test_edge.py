@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from portal_server.run import edge
 from portal_server.run.settings import Settings
+from tests.support.stack import ROOT
 
 CLUSTERS = {"portal", "streams", "ready"}
 
@@ -159,23 +161,79 @@ def test_a_rejection_without_servers_reports_when_to_retry(tmp_path: Path) -> No
     assert info.retry_delay.seconds == 1
 
 
-def test_a_folder_without_the_file_is_one_clear_line(
+def named_files(part: Any) -> set[str]:
+    """The files that a configuration names."""
+    if isinstance(part, list):
+        return set().union(*map(named_files, part))
+    if not isinstance(part, dict):
+        return set()
+    own = {part[name] for name in ("filename", "proto_descriptor") if name in part}
+    return own.union(*map(named_files, part.values()))
+
+
+def test_every_file_is_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    names = named_files(prepared(tmp_path))
+    source = named_files(yaml.safe_load((ROOT / "envoy.yaml").read_text()))
 
-    with pytest.raises(edge.EdgeError, match=r"envoy\.yaml not found"):
-        edge.prepare(Settings.model_construct(), tmp_path, 1)
+    assert len(names) == len(source) > 5
+    assert all(Path(name).is_absolute() for name in names)
+    assert {Path(name).resolve() for name in names} == {ROOT / name for name in source}
+
+
+def test_the_package_has_no_second_copy() -> None:
+    files = Path(edge.__file__).parents[1] / "envoy"
+
+    assert (files / "envoy.yaml").resolve() == ROOT / "envoy.yaml"
+    assert (files / "edge").resolve() == ROOT / "edge"
+
+
+def test_the_files_of_an_own_configuration_are_searched_in_its_folder_first(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "own"
+    (own / "edge").mkdir(parents=True)
+    shutil.copy("envoy.yaml", own / "own.yaml")
+    shutil.copy("edge/rest.lua", own / "edge")
+    names = named_files(prepared(tmp_path, envoy_config=own / "own.yaml"))
+
+    assert str(own / "edge/rest.lua") in names
+    assert ROOT / "edge/metadata.lua" in {Path(name).resolve() for name in names}
+
+
+def rejection(file: Path) -> str:
+    with pytest.raises(edge.EdgeError) as raised:
+        edge.prepare(Settings.model_construct(envoy_config=file), file.parent, 1)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_missing_configuration_is_one_clear_line(tmp_path: Path) -> None:
+    assert rejection(tmp_path / "own.yaml") == f"{tmp_path}/own.yaml: No such file or directory"
+
+
+def test_a_missing_file_of_a_configuration_is_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(Path("envoy.yaml").read_text().replace("edge/rest.lua", "edge/mine.lua"))
+
+    assert rejection(file) == f"{file}: the file edge/mine.lua not found"
+
+
+@pytest.mark.parametrize("text", ["a: [", "\t", "[]", "text", "\x00"])
+def test_a_file_that_is_not_a_configuration_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+
+    assert rejection(file).startswith(f"{file} is not ")
 
 
 @pytest.mark.parametrize("part", ["admin", "static_resources", "overload_manager"])
-def test_a_file_that_lacks_a_part_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
+def test_a_file_that_lacks_a_part_is_one_clear_line(tmp_path: Path, part: str) -> None:
     config = yaml.safe_load(Path("envoy.yaml").read_text())
     del config[part]
-    monkeypatch.chdir(tmp_path)
-    Path("envoy.yaml").write_text(json.dumps(config))
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps(config))
 
-    with pytest.raises(edge.EdgeError, match=part):
-        edge.prepare(Settings.model_construct(), tmp_path, 1)
+    assert part in rejection(file)

@@ -36,6 +36,7 @@ def test_everything_has_a_default() -> None:
         "key_file": Path("data/admin.key"),
         "encryption_keys": None,
         "encryption_key_file": Path("data/encryption.key"),
+        "envoy_config": None,
         "development": False,
         "allow_private_providers": None,
         "cors_origins": (),

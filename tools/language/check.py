@@ -12,7 +12,7 @@ PHRASES = Path(__file__).with_name("phrases.txt")
 
 # Files that tools or others wrote, and those that list the phrases.
 _SKIPPED = re.compile(
-    r"third_party/.*|bench/results/.*|LICENSE|.*\.(svg|png|binpb|lock|sum)|.*package-lock\.json"
+    r"third_party/.*|bench/results/.*|(server/)?LICENSE|.*\.(svg|png|binpb|lock|sum)|.*package-lock\.json"
     r"|requirements/.*|.*_pb2(_grpc)?\.pyi?|.*\.pb\.go|.*/gen/.*"
     # These name a table and a column of the database whose names are in phrases.txt.
     r"|server/portal_server/storage/(migrations/versions/.*|rows/responses\.py)"

@@ -1,8 +1,12 @@
 """Envoy's configuration: envoy.yaml with the settings inserted.
 
 Envoy does not read environment variables, and merging a second file appends to lists
-instead of replacing them. So the file is read, the values that depend on settings are
-set, and the result is written to a private folder: the project has no second copy.
+instead of replacing them. So the file is read, the values that depend on settings and the
+paths of other files are set, and the result is written to a private folder: the project has
+no second copy.
+
+envoy.yaml and the files that it names are in the package: as links in a clone, as files in
+a wheel. The current folder does not matter.
 
 The servers' sockets are in a separate file, which Envoy reads again when it is replaced
 (EDS, the endpoint discovery service).
@@ -21,8 +25,13 @@ import yaml
 
 from portal_server.domain.errors import OperatorError
 from portal_server.run.settings import Settings
+from portal_server.wire.reflection_pool import DESCRIPTORS
 
-CONFIG = Path("envoy.yaml")
+_FILES = Path(__file__).parents[1] / "envoy"
+# The package of the stubs has this one.
+_DESCRIPTORS = "protos/portal/descriptors.binpb"
+# The fields with the name of a file, in Envoy's DataSource and in the transcoder.
+_FILE_FIELDS = ("filename", "proto_descriptor")
 
 # Envoy inherits nothing, in particular not the admin key and the database URL. The one
 # variable lets its allocator use per-CPU caches instead of per-thread ones, which keep
@@ -53,8 +62,8 @@ class EdgeError(OperatorError):
 def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]:
     """Write Envoy's configuration into the folder and return the command that runs it.
 
-    The command runs in the folder of envoy.yaml. The private folder must already have
-    endpoints.json, see `set_endpoints`; Envoy creates admin.sock in it.
+    The private folder must have endpoints.json before the command runs, see `set_endpoints`;
+    Envoy creates admin.sock in it.
 
     Args:
         settings: where to listen and which origins may call.
@@ -62,19 +71,23 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         max_connections: how many connections of clients both ports have at most.
 
     Raises:
-        EdgeError: there is no envoy.yaml here, or it does not have the expected parts.
+        EdgeError: a file is missing, or the configuration does not have the expected parts.
     """
+    source = settings.envoy_config or _FILES / "envoy.yaml"
     try:
-        config = yaml.load(CONFIG.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
+        config = yaml.load(source.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
         config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
         _listen(config, settings)
         _set_origins(config, settings.cors_origins)
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
-    except OSError:
-        raise EdgeError(f"{CONFIG} not found; run from the project root") from None
-    except (KeyError, IndexError, StopIteration, TypeError, yaml.YAMLError) as error:
-        raise EdgeError(f"{CONFIG} is not as expected: {error!r}") from error
+        _find_files(config, source.absolute())
+    except OSError as error:
+        raise EdgeError(f"{source}: {error.strerror}") from None
+    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
+        raise EdgeError(f"{source} is not as expected: {error!r}") from error
+    except yaml.YAMLError as error:
+        raise EdgeError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     file = folder / "envoy.json"
     _replace(file, config)
     return [
@@ -159,3 +172,28 @@ def _find_endpoints(config: Any, folder: Path) -> None:
     for name in _CLUSTERS:
         source = clusters[name]["eds_cluster_config"]["eds_config"]["path_config_source"]
         source["path"] = str(folder / "endpoints.json")
+
+
+def _find_files(part: Any, source: Path) -> None:
+    """Make the paths of files in the configuration absolute.
+
+    Raises:
+        EdgeError: a file is neither in the folder of the configuration nor in the package.
+    """
+    if isinstance(part, list):
+        for item in part:
+            _find_files(item, source)
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            if name in _FILE_FIELDS and isinstance(value, str):
+                part[name] = str(_find(value, source))
+            else:
+                _find_files(value, source)
+
+
+def _find(path: str, source: Path) -> Path:
+    ours = DESCRIPTORS if path == _DESCRIPTORS else _FILES / path
+    for file in (source.parent / path, ours):
+        if file.exists():
+            return file
+    raise EdgeError(f"{source}: the file {path} not found")

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
         description="File with these keys, one per line, for its owner only (mode 0600). It is read"
         " if `PORTAL_ENCRYPTION_KEYS` is not set and the file exists.",
     )
+    envoy_config: Path | None = Field(
+        default=None,
+        description="File that `portal up` runs Envoy with, instead of the `envoy.yaml` that comes"
+        " with the server: a changed copy of it. Relative paths of other files in it, such as"
+        " `edge/rest.lua`, are searched in the folder of this file and then among the server's.",
+    )
     development: bool = Field(
         default=False,
         description="Whether `portal up` creates an example provider in an empty database, and an"

@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from portal.oauth.v1 import errors_pb2
 
 # Next to the stubs. `importlib.resources` finds no files of an editable package.
-_DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
+DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
 
 
 def reflection_pool() -> descriptor_pool.DescriptorPool:
@@ -68,7 +68,7 @@ class _File:
 
 def _stored() -> Mapping[str, FileDescriptorProto]:
     """The files of the descriptor set; those of others without their long comments."""
-    read = FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
+    read = FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file
     for file in read:
         if not file.name.startswith("portal/"):
             file.ClearField("source_code_info")
