@@ -1,6 +1,7 @@
 """The text that `portal up` prints once it is ready."""
 
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def banner(settings: Settings, found: Prepared) -> str:
     rest, grpc = f"{http}/portal-api", reach(settings.grpc_port)
     is_first = found.key or found.example_created
     return f"""
-OAuth Portal is up. Ctrl-C stops it.
+OAuth Portal {version("oauth-portal-server")} is up. Ctrl-C stops it.
 
 REST       {rest}
 gRPC       {grpc}
@@ -75,7 +76,10 @@ def _secrets(settings: Settings) -> str:
     if file.exists():
         text = f"encrypted with the key in {file}\n           back it up: without it, they are lost"
     else:
-        text = "none can be stored: there is no encryption key (docs/operations.md)"
+        text = (
+            "none can be stored: set PORTAL_ENCRYPTION_KEYS to a key that\n"
+            "           `portal encryption new-key` prints"
+        )
     return f"Secrets    {text}\n"
 
 
