@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from importlib.metadata import requires
 
 
 def main() -> None:
@@ -18,8 +19,14 @@ def main() -> None:
     try:
         from portal_cli.main import run  # noqa: PLC0415 - its dependencies are an extra
     except ModuleNotFoundError as error:
-        sys.exit(f"portal: the command line needs {error.name}: pip install 'oauth-portal[cli]'")
+        sys.exit(f"portal: the command line needs {error.name}: pip install {_extra()}")
     run()
+
+
+def _extra() -> str:
+    """The packages of the extra `cli`, quoted for a shell."""
+    parts = (text.partition("; extra == ") for text in requires("oauth-portal") or ())
+    return " ".join(f"'{package}'" for package, _, extra in parts if extra.strip("'\"") == "cli")
 
 
 if __name__ == "__main__":
