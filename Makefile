@@ -23,7 +23,7 @@ DESCRIPTORS := protos/portal/descriptors.binpb
 # The languages whose stubs are committed, beside Python.
 LANGUAGES := go node web
 GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen bench/peers/go/gen \
-	edge/openapi.json docs
+	edge/openapi.json docs deploy server/pyproject.toml
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 # Compiled test modules are kept: without them each process of a test run compiles them again.
@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz soak bench check check-bench format \
-	generate generate-peer verify protos protos-export baseline lock generate-docs $(LANGUAGES:%=generate-%)
+	generate generate-peer verify protos protos-export dist baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-18s%s\n", $$1, $$2}' \
@@ -152,12 +152,16 @@ generate-docs: protos
 	@$(BIN)/python -m tools.cli_docs
 	@$(BIN)/python -m tools.settings_docs
 	@$(BIN)/python -m tools.findings_docs
+	@$(BIN)/python -m tools.version
 
 protos-export: .venv/run ## Copy the protos and their imports to build/protos, for other languages
 	@rm -rf build/protos && mkdir -p build/protos
 	@cd protos && cp --parents $(PROTOS:protos/%=%) ../build/protos
 	@cd $(GOOGLE) && cp --parents $(IMPORTS) $(CURDIR)/build/protos
 	@echo build/protos
+
+dist: .venv/dev ## Build wheels and sdists of both packages into dist, and check them
+	@$(BIN)/python -m tools.dist dist
 
 baseline: .venv/dev ## At a release: what `buf breaking` compares with from now on
 	@$(PROTOC) --include_imports --descriptor_set_out=protos/baseline.binpb $(PROTOS)

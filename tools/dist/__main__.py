@@ -1,0 +1,64 @@
+"""Build the sdist and the wheel of both packages, and check them.
+
+The build uses a copy of the files that git tracks, so nothing else gets into a package, and each
+wheel is built from its sdist. It downloads nothing. Run it in the project's folder:
+python -m tools.dist FOLDER
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(*command: str | Path, folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", *command], cwd=folder, check=True)  # noqa: S603
+
+
+def _copy(target: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, file, follow_symlinks=False)
+
+
+def build(target: Path) -> None:
+    """Build into a folder.
+
+    Raises:
+        subprocess.CalledProcessError: a build or a check failed; it has printed why.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as name:
+        source = Path(name)
+        _copy(source)
+        for package in (source, source / "server"):
+            out = package / "dist"
+            _run("build", "--no-isolation", "--outdir", out, ".", folder=package)
+            _run("twine", "check", "--strict", *sorted(out.iterdir()), folder=package)
+            _run("check_wheel_contents", *sorted(out.glob("*.whl")), folder=package)
+            for file in out.iterdir():
+                shutil.copy2(file, target)
+
+
+def main() -> int:
+    """Build into the folder of the first argument; the exit status."""
+    try:
+        build(Path(sys.argv[1]).absolute())
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
