@@ -26,6 +26,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "node": "nodejs",
         "npm": "npm",
         "rustfmt": "rustfmt",
+        "systemd-analyze": "systemd",
     }
 )
 
