@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from portal_cli.errors import Exit
 from portal_cli.main import app
+from portal_cli.options import COMMON
 from tests.clients.command import KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
@@ -113,7 +114,7 @@ def test_help_has_an_example_that_can_be_parsed(portal: Command, path: tuple[str
     known = {name for one in ALL[path].params for name in (*one.opts, *one.secondary_opts)}
 
     assert " ".join(("portal", *path)) in examples
-    assert options <= known | {"-o", "--target"}
+    assert options <= known | {name for one in COMMON for name in one.opts}
 
 
 def test_every_missing_option_is_named(portal: Command) -> None:

@@ -16,6 +16,7 @@ from portal_cli import (
     client_types,
     clients,
     completing,
+    context_commands,
     importing,
     processes,
     providers,
@@ -39,6 +40,7 @@ app = Commands(name="portal", help="OAuth 2.0 client types as a service.")
 app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
 app.add_typer(clients.app, name="clients")
+app.add_typer(context_commands.app, name="contexts")
 app.command(
     examples=(
         "portal status",
@@ -166,7 +168,7 @@ def _wants_json(given: Given) -> bool:
     """Whether `-o json` was given, even on a command line that cannot be parsed."""
     arguments = sys.argv[1:]
     return (
-        given.options().output is Output.JSON
+        given.output is Output.JSON
         or not {"-ojson", "--output=json"}.isdisjoint(arguments)
         or not {("-o", "json"), ("--output", "json")}.isdisjoint(pairwise(arguments))
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portal_cli import reachability
+from portal_cli import contexts, reachability
 from portal_cli.errors import CommandError, Exit
 from portal_client import Portal, PortalError, Tls
 from portal_client.connection import TARGET, TIMEOUT_S
@@ -85,15 +85,40 @@ class Given:
     arguments: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def output(self) -> Output:
+        """The format of results."""
+        found: Output = self.arguments.get("output", Output.TABLE)
+        return found
+
     def options(self) -> Options:
-        """The options: an argument wins over a variable, and a variable over the default."""
-        return Options(**(self.variables | self.arguments))
+        """The options: an argument wins over a variable, and a variable over a context.
+
+        A target that is given does not get the API key of a context. A context that is given as an
+        argument replaces the connection of the variables.
+
+        Raises:
+            CommandError: both are given, or the context is unknown.
+        """
+        arguments, variables = dict(self.arguments), dict(self.variables)
+        chosen = arguments.pop("context", None)
+        if chosen and "target" in arguments:
+            raise CommandError("pass --context or --target, not both", Exit.USAGE)
+        if chosen:
+            return Options(**(dict(contexts.load().named(chosen)) | arguments))
+        name = variables.pop("context", None)
+        if "target" in arguments or "target" in variables:
+            return Options(**(variables | arguments))
+        saved = contexts.load()
+        name = name or saved.current
+        connection = dict(saved.named(name)) if name else {}
+        return Options(**(connection | variables | arguments))
 
 
 def _keep(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
     source = context.get_parameter_source(parameter.name)
-    given = context.find_root().ensure_object(Given)
-    kept = {"COMMANDLINE": given.arguments, "ENVIRONMENT": given.variables}
+    found = given(context)
+    kept = {"COMMANDLINE": found.arguments, "ENVIRONMENT": found.variables}
     if source is not None and source.name in kept:
         kept[source.name][parameter.name] = value
     return value
@@ -133,6 +158,10 @@ def _(
         Path | None,
         _option(envvar="PORTAL_CA", help="PEM file with CA certificates to trust; implies --tls."),
     ] = None,
+    context: Annotated[
+        str | None,
+        _option(envvar="PORTAL_CONTEXT", help="Saved connection, from `portal contexts`."),
+    ] = None,
     timeout: Annotated[
         float | None,
         _option(
@@ -157,7 +186,12 @@ LOCAL: Final = tuple(one for one in COMMON if one.name == "output")
 
 def of(context: typer.Context, **more: Any) -> Options:
     """The common options of a command; `more` replaces some."""
-    return replace(context.find_root().ensure_object(Given).options(), **more)
+    return replace(given(context).options(), **more)
+
+
+def given(context: typer.Context) -> Given:
+    """The values of the common options that were given."""
+    return context.find_root().ensure_object(Given)
 
 
 def require_change(names: Sequence[str]) -> None:

@@ -133,7 +133,7 @@ def create(
 @one_line_errors
 def list_(context: typer.Context) -> None:
     """List the API keys by name; a key is `oap_<name>_<secret>`."""
-    output = options.of(context).output
+    output = options.given(context).output
     with _keyring() as (keyring, _):
         found = keyring.list()
     if output is not options.Output.TABLE:

@@ -29,6 +29,7 @@ _DATABASE = "PORTAL_DATABASE_URL"
 # Variables of the client, the command line and the examples.
 _CLIENT_NAMES = {
     "PORTAL_CA",
+    "PORTAL_CONTEXT",
     "PORTAL_IMPORT_KEY",
     "PORTAL_KEY",
     "PORTAL_TARGET",
