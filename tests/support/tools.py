@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "cargo-clippy": "rust-clippy",
         "cc": "gcc libc6-dev",
         "chromium": "chromium",
+        "curl": "curl",
         "git": "git",
         "go": "golang",
         "gofmt": "golang",

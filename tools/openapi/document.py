@@ -1,6 +1,6 @@
 """The document: operations, their parameters, their responses, the key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from portal_server.domain.identity import MAX_ID
@@ -9,7 +9,8 @@ from portal_server.wire.requests import MAX_REQUEST_ID
 from portal_server.wire.rest_v1.paging import DEFAULT_PER_PAGE, MAX_PAGE_NUMBER, MAX_PER_PAGE
 from portal_server.wire.rest_v1.preconditions import TAGS
 from tools.openapi import schemas
-from tools.openapi.protos import Field, Method, Service
+from tools.openapi.protos import Field, Message, Method, Service
+from tools.openapi.samples import samples
 from tools.openapi.schemas import Schema, reference
 
 BASE = "/portal-api"
@@ -22,6 +23,7 @@ The REST API of OAuth Portal. {comment}
 - An error is `{{"errors":["…", …]}}`, one string for each thing that is wrong.
 - Another method on one of these paths is a 405 whose `Allow` lists those there are.
 - Fields of a body and query parameters that are not described here are ignored.
+- A later version may add fields to responses: ignore those that you do not know.
 - HEAD is allowed where GET is. A slash at the end of a path changes nothing.
 """
 _KEY = (
@@ -183,7 +185,7 @@ def document(service: Service, version: str) -> Schema:
     paths: dict[str, Schema] = {}
     for method in service.methods:
         paths.setdefault(method.path.removeprefix(BASE), {})[method.verb] = _operation(
-            method, service.messages[method.response].fields
+            method, service.messages
         )
     return {
         "openapi": "3.1.0",
@@ -235,7 +237,7 @@ _ERRORS_SCHEMA: Schema = {
         "errors": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
     },
     "required": ["errors"],
-    "additionalProperties": False,
+    "additionalProperties": True,
 }
 
 
@@ -252,7 +254,7 @@ def _schemas(service: Service) -> dict[str, Schema]:
     }
 
 
-def _operation(method: Method, fields: Sequence[Field]) -> Schema:
+def _operation(method: Method, messages: Mapping[str, Message]) -> Schema:
     summary, _, rest = method.comment.partition(". ")
     collection = [part for part in method.path.split("/") if not part.startswith("{")][-1]
     operation: Schema = {
@@ -270,10 +272,13 @@ def _operation(method: Method, fields: Sequence[Field]) -> Schema:
             "content": _json(reference(method.body.message)),
         }
     statuses = sorted(_ALWAYS | _more_statuses(method))
-    operation["responses"] = {"200": _response(method, fields)} | {
+    operation["responses"] = {"200": _response(method, messages[method.response].fields)} | {
         str(status): {"$ref": f"#/components/responses/{ERRORS[status].name}"}
         for status in statuses
     }
+    body = method.body and method.body.message
+    example = schemas.example(messages[body]) if body else None
+    operation["x-codeSamples"] = samples(method.verb, method.path, example)
     return operation
 
 
@@ -318,6 +323,8 @@ def _parameter(method: Method, field: Field) -> Schema:
             "required": True,
             "description": field.comment,
             "schema": schema,
+            # Of the example provider, and of what is created first in it.
+            "example": 1,
         }
     return {"name": field.name, "in": "query", "description": field.comment, "schema": schema}
 

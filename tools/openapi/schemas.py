@@ -221,15 +221,30 @@ def given(message: Message) -> Schema:
 
 
 def in_response(message: Message) -> Schema:
-    """The schema of a message in a response: every key that is not optional, and no other."""
+    """The schema of a message in a response: every key that is not optional.
+
+    Later versions may add keys. `true` is explicit, because some generators take its absence for
+    `false` and then create clients that reject every unknown key. The tests close the schemas
+    before they compare them with responses.
+    """
     return _object(message, {field.key: _in_response(field) for field in message.fields}) | {
         "required": [field.key for field in message.fields if not field.optional],
-        "additionalProperties": False,
+        "additionalProperties": True,
     }
 
 
+def example(message: Message) -> dict[str, Any]:
+    """The example of a body: the fields that are set."""
+    values = {field.key: _examples(message).get(field.key) for field in message.fields}
+    return {key: value for key, value in values.items() if value not in (None, "", False)}
+
+
+def _examples(message: Message) -> Mapping[str, Any]:
+    return next(known for name, known in _EXAMPLES.items() if message.name.startswith(name))
+
+
 def _object(message: Message, keys: Mapping[str, Schema]) -> Schema:
-    examples = next(known for name, known in _EXAMPLES.items() if message.name.startswith(name))
+    examples = _examples(message)
     properties = {
         field.key: {
             "description": meaning(field),
