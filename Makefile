@@ -23,7 +23,7 @@ DESCRIPTORS := protos/portal/descriptors.binpb
 # The languages whose stubs are committed, beside Python.
 LANGUAGES := go node web
 GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen bench/peers/go/gen \
-	edge/openapi.json docs deploy server/pyproject.toml
+	edge/openapi.json edge/api-explorer/grpc.html docs deploy server/pyproject.toml
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 # Compiled test modules are kept: without them each process of a test run compiles them again.
@@ -149,6 +149,7 @@ generate-peer: .venv/dev
 
 generate-docs: protos
 	@$(BIN)/python -m tools.openapi
+	@$(BIN)/python -m tools.native_reference
 	@$(BIN)/python -m tools.cli_docs
 	@$(BIN)/python -m tools.settings_docs
 	@$(BIN)/python -m tools.findings_docs

@@ -15,6 +15,8 @@ FILES = {
     "/docs/": ("edge/api-explorer/index.html", "text/html; charset=utf-8"),
     "/docs/page.js": ("edge/api-explorer/page.js", "text/javascript; charset=utf-8"),
     "/docs/page.css": ("edge/api-explorer/page.css", "text/css; charset=utf-8"),
+    "/docs/grpc": ("edge/api-explorer/grpc.html", "text/html; charset=utf-8"),
+    "/docs/grpc.css": ("edge/api-explorer/grpc.css", "text/css; charset=utf-8"),
     "/docs/swagger-ui-bundle.js": (
         "third_party/swagger-ui/swagger-ui-bundle.js",
         "text/javascript; charset=utf-8",
@@ -54,7 +56,7 @@ def test_swagger_ui_is_unchanged() -> None:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum, name
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/grpc"])
 def test_the_page_loads_and_runs_only_files_of_the_portal(edge: str, path: str) -> None:
     # Each file has a limit of requests a second, which other tests use up.
     while (response := httpx.get(edge + path, verify=TLS)).status_code == 429:
