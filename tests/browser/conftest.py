@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest tests/browser/test_docs.py --picture docs/docs-page.png` keeps what was tried."""
-    parser.addoption("--picture", help="where test_docs.py keeps a picture of the page")
+    """`pytest -m slow tests/browser/test_docs.py --pictures docs/images` renews the pictures."""
+    parser.addoption("--pictures", help="the folder where test_docs.py keeps pictures")
 
 
 # Of this package, not of the session: while it runs there is an event loop in

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -11,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from tests.support.stack import ADMIN_KEY, Stack
 
-DESKTOP = ViewportSize(width=1280, height=900)
+DESKTOP = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=390, height=844)
 PROVIDER = {"Name": "Tried", "Type": "Other", "WellKnownURL": "https://idp.test/tried"}
 
@@ -37,14 +39,15 @@ class Visit:
         """Give the key as a person does."""
         self.page.get_by_role("button", name="Authorize").click()
         dialog = self.page.locator(".dialog-ux")
-        dialog.get_by_role("textbox").fill(key)
+        field = dialog.locator("input")
+        expect(field).to_have_attribute("type", "password")
+        field.fill(key)
         dialog.get_by_role("button", name="Apply credentials").click()
         dialog.get_by_role("button", name="Close", exact=True).click()
 
     def execute(self, name: str, **parameters: str) -> Locator:
         """Try an operation out; its response."""
         operation = self.operation(name)
-        operation.get_by_role("button", name="Try it out").click()
         for parameter, value in parameters.items():
             operation.locator(f"tr[data-param-name='{parameter}'] input").fill(value)
         operation.get_by_role("button", name="Execute").click()
@@ -89,19 +92,8 @@ def overflowing(page: Page) -> list[str]:
     return found
 
 
-def keep_picture(page: Page, last: Locator, path: str) -> None:
-    """Keep a picture of the page down to an element."""
-    page.evaluate("scrollTo(0, 0)")
-    box = last.bounding_box()
-    assert box
-    end = box["y"] + box["height"]
-    page.screenshot(
-        path=path, full_page=True, clip={"x": 0, "y": 0, "width": DESKTOP["width"], "height": end}
-    )
-
-
 def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
-    visit: Visit, rest: httpx.Client, request: pytest.FixtureRequest
+    visit: Visit, rest: httpx.Client
 ) -> None:
     made = rest.post("/oauth-providers", json=PROVIDER).json()
     row = {"Name": "Tried out", "ResponseTypes": "code,token", "GrantType": "pkce,refresh_token"}
@@ -112,15 +104,12 @@ def test_a_person_authorizes_tries_an_operation_and_sees_the_rows(
 
     expect(response.locator(".response-col_status")).to_have_text(re.compile("^200"))
     expect(response.locator(".response-col_description")).to_contain_text('"Name": "Tried out"')
+    expect(visit.page.locator(".curl-command")).to_contain_text("API-KEY")
+    expect(visit.page.locator("body")).not_to_contain_text(ADMIN_KEY)
     assert overflowing(visit.page) == []
     assert visit.complaints == []
     # No other host is contacted.
     assert {urlsplit(url).netloc for url in visit.requests} == {rest.base_url.netloc.decode()}
-
-    # The option is there when pytest gets an error of this folder.
-    picture = request.config.getoption("--picture", default=None)
-    if picture and visit.page.viewport_size == DESKTOP:
-        keep_picture(visit.page, response, picture)
 
 
 def test_a_row_is_created_from_the_example_of_the_document(
@@ -135,6 +124,54 @@ def test_a_row_is_created_from_the_example_of_the_document(
 
     assert stored["Name"] == "Server-side application"
     assert visit.complaints == []
+
+
+def test_the_ids_are_those_of_the_example_provider(visit: Visit) -> None:
+    operation = visit.operation("GetClientType")
+
+    for name in ("provider_id", "client_type_id"):
+        expect(operation.locator(f"tr[data-param-name='{name}'] input")).to_have_value("1")
+
+
+def test_each_operation_has_samples_in_four_languages(visit: Visit, rest: httpx.Client) -> None:
+    samples = visit.operation("CreateClientType").locator(".samples")
+    shown = {}
+    for language in ("curl", "Python", "Go", "JavaScript"):
+        samples.get_by_role("button", name=language).click()
+        shown[language] = samples.locator("pre").inner_text()
+
+    assert len(set(shown.values())) == 4
+    assert all(f"http://{rest.base_url.netloc.decode()}/" in text for text in shown.values())
+    # The next operation shows the language that was chosen.
+    expect(visit.operation("GetProvider").locator(".samples pre")).to_contain_text("await fetch")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/grpc"])
+def test_the_colors_are_those_of_the_system(visit: Visit, path: str) -> None:
+    visit.page.goto(urljoin(visit.page.url, path))
+    colors = []
+    for scheme in ("light", "dark"):
+        visit.page.emulate_media(color_scheme=scheme)
+        colors.append(
+            visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        )
+
+    assert colors[0] in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+    assert colors[1] == "rgb(28, 32, 34)"
+
+
+def test_the_reference_of_the_native_api_is_one_link_away(visit: Visit) -> None:
+    visit.page.get_by_role("link", name="gRPC API").click()
+    visit.page.get_by_role("link", name="CreateClientType", exact=True).first.click()
+    method = visit.page.locator("article:target")
+
+    expect(method).to_contain_text("CreateClientTypeRequest → ClientType")
+    assert visit.complaints == []
+    wide, inner = visit.page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide == inner
+    assert {urlsplit(url).netloc for url in visit.requests} == {urlsplit(visit.page.url).netloc}
 
 
 def test_without_a_key_the_page_shows_the_error(visit: Visit) -> None:
@@ -156,3 +193,31 @@ def test_no_element_overflows_when_everything_is_expanded(visit: Visit) -> None:
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert wide == inner
+
+
+PICTURES: tuple[tuple[str, str, ViewportSize, Literal["light", "dark"]], ...] = (
+    ("docs", "/docs#/Client%20types/CreateClientType", DESKTOP, "light"),
+    ("docs-phone-dark", "/docs#/Client%20types/CreateClientType", PHONE, "dark"),
+    ("grpc", "/docs/grpc#ClientTypeService", DESKTOP, "light"),
+    ("grpc-phone-dark", "/docs/grpc#ClientType", PHONE, "dark"),
+)
+
+
+def test_the_pictures_are_small(
+    browser: Browser, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    # Without the option if pytest did not load the conftest of this folder first.
+    folder = request.config.getoption("--pictures", default=None)
+    for name, path, size, colors in PICTURES:
+        with browser.new_context(viewport=size, color_scheme=colors) as context:
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{stack.http_port}{path}")
+            if path.startswith("/docs#"):
+                samples = page.locator(".samples")
+                samples.get_by_role("button", name="Python").click()
+                samples.evaluate("element => element.scrollIntoView()")
+            picture = page.screenshot(type="jpeg", quality=75)
+        if folder:
+            (Path(folder) / f"{name}.jpg").write_bytes(picture)
+
+        assert len(picture) < 150_000, name
