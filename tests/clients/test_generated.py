@@ -17,7 +17,7 @@ COMMANDS = (
 )
 COPIED = (
     *("Makefile", "pyproject.toml", "requirements"),
-    *("server", "protos", "clients", "tools", "edge", "docs"),
+    *("server", "protos", "clients", "tools", "edge", "docs", "deploy"),
 )
 pytestmark = pytest.mark.slow
 
