@@ -35,8 +35,8 @@ def slow(engine: Engine, size: int = FOR_EVER) -> Callable[[Transaction], None]:
 def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: str) -> None:
     gone = threading.Event()
     timer = threading.Timer(0.3, gone.set)
-    timer.start()
     start = time.monotonic()
+    timer.start()
     with pytest.raises(Abandoned):
         getattr(store, how)(Call(lambda: not gone.is_set()), slow(engine))
     took = time.monotonic() - start
