@@ -177,7 +177,10 @@ def compare(found: list[pb.Client], provider: failing.Provider, requests: Reques
     assert not lost
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.crash)])
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.crash)],
+)
 def test_no_client_is_lost(database_url: str, rounds: int) -> None:
     server, requests, port = OwnServer(database_url), Requests(), free_port()
     provider = failing.Provider()

@@ -18,6 +18,8 @@ from portal_client import GRANT_TYPE_PKCE, RESPONSE_TYPE_CODE, ClientType, Porta
 from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack, alive, soon
 
+pytestmark = pytest.mark.slow
+
 CLIENT_TYPES = "/oauth-providers/1/client-types"
 CALLERS = 16
 

@@ -18,6 +18,8 @@ import pytest
 from tests.support.faults import break_servers
 from tests.support.stack import ENVIRONMENT, ROOT, Stack, alive, soon
 
+pytestmark = pytest.mark.slow
+
 CLIENT_TYPES = "/oauth-providers/1/client-types"
 
 
