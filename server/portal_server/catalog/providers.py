@@ -99,9 +99,6 @@ class Providers:
         Raises: NotFound, Aborted (another etag), Precondition (it has clients), and what
             the deletion of a client raises.
         """
-        if force and not call.validate_only:
-            self._require(call, ref, etags)
-            self._clients.remove_all(call, ref)
 
         def unused(tx: Transaction) -> int:
             stored = tx.providers.get(ref, "exclusive")
@@ -111,6 +108,9 @@ class Providers:
             return stored.id
 
         if not (call.validate_only or self._idempotency.done(call, type(None))):
+            if force:
+                require_etag(self.get(call, ref), etags)
+                self._clients.remove_all(call, ref)
             self._remove_pieces(call, ref, unused)
         self._idempotency.write(call, lambda tx: tx.providers.remove(unused(tx)), type(None))
 
@@ -150,11 +150,6 @@ class Providers:
 
         while self._store.read_latest(call, remain):
             self._store.write(call, work)
-
-    def _require(self, call: Call, ref: Ref, etags: Etags) -> None:
-        """Accept a provider that exists with this etag, unless this request was done before."""
-        if not self._idempotency.done(call, type(None)):
-            require_etag(self.get(call, ref), etags)
 
     def get_detail(self, call: Call, ref: Ref) -> ProviderDetail:
         """Get a provider and all its client types, in one snapshot.
