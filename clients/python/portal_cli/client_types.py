@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import completing, field_options, options
+from portal_cli import field_options, options
+from portal_cli.arguments import ClientTypeId, ProviderId
 from portal_cli.client_options import Labels, Name, RedirectUris, Scope, client_message
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
@@ -21,22 +22,6 @@ from portal_client import FINDING_SEVERITY_ERROR, ClientType
 app = Commands(
     help="Create, get, list, update, delete and preview the client types of a provider.",
 )
-
-ProviderId = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
-    ),
-]
-Id = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the client type.",
-        autocompletion=completing.client_types,
-        min=1,
-        max=options.MAX_ID,
-    ),
-]
 
 
 @app.command(
@@ -55,7 +40,7 @@ def create(context: typer.Context, provider_id: ProviderId, uid: Uid = "", **giv
 
 
 @app.command(examples=("portal client-types get 1 7",))
-def get(context: typer.Context, provider_id: ProviderId, client_type_id: Id) -> None:
+def get(context: typer.Context, provider_id: ProviderId, client_type_id: ClientTypeId) -> None:
     """Show a client type."""
     common = options.of(context)
     with common.portal() as portal:
@@ -94,7 +79,7 @@ def list_(
 def update(
     context: typer.Context,
     provider_id: ProviderId,
-    client_type_id: Id,
+    client_type_id: ClientTypeId,
     etag: Etag = "",
     **given: Any,
 ) -> None:
@@ -111,7 +96,7 @@ def update(
 def delete(
     context: typer.Context,
     provider_id: ProviderId,
-    client_type_id: Id,
+    client_type_id: ClientTypeId,
     force: Force = False,
     etag: Etag = "",
     yes: Yes = False,
@@ -128,7 +113,7 @@ def delete(
 def preview(
     context: typer.Context,
     provider_id: ProviderId,
-    client_type_id: Id,
+    client_type_id: ClientTypeId,
     name: Name,
     redirect_uris: RedirectUris = "",
     scope: Scope = "",

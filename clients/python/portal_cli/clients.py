@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from portal_cli import completing, documents, options
+from portal_cli.arguments import ClientId, ClientTypeId, ProviderId
 from portal_cli.client_options import (
     Labels,
     Name,
@@ -29,27 +30,6 @@ from portal_client import Client, ClientResolution, NotFound, Portal, PortalErro
 
 app = Commands(help="Register clients at identity providers, and manage them there.")
 
-ProviderId = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
-    ),
-]
-ClientTypeId = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the client type.",
-        autocompletion=completing.client_types,
-        min=1,
-        max=options.MAX_ID,
-    ),
-]
-Id = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the client.", autocompletion=completing.clients, min=1, max=options.MAX_ID
-    ),
-]
 SecretFile = Annotated[
     Path | None,
     typer.Option(help="New file, readable only by you, for the secret; default: standard output."),
@@ -100,7 +80,7 @@ def register(
 
 
 @app.command(examples=("portal clients get 1 12",))
-def get(context: typer.Context, provider_id: ProviderId, client_id: Id) -> None:
+def get(context: typer.Context, provider_id: ProviderId, client_id: ClientId) -> None:
     """Show a client, without its secret."""
     common = options.of(context)
     with common.portal() as portal:
@@ -136,7 +116,7 @@ def list_(
 def update(
     context: typer.Context,
     provider_id: ProviderId,
-    client_id: Id,
+    client_id: ClientId,
     name: NewName = None,
     redirect_uris: NewRedirectUris = None,
     scope: NewScope = None,
@@ -156,7 +136,7 @@ def update(
 def rotate(
     context: typer.Context,
     provider_id: ProviderId,
-    client_id: Id,
+    client_id: ClientId,
     etag: Etag = "",
     secret_file: SecretFile = None,
 ) -> None:
@@ -171,7 +151,7 @@ def rotate(
 def delete(
     context: typer.Context,
     provider_id: ProviderId,
-    client_id: Id,
+    client_id: ClientId,
     force: Annotated[
         bool, typer.Option("--force", help="Delete it here even if the provider rejects that.")
     ] = False,
@@ -256,7 +236,7 @@ def _checked(portal: Portal, provider_id: int, client_id: int) -> dict[str, Any]
 def resolve(
     context: typer.Context,
     provider_id: ProviderId,
-    client_id: Id,
+    client_id: ClientId,
     resolution: Annotated[Resolution, typer.Argument(help="What you found at the provider.")],
     oauth_client_id: Annotated[
         str, typer.Option("--client-id", help="For adopt: the client_id at the provider.")

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import completing, field_options, options
+from portal_cli import field_options, options
+from portal_cli.arguments import ProviderId
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
@@ -12,13 +13,6 @@ from portal_cli.output import as_dict, write_many, write_one, write_rows
 from portal_client import Provider
 
 app = Commands(help="Create, get, list, update, delete, check and forget providers.")
-
-Id = Annotated[
-    int,
-    typer.Argument(
-        help="ID of the provider.", autocompletion=completing.providers, min=1, max=options.MAX_ID
-    ),
-]
 
 
 @app.command(
@@ -37,7 +31,7 @@ def create(context: typer.Context, uid: Uid = "", **given: Any) -> None:
 
 
 @app.command(examples=("portal providers get 1 -o yaml",))
-def get(context: typer.Context, provider_id: Id) -> None:
+def get(context: typer.Context, provider_id: ProviderId) -> None:
     """Show a provider."""
     common = options.of(context)
     with common.portal() as portal:
@@ -73,7 +67,7 @@ def list_(
     )
 )
 @field_options.for_update(Provider.DESCRIPTOR)
-def update(context: typer.Context, provider_id: Id, etag: Etag = "", **given: Any) -> None:
+def update(context: typer.Context, provider_id: ProviderId, etag: Etag = "", **given: Any) -> None:
     """Change the given fields of a provider."""
     message, names = field_options.message(Provider, given)
     options.require_change(names)
@@ -86,7 +80,7 @@ def update(context: typer.Context, provider_id: Id, etag: Etag = "", **given: An
 @app.command(examples=("portal providers delete 1",))
 def delete(
     context: typer.Context,
-    provider_id: Id,
+    provider_id: ProviderId,
     force: Force = False,
     etag: Etag = "",
     yes: Yes = False,
@@ -101,7 +95,7 @@ def delete(
 
 
 @app.command(examples=("portal providers check 1",))
-def check(context: typer.Context, provider_id: Id) -> None:
+def check(context: typer.Context, provider_id: ProviderId) -> None:
     """Check whether clients can be registered at a provider."""
     common = options.of(context)
     with common.portal() as portal:
@@ -112,7 +106,9 @@ def check(context: typer.Context, provider_id: Id) -> None:
 
 
 @app.command(examples=("portal providers forget 1 -o json >left-behind.json",))
-def forget(context: typer.Context, provider_id: Id, etag: Etag = "", yes: Yes = False) -> None:
+def forget(
+    context: typer.Context, provider_id: ProviderId, etag: Etag = "", yes: Yes = False
+) -> None:
     """Delete a provider that no longer exists; list the clients that may still exist there."""
     common = options.of(context)
     with common.portal() as portal:
