@@ -107,18 +107,21 @@ class Postgres:
                 os.kill(process, signal.SIGCONT)
 
     def _run(self, program: str, *arguments: str) -> None:
-        user = NOBODY if os.geteuid() == 0 else None
+        # Not `user=`: subprocess then uses fork(2) instead of vfork(2), and in a process with busy
+        # threads of gRPC the child died with SIGBUS.
+        as_nobody = (
+            ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+            if os.geteuid() == 0
+            else ()
+        )
         # A file, not a pipe: the server inherits it and would keep it open.
         with (self._folder / "log").open("ab") as log:
             subprocess.run(
-                [str(self._bin / program), *arguments],
+                [*as_nobody, str(self._bin / program), *arguments],
                 check=True,
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
                 env=os.environ | {"HOME": str(self._data)},
             )
 
