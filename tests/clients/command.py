@@ -8,6 +8,13 @@ from tests.support import commands
 from tests.support.stack import ENVIRONMENT
 
 KEY = "the-commands-key"
+CREATE_PROVIDER = (
+    "providers",
+    "create",
+    "--name=Staff",
+    "--type=keycloak",
+    "--well-known-uri=https://idp.test/.well-known",
+)
 
 
 class Command:

@@ -10,19 +10,12 @@ import yaml
 from pydantic import SecretStr
 
 from portal_cli.errors import Exit
-from tests.clients.command import KEY, Command
+from tests.clients.command import CREATE_PROVIDER, KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
 from tests.support.stack import ROOT
 
-PROVIDER = (
-    "providers",
-    "create",
-    "--name=Staff",
-    "--type=keycloak",
-    "--well-known-uri=https://idp.test/.well-known",
-)
 UID = "5b0e2c3a-4d0f-4e1b-9a51-0f4a2b6c7d8e"
 WEB = ("--name=Web", "--response-types=code, id_token", "--grant-types=authorization_code,pkce")
 
@@ -39,7 +32,7 @@ def portal(target: str) -> Command:
 
 
 def test_a_client_type_is_created_shown_changed_listed_and_deleted(portal: Command) -> None:
-    portal(*PROVIDER)
+    portal(*CREATE_PROVIDER)
     created = portal.json("client-types", "create", "1", *WEB, f"--uid={UID}")
     assert (created["id"], created["uid"]) == (1, UID)
     assert created["response_types"] == ["code", "id_token"]
@@ -59,7 +52,7 @@ def test_a_client_type_is_created_shown_changed_listed_and_deleted(portal: Comma
 def test_a_provider_is_created_shown_changed_and_deleted(portal: Command, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("registration-secret\n")
-    created = portal.json(*PROVIDER, f"--registration-access-token-file={secret}")
+    created = portal.json(*CREATE_PROVIDER, f"--registration-access-token-file={secret}")
     assert created["registration_access_token_set"]
     assert "registration-secret" not in json.dumps(created)
 
@@ -73,14 +66,14 @@ def test_a_provider_is_created_shown_changed_and_deleted(portal: Command, tmp_pa
 
 
 def test_a_table_does_not_interpret_markup_in_names(portal: Command) -> None:
-    portal(*PROVIDER)
+    portal(*CREATE_PROVIDER)
     portal("client-types", "create", "1", *WEB[1:], "--name=[bold]x[/bold] :smile: ünïcode")
 
     assert "[bold]x[/bold] :smile: ünïcode" in portal("client-types", "list", "1").stdout
 
 
 def test_control_characters_in_a_name_are_escaped(portal: Command) -> None:
-    portal(*PROVIDER[:2], "--name=\x1b[31mred\u202e\n", *PROVIDER[3:])
+    portal(*CREATE_PROVIDER[:2], "--name=\x1b[31mred\u202e\n", *CREATE_PROVIDER[3:])
 
     assert "\\x1b[31mred\\u202e\\n" in portal("providers", "list").stdout
     assert "\\x1b[31mred\\u202e\\n" in portal("providers", "get", "1").stdout
@@ -116,7 +109,7 @@ def test_errors_are_one_line_and_have_their_exit_code(
 
 
 def test_an_error_names_the_invalid_fields(portal: Command) -> None:
-    portal(*PROVIDER)
+    portal(*CREATE_PROVIDER)
     done = portal("client-types", "create", "1", *WEB[1:], "--name= ", code=Exit.FAILED)
 
     assert done.stderr == "portal: client_type.name: must not be blank\n"
@@ -130,7 +123,7 @@ def test_an_unreachable_server_and_a_missing_api_key_are_errors() -> None:
 
 
 def test_delete_without_a_terminal_requires_yes(portal: Command) -> None:
-    portal(*PROVIDER)
+    portal(*CREATE_PROVIDER)
     assert "--yes" in portal("providers", "delete", "1", code=Exit.USAGE).stderr
     assert len(portal.json("providers", "list")) == 1
 

@@ -15,18 +15,10 @@ from pydantic import SecretStr
 from portal_cli.errors import Exit
 from portal_cli.main import app
 from portal_cli.options import COMMON
-from tests.clients.command import KEY, Command
+from tests.clients.command import CREATE_PROVIDER, KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.stack import ENVIRONMENT
-
-PROVIDER = (
-    "providers",
-    "create",
-    "--name=Staff",
-    "--type=keycloak",
-    "--well-known-uri=https://idp.test/.well-known",
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +26,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = new_sqlite(tmp_path_factory.mktemp("conventions") / "p.db")
     with started(url, admin_key=SecretStr(KEY)) as server:
         target = f"127.0.0.1:{server.port}"
-        Command(target)(*PROVIDER)
+        Command(target)(*CREATE_PROVIDER)
         yield target
 
 

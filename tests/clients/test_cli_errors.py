@@ -17,7 +17,7 @@ import trustme
 from pydantic import SecretStr
 
 from portal_cli.errors import Exit
-from tests.clients.command import KEY, Command
+from tests.clients.command import CREATE_PROVIDER, KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
@@ -26,13 +26,6 @@ from tests.support.stack import portal as run_portal
 
 LIST = ("providers", "list")
 PORTAL = (sys.executable, "-m", "portal_cli")
-PROVIDER = (
-    "providers",
-    "create",
-    "--name=Staff",
-    "--type=keycloak",
-    "--well-known-uri=https://idp.test/.well-known",
-)
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +90,16 @@ def test_not_found_no_permission_and_usage_have_their_own_exit_codes(
 
     portal("providers", "get", "77", code=Exit.NOT_FOUND)
     Command(target, PORTAL_KEY="wrong")(*LIST, code=Exit.NO_PERMISSION)
-    Command(target, PORTAL_KEY=viewer)(*PROVIDER, code=Exit.NO_PERMISSION)
+    Command(target, PORTAL_KEY=viewer)(*CREATE_PROVIDER, code=Exit.NO_PERMISSION)
     portal("providers", "get", "x", code=Exit.USAGE)
     Command(target, PORTAL_KEY="")(*LIST, code=Exit.USAGE)
 
 
 def test_an_error_is_json_if_results_are(portal: Command) -> None:
     missing = portal("providers", "get", "77", "-o", "json", code=Exit.NOT_FOUND)
-    invalid = portal(*PROVIDER[:2], "--name= ", *PROVIDER[3:], "-o", "json", code=Exit.FAILED)
+    invalid = portal(
+        *CREATE_PROVIDER[:2], "--name= ", *CREATE_PROVIDER[3:], "-o", "json", code=Exit.FAILED
+    )
     unknown = portal("providers", "list", "--nope", "-o", "json", code=Exit.USAGE)
 
     assert json.loads(missing.stderr) == {
