@@ -400,7 +400,7 @@ class Clients:
         """
         end = time.monotonic() + _REMOVE_ALL_S
         deleted = 0
-        quiet = Call(call.still_wanted)
+        quiet = replace(call, idempotency=None)
         while clients := self.list(quiet, provider, client_type, (), PageRange(limit=_PAGE)).items:
             for client in clients:
                 if time.monotonic() > end or not call.still_wanted():
@@ -571,7 +571,7 @@ class Clients:
             intent = moved(current, state, current.message, now() + IN_PROGRESS)
             return tx.clients.save(replace(intent, attempts=attempts))
 
-        return self._registrations.change(stored, work, Call(call.still_wanted))
+        return self._registrations.change(stored, work, replace(call, idempotency=None))
 
     def _change(self, stored: Client, send: Callable[[], ProviderClient]) -> ProviderClient:
         """Send a change of an UPDATING client; a failure is stored."""

@@ -1,7 +1,9 @@
-"""A call in progress: whether its response is still wanted, and whether it may be a retry."""
+"""A call in progress: who sent it, whether its response is wanted, whether it may be a retry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from portal_server.domain.keys import SYSTEM, Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +20,35 @@ class IdempotencyKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call comes from.
+
+    `method` is the path of the RPC (`/package.Service/Method`), or the command that does the
+    work. `trace_id` is the ID that finds the call in every log (W3C Trace Context, section
+    3.2.2.3: 32 hexadecimal digits), and `address` is the IP address of the client; each is
+    empty if it is not known.
+    """
+
+    method: str = ""
+    trace_id: str = ""
+    address: str = ""
+
+
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call in progress.
 
     `still_wanted` returns, in any thread, whether the caller is connected and its
     deadline has not passed. `idempotency` is None for a request without an id.
-    `validate_only` is whether everything is checked and nothing is written (AIP-163). The
-    defaults are for work without a waiting caller.
+    `validate_only` is whether everything is checked and nothing is written (AIP-163). `caller`
+    is who sent it, and `origin` from where. The defaults are for work without a waiting caller.
     """
 
     still_wanted: Callable[[], bool] = lambda: True
     idempotency: IdempotencyKey | None = None
     validate_only: bool = False
+    caller: Caller = SYSTEM
+    origin: Origin = UNKNOWN

@@ -60,6 +60,10 @@ class Caller:
             raise Forbidden(Reason.ROLE_NOT_ALLOWED, text)
 
 
+SYSTEM = Caller("", Role.ADMIN)
+"""The portal itself: its background tasks, and its commands on the database."""
+
+
 def generate() -> tuple[str, str]:
     """Generate a key; returns its id and its text. The text is a secret."""
     key_id, secret = (

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from portal_server.domain.calls import Call, IdempotencyKey
+from portal_server.domain.calls import Call, IdempotencyKey, Origin
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
@@ -91,14 +91,16 @@ class Method:
         key_id = "-"
         try:
             metadata = context.invocation_metadata()
-            call = Call(_still_wanted(context, start, self.max_call_s))
-            caller = self.authenticator.authenticate(call, metadata, queues)
+            still_wanted = _still_wanted(context, start, self.max_call_s)
+            caller = self.authenticator.authenticate(Call(still_wanted), metadata, queues)
             key_id = caller.key_id
             caller.require(write=self.writes)
             request = self._decode(message)
+            origin = Origin(self.path)
+            call = Call(still_wanted, caller=caller, origin=origin)
             if self.writes:
                 key = self._identify(request, metadata, key_id)
-                call = Call(call.still_wanted, key, validates_only(request))
+                call = Call(still_wanted, key, validates_only(request), caller, origin)
             response = complete(self.serve(request, CallContext(call, context)))
         except PortalError as error:
             status = to_status(error, self.surface)
