@@ -28,7 +28,15 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 import portal_client
-from portal.oauth.v1 import client_pb2, client_type_pb2, errors_pb2, finding_pb2, provider_pb2
+from portal.oauth.v1 import (
+    client_pb2,
+    client_type_pb2,
+    errors_pb2,
+    finding_pb2,
+    provider_pb2,
+    role_pb2,
+    system_pb2,
+)
 from portal.rest.v1 import portal_rest_pb2
 from portal_cli import (
     client_types,
@@ -50,6 +58,8 @@ FILES: list[FileDescriptor] = [
     errors_pb2.DESCRIPTOR,
     finding_pb2.DESCRIPTOR,
     provider_pb2.DESCRIPTOR,
+    role_pb2.DESCRIPTOR,
+    system_pb2.DESCRIPTOR,
 ]
 # Type checkers do not see it.
 EXPORTED: set[str] = set(vars(portal_client)["__all__"])

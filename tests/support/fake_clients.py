@@ -352,6 +352,7 @@ def served(folder: Path, *, envoy: bool = False) -> Iterator[Served]:
             client_types=client_types,
             clients=clients,
             provider_checks=provider_checks,
+            system=assembled.use_cases.system,
         )
         return replace(assembled, use_cases=cases)
 

@@ -30,6 +30,8 @@ from portal.oauth.v1 import (
     errors_pb2,
     finding_pb2,
     provider_pb2,
+    role_pb2,
+    system_pb2,
 )
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain.client import CLIENT, ClientResolution, ClientState
@@ -44,6 +46,7 @@ from portal_server.domain.client_type import (
 from portal_server.domain.discovery import CheckOutcome, FindingSeverity
 from portal_server.domain.errors import Reason, Rule
 from portal_server.domain.fields import Unknown
+from portal_server.domain.keys import Role
 from portal_server.domain.provider import PROVIDER, CredentialType, Provider, ProviderType
 from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.rows.providers import ProviderRow
@@ -60,6 +63,8 @@ NATIVE: list[FileDescriptor] = [
     client_type_pb2.DESCRIPTOR,
     finding_pb2.DESCRIPTOR,
     provider_pb2.DESCRIPTOR,
+    role_pb2.DESCRIPTOR,
+    system_pb2.DESCRIPTOR,
 ]
 REST: FileDescriptor = portal_rest_pb2.DESCRIPTOR
 VOCABULARIES: list[Any] = [
@@ -78,6 +83,7 @@ VOCABULARIES: list[Any] = [
         (ClientState, client_pb2.ClientState),
         (ClientResolution, client_pb2.ClientResolution),
         (FindingSeverity, finding_pb2.FindingSeverity),
+        (Role, role_pb2.Role),
     )
 ]
 OUTPUT_ONLY = {

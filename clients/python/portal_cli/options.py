@@ -67,7 +67,9 @@ class Options:
             try:
                 yield portal
             except PortalError as error:
-                cause = reachability.cause(error, self.target, tls=bool(tls), ca=self.ca)
+                cause = reachability.other_version(portal, error) or reachability.cause(
+                    error, self.target, tls=bool(tls), ca=self.ca
+                )
                 if cause is None:
                     raise
                 raise CommandError(cause, Exit.NO_SERVER) from None

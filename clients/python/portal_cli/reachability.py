@@ -9,11 +9,12 @@ import re
 import socket
 import ssl
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from portal_cli.errors import CommandError, Exit
-from portal_client import DeadlineExceeded, PortalError, Unavailable, Unimplemented
+from portal_client import DeadlineExceeded, Portal, PortalError, Unavailable, Unimplemented
 from portal_client.connection import TARGET
 
 _SECONDS: Final = 3.0
@@ -58,6 +59,18 @@ def check_target(target: str) -> None:
             f"the target {target!r} {what}: it must be host:port, such as {TARGET}; {_SET_TARGET}",
             Exit.USAGE,
         )
+
+
+def other_version(portal: Portal, error: PortalError) -> str | None:
+    """What to say if a portal of another version does not have a method; None if that is not so."""
+    if not isinstance(error, Unimplemented):
+        return None
+    try:
+        server = portal.get_server_info().version
+    except PortalError:
+        return None
+    own = version("oauth-portal")
+    return f"the server has version {server} and does not support this; this command line is {own}"
 
 
 def cause(error: PortalError, target: str, *, tls: bool, ca: Path | None) -> str | None:

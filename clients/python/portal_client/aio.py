@@ -27,6 +27,8 @@ from portal.oauth.v1.provider_pb2 import (
     ProviderType,
 )
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal.oauth.v1.system_pb2 import GetServerInfoRequest, ServerInfo
+from portal.oauth.v1.system_pb2_grpc import SystemServiceStub
 from portal_client import requests
 from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
@@ -35,6 +37,7 @@ if TYPE_CHECKING:  # these stubs exist only as types
     from portal.oauth.v1.client_pb2_grpc import ClientServiceAsyncStub
     from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
     from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
+    from portal.oauth.v1.system_pb2_grpc import SystemServiceAsyncStub
 
 Response = TypeVar("Response")
 
@@ -72,6 +75,7 @@ class AsyncPortal:
         self._providers: ProviderServiceAsyncStub = ProviderServiceStub(channel)
         self._client_types: ClientTypeServiceAsyncStub = ClientTypeServiceStub(channel)
         self._clients: ClientServiceAsyncStub = ClientServiceStub(channel)
+        self._system: SystemServiceAsyncStub = SystemServiceStub(channel)
 
     async def __aenter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -318,6 +322,10 @@ class AsyncPortal:
             request_id=request_id,
         )
         return await self._call(self._clients.ResolveClient, request, waits=True)
+
+    async def get_server_info(self) -> ServerInfo:
+        """Get the version of the server, the schema of its database, and the name of the key."""
+        return await self._call(self._system.GetServerInfo, GetServerInfoRequest())
 
     async def _call(
         self,

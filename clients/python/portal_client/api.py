@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.descriptor import FileDescriptor
 
-from portal.oauth.v1 import client_pb2, client_type_pb2, errors_pb2, finding_pb2, provider_pb2
+from portal.oauth.v1 import (
+    client_pb2,
+    client_type_pb2,
+    errors_pb2,
+    finding_pb2,
+    provider_pb2,
+    role_pb2,
+    system_pb2,
+)
 from portal.oauth.v1.client_pb2 import *  # noqa: F403
 from portal.oauth.v1.client_type_pb2 import *  # noqa: F403
 from portal.oauth.v1.errors_pb2 import *  # noqa: F403
 from portal.oauth.v1.finding_pb2 import *  # noqa: F403
 from portal.oauth.v1.provider_pb2 import *  # noqa: F403
+from portal.oauth.v1.role_pb2 import *  # noqa: F403
+from portal.oauth.v1.system_pb2 import *  # noqa: F403
 
 _FILES: Final[list[FileDescriptor]] = [
     client_pb2.DESCRIPTOR,
@@ -18,6 +28,8 @@ _FILES: Final[list[FileDescriptor]] = [
     errors_pb2.DESCRIPTOR,
     finding_pb2.DESCRIPTOR,
     provider_pb2.DESCRIPTOR,
+    role_pb2.DESCRIPTOR,
+    system_pb2.DESCRIPTOR,
 ]
 
 

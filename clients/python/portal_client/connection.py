@@ -30,7 +30,7 @@ _RETRIES: Final = {
 _RETRIED: Final = {
     "name": [
         {"service": f"{_PACKAGE}.{service}"}
-        for service in ("ProviderService", "ClientTypeService", "ClientService")
+        for service in ("ProviderService", "ClientTypeService", "ClientService", "SystemService")
     ],
     "retryPolicy": _RETRIES | {"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]},
 }

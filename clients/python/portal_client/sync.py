@@ -27,6 +27,8 @@ from portal.oauth.v1.provider_pb2 import (
     ProviderType,
 )
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal.oauth.v1.system_pb2 import GetServerInfoRequest, ServerInfo
+from portal.oauth.v1.system_pb2_grpc import SystemServiceStub
 from portal_client import requests
 from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
@@ -89,6 +91,7 @@ class Portal:
         self._providers = ProviderServiceStub(self._channel)
         self._client_types = ClientTypeServiceStub(self._channel)
         self._clients = ClientServiceStub(self._channel)
+        self._system = SystemServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -456,6 +459,12 @@ class Portal:
             request_id=request_id,
         )
         return self._call(self._clients.ResolveClient, request, waits=True)
+
+    # The server
+
+    def get_server_info(self) -> ServerInfo:
+        """Get the version of the server, the schema of its database, and the name of the key."""
+        return self._call(self._system.GetServerInfo, GetServerInfoRequest())
 
     def _call(
         self,

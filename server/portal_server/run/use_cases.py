@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.metadata import version
 
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
@@ -11,6 +12,7 @@ from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
 from portal_server.catalog.reconciler import Reconciler
 from portal_server.catalog.registrations import Registrations
+from portal_server.catalog.system import System
 from portal_server.idp.registrar import Registrar
 from portal_server.run.settings import Settings
 from portal_server.storage.store import Store
@@ -39,6 +41,7 @@ def assemble(store: Store, settings: Settings) -> Assembled:
             client_types=ClientTypes(store, idempotency, clients),
             clients=clients,
             provider_checks=ProviderChecks(store, registrations, registrar),
+            system=System(store, version("oauth-portal-server")),
         ),
         expiry=ExpiryTask(idempotency),
         reconciler=Reconciler(store, registrations),

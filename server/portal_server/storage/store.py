@@ -17,6 +17,7 @@ from portal_server.storage.group_commit import GroupCommit
 from portal_server.storage.inserts import Adds
 from portal_server.storage.sql.clauses import Lock
 from portal_server.storage.sql.failures import unconfirmed
+from portal_server.storage.sql.schema import read_revision
 from portal_server.storage.sql.transactions import Transactions
 from portal_server.storage.sql.watchdog import Watchdog
 from portal_server.storage.transaction import Transaction, statements_for
@@ -88,6 +89,10 @@ class Store:
         """
         with self._transactions.reading(call) as cursor:
             return work(Transaction(cursor, self._statements, validate_only=True))
+
+    def schema_revision(self, call: Call) -> str:
+        """The revision of the database's schema. Raises: PortalError."""
+        return self._transactions.read_latest(call, read_revision)
 
     def commit_age(self) -> float:
         """How many seconds writes have waited without a confirmed one; 0.0: none waits."""

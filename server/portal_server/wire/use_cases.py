@@ -6,6 +6,7 @@ from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.provider_checks import ProviderChecks
 from portal_server.catalog.providers import Providers
+from portal_server.catalog.system import System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +17,4 @@ class UseCases:
     client_types: ClientTypes
     clients: Clients
     provider_checks: ProviderChecks
+    system: System

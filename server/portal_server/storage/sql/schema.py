@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
@@ -18,6 +19,7 @@ HEAD = REVISIONS[-1]
 """The revision of this version's schema."""
 # Where Alembic keeps the revision.
 _TABLE = "alembic_version"
+_QUERY: Final = f"SELECT version_num FROM {_TABLE}"  # noqa: S608 - our own name
 
 
 class SchemaMismatch(OperatorError):
@@ -50,9 +52,15 @@ def revision_of(connection: Connection) -> str | None:
     """The revision of a database; None for one without a schema."""
     if not inspect(connection).has_table(_TABLE):
         return None
-    query = text(f"SELECT version_num FROM {_TABLE}")  # noqa: S608 - our own name
-    revision: str | None = connection.scalar(query)
+    revision: str | None = connection.scalar(text(_QUERY))
     return revision
+
+
+def read_revision(cursor: Any) -> str:
+    """The revision of a database that has a schema, with a cursor of the driver."""
+    cursor.execute(_QUERY)
+    [revision] = cursor.fetchone()
+    return str(revision)
 
 
 def is_next(revision: str) -> bool:
