@@ -39,8 +39,10 @@ def access_to(well_known_uri: str, *, token: str = "", secret: str = "", **more:
 
 
 @pytest.fixture
-def registrar() -> Registrar:
-    return Registrar(allow_private=True)
+def registrar() -> Iterator[Registrar]:
+    registrar = Registrar(allow_private=True)
+    yield registrar
+    registrar.close()
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """How a provider and its clients are addressed: the secrets are in plain text here."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from portal_server.domain.provider import Provider
 from portal_server.idp import urls
+
+Version = tuple[str, datetime]
+"""A provider at one time: its uid, and when it was last changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +19,9 @@ class Access:
     credential_client_secret: str = field(default="", repr=False)
 
     @property
-    def version(self) -> tuple[str, str]:
-        """Changes with the provider: the key of its cache entries."""
-        return (self.provider.uid, self.provider.etag)
+    def version(self) -> Version:
+        """Changes with the provider: the key of its cache entries and connections."""
+        return (self.provider.uid, self.provider.update_time)
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ from portal_server.domain.errors import (
 )
 from portal_server.idp import urls
 from portal_server.idp.access import Access
-from portal_server.idp.connection import Deadline, Request, Response, exchange
+from portal_server.idp.connection import Request, Response
+from portal_server.idp.connection_pool import ConnectionPool
 from portal_server.idp.limits import Limits, Ticket
+from portal_server.idp.network import Deadline
 from portal_server.idp.tls import Trust
 from portal_server.idp.urls import Url
 
@@ -35,17 +37,16 @@ class Call:
         self,
         access: Access,
         trust: Trust,
+        connections: ConnectionPool,
         ticket: Ticket,
         deadline: Deadline,
-        *,
-        allow_private: bool,
     ) -> None:
         self.access = access
         self._trust = trust
+        self._connections = connections
         self._ticket = ticket
         self._deadline = deadline
         self._total_s = deadline.left_s
-        self._allow_private = allow_private
 
     def send(
         self,
@@ -95,11 +96,8 @@ class Call:
         is_tls = request.url.scheme == "https"
         context = self._trust.context(self.access.provider) if is_tls else None
         try:
-            response = exchange(
-                request,
-                context=context,
-                allow_private=self._allow_private,
-                deadline=self._deadline,
+            response = self._connections.exchange(
+                request, self.access.version, context=context, deadline=self._deadline
             )
         except NotSent as error:
             if error.reason is Reason.PROVIDER_UNREACHABLE:
@@ -120,7 +118,7 @@ class Caller:
     """Begins calls. Thread-safe."""
 
     def __init__(self, *, allow_private: bool, limits: Limits, total_s: float = TOTAL_S) -> None:
-        self._allow_private = allow_private
+        self.connections = ConnectionPool(allow_private=allow_private)
         self._limits = limits
         self._total_s = total_s
         self._trust = Trust()
@@ -139,7 +137,7 @@ class Caller:
             return
         deadline = Deadline(self._total_s)
         with self._limits.admit(access.provider.uid, self._total_s * _WAIT_PART) as ticket:
-            yield Call(access, self._trust, ticket, deadline, allow_private=self._allow_private)
+            yield Call(access, self._trust, self.connections, ticket, deadline)
 
     @contextmanager
     def held(self, access: Access) -> Iterator[None]:

@@ -1,54 +1,27 @@
-"""One HTTP request to a provider, on a new connection.
+"""A connection to a provider, and the HTTP requests on it, one after the other (RFC 9112).
 
-Nothing is retried, no redirect is followed, and no proxy of the environment is used. One
-deadline covers everything from resolving the name to the last byte of the body.
+Nothing is retried, and no redirect is followed. A request has a deadline for everything
+until the last byte of the body, and a limit of bytes for its response.
 """
 
 import json
-import socket
-import ssl
+import select
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from threading import BoundedSemaphore, Thread
+from datetime import datetime
 from typing import Any
 
-import httpcore
+import h11
 
-from portal_server.domain.errors import NotSent, OutcomeUnknown, ProviderError, Reason
-from portal_server.idp.addresses import address_problem
+from portal_server.domain.errors import OutcomeUnknown, Reason
+from portal_server.idp.network import Connected, Deadline
 from portal_server.idp.urls import Url
 
-CONNECT_S = 3.0
-"""How long resolving the name and connecting may take together; TLS may take as long again."""
 MAX_BYTES = 1 << 20
 """How long a response may be, headers included."""
-# Resolving cannot be interrupted: a dead resolver must not use up threads.
-_RESOLUTIONS = BoundedSemaphore(64)
-
-
-class Deadline:
-    """The time by which everything must end."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    @property
-    def left_s(self) -> float:
-        """The time that is left, in seconds; negative after the deadline."""
-        return self._end - time.monotonic()
-
-    def timeout(self, most: float = float("inf")) -> float:
-        """The timeout of the next step, at most `most` seconds.
-
-        Raises:
-            TimeoutError: no time is left.
-        """
-        left = min(self.left_s, most)
-        if left <= 0:
-            raise TimeoutError
-        return left
+_MAX_HEADERS = 100 << 10
+_READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,37 +61,129 @@ class Response:
             return None
 
 
-def exchange(
-    request: Request, *, context: ssl.SSLContext | None, allow_private: bool, deadline: Deadline
-) -> Response:
-    """Send a request and receive its response; https needs a context.
+class Connection:
+    """A connection; one thread at a time uses it."""
 
-    Raises:
-        NotSent: nothing reached the provider.
-        OutcomeUnknown: the request was sent, and no status came back.
-    """
-    url = request.url
-    network = _Network(deadline, allow_private=allow_private)
-    scheme, host = url.scheme.encode(), url.host.encode()
-    connection = httpcore.HTTPConnection(
-        httpcore.Origin(scheme, host, url.port), ssl_context=context, network_backend=network
-    )
-    target = httpcore.URL(scheme=scheme, host=host, port=url.port, target=url.target)
-    try:
-        response = connection.handle_request(
-            httpcore.Request(
-                request.method, target, headers=_headers(request), content=request.body
-            )
+    def __init__(self, connected: Connected) -> None:
+        self._connected = connected
+        self._socket = connected.socket
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADERS)
+        self._left = 0
+        self.opened = time.monotonic()
+        """When it was opened, on the clock `time.monotonic`."""
+        self.reusable = False
+        """Whether it can be used for another request: the provider keeps it open.
+
+        It must say so. Many servers close a connection after each response without a word,
+        and the outcome of a request that is sent at that moment would be unknown.
+        """
+
+    def exchange(self, request: Request, deadline: Deadline) -> Response:
+        """Send a request and receive its response.
+
+        Raises:
+            OutcomeUnknown: the request was sent, and no status came back.
+        """
+        self.reusable = False
+        self._left = MAX_BYTES
+        authority = request.url.authority
+        try:
+            self._send(request, deadline)
+            head = self._head(deadline)
+        except TimeoutError:
+            text = f"the request was sent to {authority}, and no response came in time"
+            raise OutcomeUnknown(Reason.PROVIDER_TIMEOUT, text) from None
+        except (OSError, h11.ProtocolError) as error:
+            text = f"the request was sent to {authority}, but {_cause(error)}"
+            raise OutcomeUnknown(Reason.PROVIDER_OUTCOME_UNKNOWN, text) from None
+        return self._received(request.url, head, deadline)
+
+    def is_open(self) -> bool:
+        """Whether the provider has neither closed it nor sent anything without a request."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    def _send(self, request: Request, deadline: Deadline) -> None:
+        parts: list[h11.Event] = [
+            h11.Request(method=request.method, target=request.url.target, headers=_headers(request))
+        ]
+        if request.body:
+            parts.append(h11.Data(data=request.body))
+        parts.append(h11.EndOfMessage())
+        data = b"".join(self._http.send(part) or b"" for part in parts)
+        self._socket.settimeout(deadline.timeout())
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError:
+            # It may have responded before the end of the request; else reading fails too.
+            pass
+
+    def _head(self, deadline: Deadline) -> h11.Response:
+        """The status and the headers; interim responses (1xx) are ignored."""
+        while True:
+            event = self._event(deadline)
+            if isinstance(event, h11.Response):
+                return event
+
+    def _received(self, url: Url, head: h11.Response, deadline: Deadline) -> Response:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in head.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        problem, timed_out, body = "", False, b""
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            problem = "is compressed, which was not requested"
+        else:
+            try:
+                body = self._body(deadline)
+                self._end(headers)
+            except TimeoutError:
+                problem, timed_out = "did not end in time", True
+            except (OSError, h11.ProtocolError) as error:
+                problem = f"was truncated: {_cause(error)}"
+        return Response(
+            url=url,
+            status=head.status_code,
+            headers=headers,
+            body=body,
+            problem=problem,
+            timed_out=timed_out,
+            certificate_expire_time=self._connected.certificate_expire_time,
         )
-        return _receive(url, response, network.certificate_expire_time)
-    except httpcore.TimeoutException:
-        text = f"the request was sent to {url.authority}, and no response came in time"
-        raise OutcomeUnknown(Reason.PROVIDER_TIMEOUT, text) from None
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        text = f"the request was sent to {url.authority}, but {_cause(error)}"
-        raise OutcomeUnknown(Reason.PROVIDER_OUTCOME_UNKNOWN, text) from None
-    finally:
-        connection.close()
+
+    def _body(self, deadline: Deadline) -> bytes:
+        parts = []
+        while isinstance(event := self._event(deadline), h11.Data):
+            parts.append(event.data)
+        return b"".join(parts)
+
+    def _end(self, headers: Mapping[str, str]) -> None:
+        """Prepare the connection for another request, if the provider keeps it open."""
+        options = headers.get("connection", "").lower().split(",")
+        keeps = "keep-alive" in (option.strip() for option in options)
+        both = (self._http.our_state, self._http.their_state)
+        # Bytes after the response would be taken for the next one.
+        if keeps and both == (h11.DONE, h11.DONE) and self._http.trailing_data == (b"", False):
+            self._http.start_next_cycle()
+            self.reusable = True
+
+    def _event(self, deadline: Deadline) -> Any:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._socket.settimeout(deadline.timeout())
+            data = self._socket.recv(_READ_BYTES)
+            self._left -= len(data)
+            if self._left < 0:
+                raise _TooLargeError
+            self._http.receive_data(data)
+        return event
 
 
 def _headers(request: Request) -> list[tuple[str, str]]:
@@ -127,7 +192,7 @@ def _headers(request: Request) -> list[tuple[str, str]]:
         "User-Agent": "oauth-portal",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "Connection": "close",
+        "Connection": "keep-alive",
         **request.headers,
     }
     if request.body is not None:
@@ -135,38 +200,10 @@ def _headers(request: Request) -> list[tuple[str, str]]:
     return list(headers.items())
 
 
-def _receive(url: Url, response: httpcore.Response, expire_time: datetime | None) -> Response:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    problem, timed_out, parts = "", False, []
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        problem = "is compressed, which was not requested"
-    else:
-        try:
-            # httpcore gives the synchronous stream the type of both kinds.
-            parts = list(response.iter_stream())
-        except httpcore.TimeoutException:
-            problem, timed_out = "did not end in time", True
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            problem = f"was truncated: {_cause(error)}"
-    return Response(
-        url=url,
-        status=response.status,
-        headers=headers,
-        body=b"".join(parts),
-        problem=problem,
-        timed_out=timed_out,
-        certificate_expire_time=expire_time,
-    )
-
-
 def _cause(error: Exception) -> str:
     if isinstance(error, _TooLargeError):
         return f"its response has more than {MAX_BYTES} bytes"
-    if isinstance(error, httpcore.ProtocolError):
+    if isinstance(error, h11.ProtocolError):
         return "its response is not HTTP, or is not complete"
     return "the connection ended before the response"
 
@@ -175,177 +212,5 @@ def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-class _TooLargeError(httpcore.ReadError):
+class _TooLargeError(OSError):
     pass
-
-
-class _Stream(httpcore.NetworkStream):
-    """A socket with a deadline for all its operations and a limit of bytes to read."""
-
-    def __init__(self, network: "_Network", sock: socket.socket) -> None:
-        self._network = network
-        self._deadline = network.deadline
-        self._socket = sock
-        self._left = MAX_BYTES
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        try:
-            self._socket.settimeout(self._deadline.timeout())
-            data = self._socket.recv(max_bytes)
-        except TimeoutError as error:
-            raise httpcore.ReadTimeout from error
-        except OSError as error:
-            raise httpcore.ReadError from error
-        self._left -= len(data)
-        if self._left < 0:
-            raise _TooLargeError
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        try:
-            self._socket.settimeout(self._deadline.timeout())
-            self._socket.sendall(buffer)
-        except TimeoutError as error:
-            raise httpcore.WriteTimeout from error
-        except OSError as error:
-            raise httpcore.WriteError from error
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        host = server_hostname or ""
-        try:
-            self._socket.settimeout(self._deadline.timeout(CONNECT_S))
-            tls = ssl_context.wrap_socket(self._socket, server_hostname=host)
-        except (OSError, ValueError) as error:
-            self._socket.close()
-            raise _tls_error(host, error) from None
-        if ssl_context.verify_mode is ssl.CERT_REQUIRED:
-            self._network.certificate_expire_time = _expire_time(tls)
-        return _Stream(self._network, tls)
-
-
-class _Network(httpcore.NetworkBackend):
-    """Connects only to allowed addresses."""
-
-    def __init__(self, deadline: Deadline, *, allow_private: bool) -> None:
-        self.deadline = deadline
-        self.certificate_expire_time: datetime | None = None
-        self._allow_private = allow_private
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
-    ) -> httpcore.NetworkStream:
-        end = Deadline(min(CONNECT_S, self.deadline.left_s))
-        addresses = self._allowed(host, _resolve(host, port, end))
-        cause = "it took too long"
-        for tried, (family, address) in enumerate(addresses):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                # Each address gets a share of the time, so that the last one is tried too.
-                sock.settimeout(end.timeout(end.left_s / (len(addresses) - tried)))
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                sock.close()
-                cause = "it took too long" if isinstance(error, TimeoutError) else _words(error)
-            else:
-                return _Stream(self, sock)
-        raise _unreachable(f"no connection to {host} port {port}: {cause}")
-
-    def _allowed(self, host: str, addresses: list["_Address"]) -> list["_Address"]:
-        problems = {
-            address[0]: address_problem(str(address[0]), allow_private=self._allow_private)
-            for _, address in addresses
-        }
-        allowed = [each for each in addresses if not problems[each[1][0]]]
-        if not allowed:
-            address, problem = next(iter(problems.items()))
-            name = host if host == address else f"{host} ({address})"
-            text = f"{name} is {problem}: this portal does not connect to it"
-            if not address_problem(str(address), allow_private=True):
-                text += ", unless its operator allows private addresses"
-            raise NotSent(Reason.PROVIDER_ADDRESS_NOT_ALLOWED, text)
-        return allowed
-
-
-_Address = tuple[socket.AddressFamily, tuple[Any, ...]]
-
-
-def _resolve(host: str, port: int, end: Deadline) -> list[_Address]:
-    """The addresses of a name; it is resolved once, so the checked addresses are used."""
-    if not _RESOLUTIONS.acquire(timeout=max(end.left_s, 0)):
-        raise _unreachable(f"{host} cannot be resolved: too many resolutions are in progress")
-    found: list[_Address] = []
-    errors: list[OSError | UnicodeError] = []
-
-    def resolve() -> None:
-        try:
-            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                found.append((family, address))
-        except (OSError, UnicodeError) as error:
-            errors.append(error)
-        finally:
-            _RESOLUTIONS.release()
-
-    if _is_address(host):
-        resolve()
-    else:
-        thread = Thread(target=resolve, name="resolve", daemon=True)
-        thread.start()
-        thread.join(max(end.left_s, 0))
-        if thread.is_alive():
-            raise _unreachable(f"{host} cannot be resolved: it took too long")
-    if errors or not found:
-        cause = _words(errors[0]) if errors else "it has no address"
-        raise _unreachable(f"{host} cannot be resolved: {cause}")
-    return found
-
-
-def _is_address(host: str) -> bool:
-    try:
-        address_problem(host, allow_private=True)
-    except ValueError:
-        return False
-    return True
-
-
-def _words(error: OSError | UnicodeError) -> str:
-    return (error.strerror if isinstance(error, OSError) else "") or "it is not a valid name"
-
-
-def _unreachable(text: str) -> NotSent:
-    return NotSent(Reason.PROVIDER_UNREACHABLE, text)
-
-
-def _tls_error(host: str, error: Exception) -> ProviderError:
-    if isinstance(error, TimeoutError):
-        return _unreachable(f"{host} did not complete the TLS handshake in time")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        text = f"the TLS certificate of {host} is not trusted: {error.verify_message.rstrip('.')}"
-        return NotSent(Reason.PROVIDER_TLS_NOT_TRUSTED, text)
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return _unreachable(f"{host} does not use TLS on this port; the URL may have to be http")
-    if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "").replace("_", " ").lower()
-        text = f"the TLS handshake with {host} failed: {reason or 'the connection ended'}"
-        return NotSent(Reason.PROVIDER_TLS_NOT_TRUSTED, text)
-    return _unreachable(f"{host} ended the connection during the TLS handshake")
-
-
-def _expire_time(tls: ssl.SSLSocket) -> datetime | None:
-    text = (tls.getpeercert() or {}).get("notAfter")
-    if not isinstance(text, str):
-        return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)

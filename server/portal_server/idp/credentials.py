@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 
 from portal_server.domain.errors import OutcomeUnknown, Reason, Rejected
 from portal_server.domain.provider import CredentialType, ProviderType
-from portal_server.idp.access import Access
+from portal_server.idp.access import Access, Version
 from portal_server.idp.calls import Call
 from portal_server.idp.connection import Response
 from portal_server.idp.discovery import Discoveries, token_endpoint
@@ -43,7 +43,7 @@ class Credentials:
         self._discoveries = discoveries
         self._clock = clock
         self._lock = Lock()
-        self._tokens: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._tokens: OrderedDict[Version, tuple[float, str]] = OrderedDict()
 
     def send(
         self, call: Call, method: str, url: Url, *, document: dict[str, Any] | None = None

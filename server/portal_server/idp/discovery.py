@@ -9,7 +9,7 @@ from typing import Any
 from portal_server.domain.discovery import Discovery
 from portal_server.domain.errors import NotSent, OutcomeUnknown, Reason
 from portal_server.idp import urls
-from portal_server.idp.access import Access
+from portal_server.idp.access import Access, Version
 from portal_server.idp.calls import Call
 from portal_server.idp.connection import Response
 from portal_server.idp.outcomes import failure, is_success, not_sent
@@ -31,9 +31,7 @@ class Discoveries:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._cached: OrderedDict[tuple[str, str], tuple[float, Discovery | NotSent]] = (
-            OrderedDict()
-        )
+        self._cached: OrderedDict[Version, tuple[float, Discovery | NotSent]] = OrderedDict()
 
     def cached(self, access: Access) -> Discovery | None:
         """The cached document; None if there is none.

@@ -67,6 +67,14 @@ class Registrar:
         """
         return self._caller.held(access)
 
+    def close_idle(self) -> None:
+        """Close the connections that have been idle for too long."""
+        self._caller.connections.close_idle()
+
+    def close(self) -> None:
+        """Close all connections; no call is in progress or begins later."""
+        self._caller.connections.close()
+
     def discover(self, access: Access) -> Discovery:
         """What a provider reports about itself; cached for five minutes, an error for ten seconds.
 

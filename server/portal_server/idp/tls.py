@@ -45,6 +45,7 @@ class Trust:
 def _context(skip: bool, pem: str) -> ssl.SSLContext:  # noqa: FBT001 - the parts of a key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9325, section 3.1.1
+    context.set_alpn_protocols(["http/1.1"])
     if skip:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -114,6 +114,7 @@ class Server:
         self._use_cases = assembled.use_cases
         self._expiry = assembled.expiry
         self._reconciler = assembled.reconciler
+        self._registrar = assembled.registrar
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
@@ -129,7 +130,7 @@ class Server:
         authenticator = Authenticator(keyring, self._callers)
         self._admission = Admission(self._surfaces, self._callers, authenticator, self._reflection)
         self._health = health.Health(self._surfaces, reject)
-        self._upkeep = Upkeep(self._pools, (self._health,))
+        self._upkeep = Upkeep(self._pools, (self._health,), self._registrar.close_idle)
         self._readiness = Readiness(
             query=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
@@ -206,6 +207,7 @@ class Server:
             pool.stop()
         self._expiry.stop()
         self._reconciler.stop(_FLUSH_S)
+        self._registrar.close()
         self._store.close()
 
     def _await_calls(self, stopped: Sequence[threading.Event]) -> float:

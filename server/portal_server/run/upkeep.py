@@ -1,4 +1,4 @@
-"""Periodic work of a server: log rejections, cancel calls that take too long, release memory."""
+"""Periodic work of a server: log rejections, cancel calls that take too long, free resources."""
 
 import ctypes
 import logging
@@ -24,11 +24,17 @@ class _Rejecting(Protocol):
 
 
 class Upkeep:
-    """The periodic work. `others` also reject calls."""
+    """The periodic work. `others` also reject calls; `each_time` is called each time."""
 
-    def __init__(self, pools: Iterable[Pool], others: Iterable[_Rejecting]) -> None:
+    def __init__(
+        self,
+        pools: Iterable[Pool],
+        others: Iterable[_Rejecting],
+        each_time: Callable[[], object],
+    ) -> None:
         self._pools = tuple(pools)
         self._rejecting: tuple[_Rejecting, ...] = (*self._pools, *others)
+        self._each_time = each_time
         self._rejected = 0
         self._logged = self._trimmed = monotonic()
         self._trim = _trimmer()
@@ -36,6 +42,7 @@ class Upkeep:
     def look(self) -> None:
         """Do the work that is due."""
         now = monotonic()
+        self._each_time()
         for pool in self._pools:
             pool.cancel(MAX_THREAD_S)
         if now - self._logged >= _LOG_PERIOD_S:

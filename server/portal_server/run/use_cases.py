@@ -21,11 +21,12 @@ from portal_server.wire.use_cases import UseCases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """The use cases, and the background tasks."""
+    """The use cases, the background tasks, and the calls to providers."""
 
     use_cases: UseCases
     expiry: ExpiryTask
     reconciler: Reconciler
+    registrar: Registrar
 
 
 def assemble(store: Store, settings: Settings) -> Assembled:
@@ -45,4 +46,5 @@ def assemble(store: Store, settings: Settings) -> Assembled:
         ),
         expiry=ExpiryTask(idempotency),
         reconciler=Reconciler(store, registrations),
+        registrar=registrar,
     )

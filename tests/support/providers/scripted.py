@@ -48,13 +48,17 @@ def http(
 
 @dataclass
 class Scripted:
-    """Responds by path; a path without an entry has 404. `seen` are all requests."""
+    """Responds by path; a path without an entry has 404. `seen` are all requests.
+
+    It closes each connection after a response, unless `keeps_open`.
+    """
 
     responses: dict[str, Respond | Bytes] = field(default_factory=dict)
     context: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    keeps_open: bool = False
 
     def __enter__(self) -> Self:
         provider = self
@@ -118,14 +122,14 @@ class Scripted:
                 sock.sendall(http(400, {}))
                 return
             with sock, sock.makefile("rb") as stream:
-                seen = _read(stream)
-                if seen is None:
-                    return
-                self.seen.append(seen)
-                found = self.responses.get(seen.target.partition("?")[0], http(404, {}))
-                parts = found(seen) if callable(found) else found
-                for part in [parts] if isinstance(parts, bytes) else parts:
-                    sock.sendall(part)
+                while (seen := _read(stream)) is not None:
+                    self.seen.append(seen)
+                    found = self.responses.get(seen.target.partition("?")[0], http(404, {}))
+                    parts = found(seen) if callable(found) else found
+                    for part in [parts] if isinstance(parts, bytes) else parts:
+                        sock.sendall(part)
+                    if not self.keeps_open:
+                        return
         except OSError:
             pass  # a client that ends the connection is what many tests want to see
 
