@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.rest.v1.portal_rest_pb2_grpc import PortalRestServiceStub
-from portal_server.catalog.keyring import KeyRing
 from portal_server.run.server import Server
 from portal_server.run.settings import Settings
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.support.catalog import KEYS, VAULT, Catalog
 from tests.support.databases import MIGRATED, new_sqlite
+from tests.support.keys import Keys
 from tests.support.postgres import Postgres
 from tests.support.stack import ADMIN_KEY, Stack
 
@@ -87,7 +87,7 @@ class Portal:
 
     channel: grpc.Channel
     anonymous: grpc.Channel
-    keyring: KeyRing
+    keyring: Keys
     catalog: Catalog
 
     @property
@@ -161,7 +161,7 @@ class serve:  # noqa: N801
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
         store = Store(self._engine, VAULT)
         return Portal(
-            with_key(self._channel, ADMIN_KEY), self._channel, KeyRing(store), Catalog(store)
+            with_key(self._channel, ADMIN_KEY), self._channel, Keys(store), Catalog(store)
         )
 
     def __exit__(self, *_: object) -> None:

@@ -20,13 +20,13 @@ from portal_cli import applying, files, progress
 from portal_cli.errors import CommandError, Exit
 from portal_cli.plan import Planner, Step
 from portal_client import ClientType, DeadlineExceeded, Portal, Unavailable
-from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.keys import Role
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.clients.command import KEY, Command
 from tests.support import commands
 from tests.support.databases import new_sqlite
+from tests.support.keys import Keys
 from tests.support.own_server import started
 from tests.support.postgres import free_port
 from tests.support.stack import ENVIRONMENT, ROOT
@@ -489,7 +489,7 @@ def test_a_plan_that_cannot_be_checked_is_shown_and_is_an_error(
     url: str, portal: Command, file: Path
 ) -> None:
     engine = open_engine(parse_url(url))
-    viewer = KeyRing(Store(engine)).create(Role.VIEWER, "")
+    viewer = Keys(Store(engine)).create(Role.VIEWER, "")
     engine.dispose()
     variables = ENVIRONMENT | portal.variables | {"PORTAL_KEY": viewer}
     done = commands.run("portal_cli", ("apply", "-f", str(file), "--dry-run"), variables, "")

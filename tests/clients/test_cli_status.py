@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -36,7 +37,7 @@ def target(url: str) -> Iterator[str]:
         yield f"127.0.0.1:{server.port}"
 
 
-@pytest.mark.parametrize("role", ["admin", "viewer"])
+@pytest.mark.parametrize("role", ["admin", "registrar"])
 def test_the_status_has_the_target_and_the_name_and_role_of_the_key(
     url: str, target: str, role: str
 ) -> None:
@@ -51,6 +52,14 @@ def test_the_status_has_the_target_and_the_name_and_role_of_the_key(
     assert (found["key_note"], found["key_expire_time"]) == ("dashboard", None)
     assert found["server_version"] == found["client_version"] == version("oauth-portal-server")
     assert found["schema_revision"] == schema.HEAD
+
+
+def test_the_status_shows_when_the_key_expires(url: str, target: str) -> None:
+    key = run_portal("keys", "create", "--expires", "2d", PORTAL_DATABASE_URL=url).stdout.strip()
+    found = Command(target, PORTAL_KEY=key).json("status")
+    ends = datetime.fromisoformat(found["key_expire_time"])
+
+    assert timedelta(days=1) < ends - datetime.now(UTC) <= timedelta(days=2)
 
 
 def test_the_key_of_the_settings_has_no_note_and_is_not_shown(target: str) -> None:

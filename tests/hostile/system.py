@@ -16,12 +16,12 @@ import httpx
 
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.keys import Role
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.hostile.http2 import Connection, http, message, rpc
 from tests.hostile.victims import P99_SECONDS, Target, Victims
+from tests.support.keys import Keys
 from tests.support.stack import ADMIN_KEY, TLS, Stack
 
 # How long an attack is held, unless its effect needs longer to show.
@@ -203,7 +203,7 @@ def make_keys(stack: Stack) -> tuple[str, str, str, str]:
     """Two keys of an admin and two of a viewer: admin, viewer, admin, viewer."""
     engine = open_engine(parse_url(stack.settings["PORTAL_DATABASE_URL"]))
     try:
-        create = KeyRing(Store(engine)).create
+        create = Keys(Store(engine)).create
         roles = Role.ADMIN, Role.VIEWER
         (a, b), (c, d) = ([create(role, "of the tests") for role in roles] for _ in range(2))
         return a, b, c, d

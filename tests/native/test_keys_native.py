@@ -21,7 +21,16 @@ from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
-from tests.support.walk import METHODS, NAMES, each_method, is_read, method_id, send, status_of
+from tests.support.walk import (
+    METHODS,
+    NAMES,
+    each_method,
+    is_read,
+    method_id,
+    role_of,
+    send,
+    status_of,
+)
 
 LIST = provider_pb2.ListProvidersRequest()
 
@@ -32,14 +41,15 @@ def test_every_method_needs_a_key(portal: Portal, method: MethodDescriptor) -> N
     assert status_of(portal.channel, method) != grpc.StatusCode.UNAUTHENTICATED
 
 
-@each_method
-def test_a_viewer_may_get_and_list_and_nothing_else(
-    portal: Portal, method: MethodDescriptor
-) -> None:
-    viewer = with_key(portal.anonymous, portal.keyring.create(Role.VIEWER, ""))
-    rejected = status_of(viewer, method) == grpc.StatusCode.PERMISSION_DENIED
+def test_each_method_accepts_the_roles_that_may_call_it(portal: Portal) -> None:
+    order = list(Role)
+    for role in order:
+        channel = with_key(portal.anonymous, portal.keyring.create(role))
+        for method in METHODS:
+            accepted = status_of(channel, method) != grpc.StatusCode.PERMISSION_DENIED
+            needed = Role(role_of(method.full_name))
 
-    assert rejected is not is_read(method.full_name)
+            assert accepted is (order.index(role) >= order.index(needed)), (role, method.full_name)
 
 
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER  {}", " {} "])
@@ -83,7 +93,7 @@ def test_a_revoked_key_is_rejected_at_once(portal: Portal) -> None:
     key = portal.keyring.create(Role.ADMIN, "")
     stub = ProviderServiceStub(with_key(portal.anonymous, key))
     stub.ListProviders(LIST)
-    portal.keyring.revoke(portal.keyring.list()[0].key_id)
+    portal.keyring.revoke(portal.keyring.list()[0].id)
 
     assert error_of(portal.anonymous, key).reason == "KEY_INVALID"
 

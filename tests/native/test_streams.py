@@ -16,7 +16,6 @@ from pydantic import SecretStr
 
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.keys import Role
 from portal_server.run import upkeep
 from portal_server.run.server import Server
@@ -27,6 +26,7 @@ from tests.native.test_reflection_and_health import health_of
 from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 from tests.support.frames import CHECK, WATCH, Connection
+from tests.support.keys import Keys
 from tests.support.own_server import started
 from tests.support.stack import ADMIN_KEY
 
@@ -230,8 +230,8 @@ def test_a_key_that_is_created_later_gets_its_own_threads(
     assert not callers.of((("authorization", key),)).verified
 
 
-def server_keys(server: Server) -> KeyRing:
-    return KeyRing(server._store)  # noqa: SLF001
+def server_keys(server: Server) -> Keys:
+    return Keys(server._store)  # noqa: SLF001
 
 
 def server_key(server: Server) -> str:

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.updates import Change
 from portal_server.domain.errors import (
     Aborted,
@@ -32,6 +31,7 @@ from portal_server.storage.sql.migrations import migrate
 from portal_server.storage.sql.schema import require_known
 from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, VAULT, Catalog
+from tests.support.keys import Keys
 from tests.support.postgres import Postgres, running_postgres
 
 SECRET = "s3cret-w0rd"  # noqa: S105
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_is_unavailable_and_works_again_when_it_is_back(
 ) -> None:
     caplog.set_level(logging.INFO)
     store = Store(mortal, VAULT)
-    catalog, keyring = Catalog(store), KeyRing(store)
+    catalog, keyring = Catalog(store), Keys(store)
     created = catalog.providers.create(CALL, PROVIDER)
     key = keyring.create(Role.ADMIN, "a note")
     calls: dict[str, Callable[[], object]] = {

@@ -12,9 +12,9 @@ import pytest
 import trustme
 from sqlalchemy import Engine, func, select
 
-from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.provider_details import ProviderDetail
 from portal_server.catalog.updates import Change
+from portal_server.domain.api_key import ApiKey
 from portal_server.domain.client_type import CLIENT_TYPE as CLIENT_TYPE_FIELDS
 from portal_server.domain.client_type import (
     ClientType,
@@ -25,7 +25,7 @@ from portal_server.domain.client_type import (
     TokenEndpointAuthMethod,
 )
 from portal_server.domain.errors import Invalid, NotFound, PortalError, Precondition, Resource
-from portal_server.domain.keys import Key, Role
+from portal_server.domain.keys import Role
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import PROVIDER as PROVIDER_FIELDS
 from portal_server.domain.provider import (
@@ -39,6 +39,7 @@ from portal_server.storage.rows.client_types import ClientTypeRow
 from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, Catalog, opened
+from tests.support.keys import Keys
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.KEYCLOAK, well_known_uri="https://idp.test/x")
 CLIENT_TYPE = ClientTypeDraft(
@@ -833,7 +834,7 @@ def test_one_of_two_deletions_at_once_finds_it_and_the_other_does_not(
 
 
 def test_a_key_is_stored_as_its_digest_and_is_valid_until_it_is_revoked(store: Store) -> None:
-    keyring = KeyRing(store)
+    keyring = Keys(store)
     text = keyring.create(Role.VIEWER, "a note")
     [kept] = keyring.list()
 
@@ -843,8 +844,8 @@ def test_a_key_is_stored_as_its_digest_and_is_valid_until_it_is_revoked(store: S
     assert (kept.role, kept.note, kept.revoke_time) == (Role.VIEWER, "a note", None)
     assert keyring.authenticate(CALL, [text]).role is Role.VIEWER
 
-    assert keyring.revoke(kept.key_id)
-    assert not keyring.revoke(kept.key_id)
+    assert keyring.revoke(kept.id)
+    assert not keyring.revoke(kept.id)
     with pytest.raises(PortalError, match="valid API key"):
         keyring.authenticate(CALL, [text])
     [revoked] = keyring.list()
@@ -854,7 +855,7 @@ def test_a_key_is_stored_as_its_digest_and_is_valid_until_it_is_revoked(store: S
 
 
 def test_keys_are_listed_oldest_first(store: Store) -> None:
-    keyring = KeyRing(store)
+    keyring = Keys(store)
     for number in range(6):
         keyring.create(Role.ADMIN, str(number))
 
@@ -862,7 +863,7 @@ def test_keys_are_listed_oldest_first(store: Store) -> None:
 
 
 def test_revoking_an_unknown_key_changes_nothing(store: Store) -> None:
-    keyring = KeyRing(store)
+    keyring = Keys(store)
     text = keyring.create(Role.ADMIN, "")
 
     assert not keyring.revoke("nosuchky")
@@ -870,7 +871,7 @@ def test_revoking_an_unknown_key_changes_nothing(store: Store) -> None:
 
 
 def test_the_first_key_is_created_once(store: Store) -> None:
-    keyring = KeyRing(store)
+    keyring = Keys(store)
     first = keyring.create_first("first")
 
     assert first
@@ -883,11 +884,19 @@ def test_the_first_key_is_created_once_even_by_two_processes_at_once(
     store: Store, engine: Engine
 ) -> None:
     other = open_engine(engine.url)
-    rival = KeyRing(Store(other))
-    key = Key("aaaaaaaa", b"digest", Role.ADMIN, "first", datetime.now(UTC), None)
+    rival = Keys(Store(other))
+    time = datetime.now(UTC)
+    key = ApiKey(
+        id="aaaaaaaa",
+        digest=b"digest",
+        role=Role.ADMIN,
+        note="first",
+        create_time=time,
+        update_time=time,
+    )
     rivals: list[Future[str | None]] = []
 
-    def work(tx: Transaction) -> list[Key]:
+    def work(tx: Transaction) -> list[ApiKey]:
         tx.api_keys.lock()
         before = tx.api_keys.list()
         rivals.append(pool.submit(rival.create_first, "second"))
@@ -902,4 +911,4 @@ def test_the_first_key_is_created_once_even_by_two_processes_at_once(
 
     assert before == []
     assert made_by_rival is None
-    assert [made.note for made in KeyRing(store).list()] == ["first"]
+    assert [made.note for made in Keys(store).list()] == ["first"]

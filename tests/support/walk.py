@@ -32,14 +32,25 @@ NAMES = {service.full_name for service in SERVICES}
 
 
 READS = ("Get", "List", "Preview")
-"""How the names of methods begin that a viewer may call."""
+"""How the names of methods begin that change nothing."""
 # One more: its request names a stored provider only.
 _CHECK = "portal.rest.v1.PortalRestService.CheckProvider"
 
 
 def is_read(name: str) -> bool:
-    """Whether a viewer may call the method with this full name."""
+    """Whether the method with this full name changes nothing."""
     return name == _CHECK or name.rpartition(".")[2].startswith(READS)
+
+
+def role_of(name: str) -> str:
+    """The least role that may call the method with this full name."""
+    service, _, method = name.rpartition(".")
+    if is_read(name):
+        return "viewer"
+    is_of_clients = service.endswith(".ClientService") or method.endswith(
+        ("Client", "ClientSecret")
+    )
+    return "registrar" if is_of_clients else "editor"
 
 
 def method_id(method: MethodDescriptor | object) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ def test_a_key_is_shown_once_listed_by_name_and_revoked(settings: dict[str, str]
     revoked = portal("keys", "revoke", name, **settings)
     after = portal("keys", "list", **settings).stdout
 
-    assert re.fullmatch(r"oap_\w{8}_\w{32}\n", key)
-    assert re.search(rf"^{name} +viewer +\S+ \S+ +- +dashboard$", listed, re.MULTILINE)
+    assert re.fullmatch(r"oap_\w{8}_\w{38}\n", key)
+    assert re.search(rf"^{name} +viewer +\S+ \S+ +- +- +dashboard$", listed, re.MULTILINE)
     assert key.strip() not in listed
     assert (revoked.returncode, revoked.stdout) == (0, "")
-    assert re.search(rf"^{name} +viewer +\S+ \S+ +\S+ \S+ +dashboard$", after, re.MULTILINE)
+    assert re.search(rf"^{name} +viewer +\S+ \S+ +- +\S+ \S+ +dashboard$", after, re.MULTILINE)
 
 
 def test_the_default_role_of_a_key_is_admin(settings: dict[str, str]) -> None:
@@ -79,5 +80,26 @@ def test_a_database_without_a_schema_is_a_one_line_error(tmp_path: Path) -> None
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"portal: {database}: the database has no schema, not 0006: run `portal migrate`\n"
+        f"portal: {database}: the database has no schema, not 0007: run `portal migrate`\n"
     )
+
+
+def test_a_key_can_expire(settings: dict[str, str]) -> None:
+    created = portal("keys", "create", "--role", "editor", "--expires", "90d", **settings)
+    [listed] = json.loads(portal("keys", "list", "-o", "json", **settings).stdout)
+    ends = datetime.fromisoformat(listed["expire_time"])
+
+    assert created.returncode == 0
+    assert listed["role"] == "editor"
+    assert timedelta(days=89) < ends - datetime.now(UTC) <= timedelta(days=90)
+
+
+@pytest.mark.parametrize("text", ["90", "d", "-1d", "90 d", "tomorrow", "1y"])
+def test_an_invalid_duration_is_an_error_that_names_the_option(
+    settings: dict[str, str], text: str
+) -> None:
+    done = portal("keys", "create", f"--expires={text}", **settings)
+
+    assert done.returncode == 64
+    assert "--expires" in done.stderr
+    assert "such as 90d or 12h" in done.stderr

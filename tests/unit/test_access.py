@@ -1,4 +1,4 @@
-"""Authorization reads the idempotency_level of a method, not its name."""
+"""What each method needs: its role, whether it writes, and whether it waits."""
 
 import re
 from typing import Any
@@ -8,12 +8,11 @@ import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
-from portal.rest.v1 import portal_rest_pb2
-from portal_server.wire import access
-from portal_server.wire.access import Waits, is_write, waits
+from portal_server.domain.keys import Role
+from portal_server.wire.access import METHODS, Waits, access, is_write
+from tests.support import walk
 from tests.support.stack import ROOT
-from tests.support.walk import is_read
+from tests.support.walk import is_read, role_of
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +50,7 @@ def test_only_a_method_without_side_effects_is_a_read(
 
 
 def methods() -> list[str]:
-    return [
-        f"/{service.full_name}/{method.name}"
-        for file in (client_pb2, client_type_pb2, provider_pb2, portal_rest_pb2)
-        for service in file.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    ]
+    return [f"/{one.containing_service.full_name}/{one.name}" for one in walk.METHODS]
 
 
 def test_every_get_list_and_preview_of_the_api_is_a_read_and_nothing_else() -> None:
@@ -65,12 +59,28 @@ def test_every_get_list_and_preview_of_the_api_is_a_read_and_nothing_else() -> N
     assert reads == {path for path in methods() if is_read(path[1:].replace("/", "."))}
 
 
-def test_the_methods_that_wait_for_a_provider_exist() -> None:
-    assert set(methods()) >= access._WAITING | access._WAITING_IF_FORCED  # noqa: SLF001
+def test_every_method_has_an_entry_and_every_entry_is_a_method() -> None:
+    listed = {f"/{service}/{name}" for service, names in METHODS.items() for name in names}
+
+    assert listed == set(methods())
+
+
+def test_a_method_without_an_entry_needs_the_role_admin() -> None:
+    assert access("/portal.oauth.v1.ProviderService/New").role is Role.ADMIN
+    assert access("/fake.Fakes/SearchFakes").role is Role.ADMIN
+
+
+@pytest.mark.parametrize("path", methods())
+def test_each_method_needs_the_least_role_that_may_do_it(path: str) -> None:
+    assert access(path).role == role_of(path[1:].replace("/", "."))
+
+
+def test_a_viewer_may_call_reads_only() -> None:
+    assert all(not is_write(path) for path in methods() if access(path).role is Role.VIEWER)
 
 
 def test_only_a_deletion_of_a_template_waits_if_it_is_forced() -> None:
-    names = {path.split("/")[2] for path in methods() if waits(path) is Waits.IF_FORCED}
+    names = {path.split("/")[2] for path in methods() if access(path).waits is Waits.IF_FORCED}
 
     assert names == {"DeleteProvider", "DeleteClientType"}
 
@@ -81,7 +91,7 @@ def test_envoy_waits_longer_for_the_methods_that_wait_for_a_provider() -> None:
         route = next(route for route in virtual_host["routes"] if takes(route["match"], path))
         timeout = route["route"]["timeout"]
         deadline = route["request_headers_to_add"][0]["header"]["value"]
-        waiting = waits(path) is not Waits.NEVER
+        waiting = access(path).waits is not Waits.NEVER
 
         assert timeout == ("15s" if waiting else "11s"), path
         if "/List" not in path or "rest" not in path:

@@ -27,8 +27,8 @@ _INTRO = """\
 <h1>The gRPC API</h1>
 <p>The package is <code>{package}</code>. Every method needs an API key in the metadata
 <code>authorization</code>, bare or after <code>Bearer </code>. Keys with the role
-<code>viewer</code> may only call the methods that
-are marked <i>read</i>. The server supports reflection:</p>
+<code>viewer</code> may only call methods that are marked <i>read</i>. The server supports
+reflection:</p>
 <pre tabindex="0">grpcurl -plaintext -H "authorization: $PORTAL_KEY" -d '{{"provider_id": 1}}' \\
   localhost:50051 {package}.ClientTypeService/ListClientTypes</pre>
 </header>

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from portal_server.domain.identity import MAX_ID
-from portal_server.wire.access import Waits, waits
+from portal_server.wire.access import Waits, access
 from portal_server.wire.requests import MAX_REQUEST_ID
 from portal_server.wire.rest_v1.paging import DEFAULT_PER_PAGE, MAX_PAGE_NUMBER, MAX_PER_PAGE
 from portal_server.wire.rest_v1.preconditions import TAGS
@@ -27,7 +27,8 @@ The REST API of OAuth Portal. {comment}
 - HEAD is allowed where GET is. A slash at the end of a path changes nothing.
 """
 _KEY = (
-    "An API key, bare or after `Bearer `. `admin` keys may do everything, `viewer` keys only read."
+    "An API key, bare or after `Bearer `. `admin` and `editor` keys may do everything, `registrar` keys"
+    " may read and write clients, and `viewer` keys only read."
 )
 
 # By the last part of a path that is not a parameter.
@@ -59,13 +60,13 @@ ERRORS = {
     ),
     401: _Error(
         "Unauthorized",
-        "There is no API key, an invalid or revoked one, or more than one.",
+        "There is no API key, an invalid, expired or revoked one, or more than one.",
         "a valid API key is required in the authorization header",
     ),
     403: _Error(
         "Forbidden",
         "The role of the API key does not allow it.",
-        "an API key with the role viewer may not write",
+        "this needs the role editor; the API key has the role viewer",
     ),
     404: _Error(
         "NotFound",
@@ -288,7 +289,7 @@ def _more_statuses(method: Method) -> set[int]:
         statuses.add(404)
     if not method.reads:
         statuses |= {403, 409}
-        if waits(f"{_SERVICE}/{method.name}") is not Waits.NEVER:
+        if access(f"{_SERVICE}/{method.name}").waits is not Waits.NEVER:
             statuses.add(502)
     if method.name == "RotateClientSecret":
         statuses.add(501)

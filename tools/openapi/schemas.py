@@ -16,10 +16,13 @@ from portal_server.domain.discovery import CheckOutcome, FindingSeverity
 from portal_server.domain.fields import (
     SCOPE,
     Flag,
+    Ids,
+    Integer,
     Labels,
     RedirectUris,
     Scope,
     Text,
+    Time,
     Uri,
     Word,
     Words,
@@ -96,6 +99,8 @@ def _form(field: fields.Field) -> Form:  # noqa: C901, PLR0911 - a kind of field
                 propertyNames=key,
                 additionalProperties=value,
             )
+        case Integer() | Ids() | Time():
+            raise TypeError("no resource of REST has such a field")
 
 
 _FORMS = {name: _form(field) for name, field in {**PROVIDER, **CLIENT_TYPE, **CLIENT}.items()}

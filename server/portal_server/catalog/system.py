@@ -42,5 +42,7 @@ class System:
         return ServerInfo(
             version=self._version,
             schema_revision=self._store.schema_revision(call),
-            caller=CallerInfo(caller.key_id, key.note if key else "", caller.role, None),
+            caller=CallerInfo(
+                caller.key_id, key.note if key else "", caller.role, caller.expire_time
+            ),
         )

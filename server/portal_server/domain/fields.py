@@ -8,6 +8,7 @@ these tables: no other code has a limit or a vocabulary.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -231,7 +232,75 @@ class Labels:
         return dict(sorted(given.items()))
 
 
-Field: TypeAlias = Text | Uri | Pem | Secret | Scope | Flag | Word | Words | RedirectUris | Labels
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integer:
+    """A whole number from 1; None if it is not set."""
+
+    maximum: int
+    required = False
+    filterable = False
+
+    def check(self, name: str, given: int | None, violations: list[Violation]) -> int | None:
+        """Add what is wrong with a value to the violations; returns the number."""
+        if given is not None and not 1 <= given <= self.maximum:
+            message = f"must be from 1 to {self.maximum}"
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, message))
+        return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """Ids of resources. Duplicates are dropped, the order is kept."""
+
+    max_count: int
+    required = False
+    filterable = False
+
+    def check(
+        self, name: str, given: Iterable[int], violations: list[Violation]
+    ) -> tuple[int, ...]:
+        """Add what is wrong with a value to the violations; returns the ids."""
+        once = tuple(dict.fromkeys(given))
+        if len(once) > self.max_count:
+            message = f"has {len(once)} ids; at most {self.max_count} are allowed"
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, message))
+        elif any(id_ < 1 for id_ in once):
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, "must be ids, which begin at 1"))
+        return once
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A time in UTC; None if it is not set."""
+
+    required = False
+    filterable = False
+
+    def check(
+        self, name: str, given: datetime | Unknown | None, violations: list[Violation]
+    ) -> datetime | None:
+        """Add what is wrong with a value to the violations; returns the time."""
+        if isinstance(given, Unknown):
+            violations.append(Violation(name, Rule.OUT_OF_RANGE, "is not a time before 10000"))
+            return None
+        return given
+
+
+Field: TypeAlias = (
+    Text
+    | Uri
+    | Pem
+    | Secret
+    | Scope
+    | Flag
+    | Word
+    | Words
+    | RedirectUris
+    | Labels
+    | Integer
+    | Ids
+    | Time
+)
 """A kind of field with its limits."""
 
 

@@ -15,12 +15,15 @@ import typer
 
 from portal_cli import options
 from portal_cli.commands import Commands, LocalCommand, LocalGroup, epilog
+from portal_cli.durations import end_after
 from portal_cli.errors import CommandError
+from portal_server.domain.api_key import ApiKey, ApiKeyDraft
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError, PortalError
-from portal_server.domain.keys import Key, Role, key_id_of
+from portal_server.domain.keys import Role
 
 if TYPE_CHECKING:
-    from portal_server.catalog.keyring import KeyRing
+    from portal_server.catalog.api_keys import ApiKeys
     from portal_server.run.settings import Settings
 
 Parameters = ParamSpec("Parameters")
@@ -111,6 +114,7 @@ def migrate(
     cls=LocalCommand,
     examples=(
         "portal keys create --role viewer --note dashboard",
+        "portal keys create --role registrar --expires 90d",
         "PORTAL_DATABASE_URL=postgresql://portal@db/portal portal keys create",
     ),
 )
@@ -118,15 +122,20 @@ def migrate(
 def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")] = Role.ADMIN,
     note: Annotated[str, typer.Option(help="Who uses the key, and what for.")] = "",
+    expires: Annotated[
+        str, typer.Option(help="When it ends: after 90d, 12h or 30m; default: never.")
+    ] = "",
 ) -> None:
     """Create an API key and print it. It is not stored and cannot be shown again.
 
     It is created in the database of PORTAL_DATABASE_URL. The database must exist.
     """
-    with _keyring() as (keyring, database):
-        key = keyring.create(role, note)
-        typer.echo(key)
-        typer.echo(f"portal: created the {role} key {key_id_of(key)} in {database}", err=True)
+    expire_time = end_after(expires, "--expires") if expires else None
+    with _api_keys() as (api_keys, database):
+        draft = ApiKeyDraft(role=role, note=note, expire_time=expire_time)
+        made = api_keys.create(Call(), draft)
+        typer.echo(made.text)
+        typer.echo(f"portal: created the {role} key {made.key.id} in {database}", err=True)
 
 
 @keys.command("list", cls=LocalCommand, examples=("portal keys list", "portal keys list -o json"))
@@ -134,25 +143,26 @@ def create(
 def list_(context: typer.Context) -> None:
     """List the API keys by name; a key is `oap_<name>_<secret>`."""
     output = options.given(context).output
-    with _keyring() as (keyring, _):
-        found = keyring.list()
+    with _api_keys() as (api_keys, _):
+        found = api_keys.list(Call())
     if output is not options.Output.TABLE:
         from portal_cli.output import encoded
 
         typer.echo(encoded([_plain(key) for key in found], output))
         return
-    typer.echo(f"{'NAME':<10}{'ROLE':<8}{'CREATED':<18}{'REVOKED':<18}NOTE")
+    typer.echo(f"{'NAME':<10}{'ROLE':<11}{'CREATED':<18}{'EXPIRES':<18}{'REVOKED':<18}NOTE")
     for key in found:
-        created = f"{key.create_time:%Y-%m-%d %H:%M}"
-        revoked = f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "-"
-        typer.echo(f"{key.key_id:<10}{key.role:<8}{created:<18}{revoked:<18}{key.note}")
+        times = (key.create_time, key.expire_time, key.revoke_time)
+        shown = "".join(f"{time:%Y-%m-%d %H:%M}  " if time else f"{'-':<18}" for time in times)
+        typer.echo(f"{key.id:<10}{key.role:<11}{shown}{key.note}")
 
 
-def _plain(key: Key) -> dict[str, str | None]:
+def _plain(key: ApiKey) -> dict[str, str | None]:
     return {
-        "name": key.key_id,
+        "name": key.id,
         "role": key.role.value,
         "create_time": key.create_time.isoformat(),
+        "expire_time": key.expire_time.isoformat() if key.expire_time else None,
         "revoke_time": key.revoke_time.isoformat() if key.revoke_time else None,
         "note": key.note,
     }
@@ -161,8 +171,8 @@ def _plain(key: Key) -> dict[str, str | None]:
 def _names(_context: typer.Context) -> list[tuple[str, str]]:
     """Completes the name of a key that is not revoked."""
     try:
-        with _keyring() as (keyring, _):
-            return [(key.key_id, key.note) for key in keyring.list() if not key.revoke_time]
+        with _api_keys() as (api_keys, _):
+            return [(key.id, key.note) for key in api_keys.list(Call()) if not key.revoke_time]
     except (OperatorError, PortalError, OSError):
         return []
 
@@ -175,8 +185,8 @@ def revoke(
     ],
 ) -> None:
     """Revoke an API key: calls with it are rejected from now on."""
-    with _keyring() as (keyring, database):
-        if not keyring.revoke(name):
+    with _api_keys() as (api_keys, database):
+        if not api_keys.revoke(Call(), name):
             raise OperatorError(f"no active key named {name} in {database}")
         typer.echo(f"portal: revoked the key {name} in {database}", err=True)
 
@@ -225,10 +235,10 @@ def rotate() -> None:
 
 
 @contextmanager
-def _keyring() -> "Iterator[tuple[KeyRing, str]]":
+def _api_keys() -> "Iterator[tuple[ApiKeys, str]]":
     """The API keys in the database, and its name. It must exist: servers create theirs."""
     settings = _settings()
-    from portal_server.catalog.keyring import KeyRing
+    from portal_server.catalog.api_keys import ApiKeys
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.store import Store
@@ -246,7 +256,7 @@ def _keyring() -> "Iterator[tuple[KeyRing, str]]":
         raise OperatorError(f"{database}: {error}") from None
     store = Store(engine)
     try:
-        yield KeyRing(store), database
+        yield ApiKeys(store), database
     finally:
         store.close()
 

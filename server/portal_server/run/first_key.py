@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.api_keys import ApiKeys
 from portal_server.domain.errors import OperatorError
 
 _NOTE = "created by portal up"
@@ -24,7 +24,7 @@ class FirstKey:
     file: Path | None = None
 
 
-def create_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
+def create_first_key(api_keys: ApiKeys, file: Path) -> FirstKey | None:
     """Create an admin API key if there is no API key at all.
 
     On a terminal it is shown. Any other standard output may be stored by a service
@@ -38,7 +38,7 @@ def create_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
         KeyFileError: the file exists already or cannot be written.
     """
     if sys.stdout.isatty():
-        text = keyring.create_first(_NOTE)
+        text = api_keys.create_first(_NOTE)
         return FirstKey(text=text) if text else None
     written: list[Path] = []
 
@@ -57,7 +57,7 @@ def create_first_key(keyring: KeyRing, file: Path) -> FirstKey | None:
 
     key = None
     try:
-        key = keyring.create_first(_NOTE, write)
+        key = api_keys.create_first(_NOTE, write)
     finally:
         if key is None and written:
             with suppress(OSError):

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import Engine
 
-from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.api_keys import ApiKeys
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
@@ -164,7 +164,7 @@ def _prepare(settings: Settings, engine: Engine) -> Prepared:
     try:
         key = None
         if not settings.admin_key:
-            key = create_first_key(KeyRing(store), settings.key_file)
+            key = create_first_key(ApiKeys(store), settings.key_file)
         providers = assemble(store, settings).use_cases.providers
         first = providers.list(Call(), (), PageRange(limit=1)).items
         if first:

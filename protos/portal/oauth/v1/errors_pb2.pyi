@@ -31,12 +31,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 2
     """UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
-    the key is unknown or revoked. Send one valid API key in the authorization
+    the key is unknown, expired or revoked. Send one valid API key in the authorization
     header.
     """
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 3
     """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
-    method. Use an API key with the role admin.
+    method. Use an API key with the role that the text names.
     """
     ERROR_REASON_PROVIDER_NOT_FOUND: _ErrorReason.ValueType  # 4
     """NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""
@@ -203,12 +203,12 @@ for each. Correct the request.
 """
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 2
 """UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
-the key is unknown or revoked. Send one valid API key in the authorization
+the key is unknown, expired or revoked. Send one valid API key in the authorization
 header.
 """
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 3
 """PERMISSION_DENIED, REST 403. The role of the API key does not allow the
-method. Use an API key with the role admin.
+method. Use an API key with the role that the text names.
 """
 ERROR_REASON_PROVIDER_NOT_FOUND: ErrorReason.ValueType  # 4
 """NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aportal/oauth/v1/role.proto\x12\x0fportal.oauth.v1*=\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_ADMIN\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x42\x87\x01\n\x0fportal.oauth.v1B\tRoleProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aportal/oauth/v1/role.proto\x12\x0fportal.oauth.v1*b\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_ADMIN\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x12\n\x0eROLE_REGISTRAR\x10\x03\x12\x0f\n\x0bROLE_EDITOR\x10\x04\x42\x87\x01\n\x0fportal.oauth.v1B\tRoleProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017portal.oauth.v1B\tRoleProtoP\001Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\252\002\017Portal.OAuth.V1\312\002\017Portal\\OAuth\\V1\352\002\021Portal::OAuth::V1'
   _globals['_ROLE']._serialized_start=47
-  _globals['_ROLE']._serialized_end=108
+  _globals['_ROLE']._serialized_end=145
 # @@protoc_insertion_point(module_scope)

@@ -25,9 +25,13 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """Never sent."""
     ROLE_ADMIN: _Role.ValueType  # 1
-    """Every method."""
+    """Everything."""
     ROLE_VIEWER: _Role.ValueType  # 2
-    """The methods that change nothing."""
+    """Reads."""
+    ROLE_REGISTRAR: _Role.ValueType  # 3
+    """Reads, and registers, changes and deletes clients."""
+    ROLE_EDITOR: _Role.ValueType  # 4
+    """The same, and writes providers and client types."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What the holder of an API key may do. New values may be added."""
@@ -35,7 +39,11 @@ class Role(_Role, metaclass=_RoleEnumTypeWrapper):
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Never sent."""
 ROLE_ADMIN: Role.ValueType  # 1
-"""Every method."""
+"""Everything."""
 ROLE_VIEWER: Role.ValueType  # 2
-"""The methods that change nothing."""
+"""Reads."""
+ROLE_REGISTRAR: Role.ValueType  # 3
+"""Reads, and registers, changes and deletes clients."""
+ROLE_EDITOR: Role.ValueType  # 4
+"""The same, and writes providers and client types."""
 Global___Role: _TypeAlias = Role  # noqa: Y015

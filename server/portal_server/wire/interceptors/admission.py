@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 
 from portal_server.wire import health
-from portal_server.wire.access import Waits, is_write, waits
+from portal_server.wire.access import Waits, access, is_write
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Chosen, Front, Queued
 from portal_server.wire.interceptors.auth import Authenticator
@@ -66,10 +66,12 @@ class Admission(grpc.ServerInterceptor):
         self, path: str, surface: Surface, handler: Any
     ) -> Callable[[Metadata], Any]:
         streams = handler.response_streaming
+        needs = access(path)
         method = Method(
             path=path,
+            needs=needs,
             writes=is_write(path),
-            max_call_s=MAX_CALL_S if waits(path) is Waits.NEVER else MAX_WAITING_CALL_S,
+            max_call_s=MAX_CALL_S if needs.waits is Waits.NEVER else MAX_WAITING_CALL_S,
             decode=handler.request_deserializer,
             serve=handler.unary_stream if streams else handler.unary_unary,
             encode=handler.response_serializer,
@@ -103,7 +105,7 @@ class Admission(grpc.ServerInterceptor):
 def _front(method: Method, queues: CallerQueues) -> Front:
     """Passes the calls of a method on to one of these queues."""
     usual = queues.writes if method.writes else queues.reads
-    match waits(method.path):
+    match method.needs.waits:
         case Waits.NEVER:
             return usual
         case Waits.ALWAYS:

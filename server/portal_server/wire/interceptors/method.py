@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from portal_server.domain.calls import Call, IdempotencyKey, Origin
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
+from portal_server.wire.access import Access
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
 from portal_server.wire.events import send
@@ -39,6 +40,7 @@ class Method:
     """One method of a service; `one` and `stream` are what gRPC runs."""
 
     path: str
+    needs: Access
     writes: bool
     max_call_s: float
     decode: Callable[[bytes], Any]
@@ -94,7 +96,7 @@ class Method:
             still_wanted = _still_wanted(context, start, self.max_call_s)
             caller = self.authenticator.authenticate(Call(still_wanted), metadata, queues)
             key_id = caller.key_id
-            caller.require(write=self.writes)
+            caller.require(self.needs.role)
             request = self._decode(message)
             origin = Origin(self.path)
             call = Call(still_wanted, caller=caller, origin=origin)

@@ -40,11 +40,11 @@ const (
 	// for each. Correct the request.
 	ErrorReason_ERROR_REASON_INVALID_FIELDS ErrorReason = 1
 	// UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
-	// the key is unknown or revoked. Send one valid API key in the authorization
+	// the key is unknown, expired or revoked. Send one valid API key in the authorization
 	// header.
 	ErrorReason_ERROR_REASON_KEY_INVALID ErrorReason = 2
 	// PERMISSION_DENIED, REST 403. The role of the API key does not allow the
-	// method. Use an API key with the role admin.
+	// method. Use an API key with the role that the text names.
 	ErrorReason_ERROR_REASON_ROLE_NOT_ALLOWED ErrorReason = 3
 	// NOT_FOUND, REST 404. There is no provider with this id or uid. Check it.
 	ErrorReason_ERROR_REASON_PROVIDER_NOT_FOUND ErrorReason = 4

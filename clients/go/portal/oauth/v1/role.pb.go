@@ -27,10 +27,14 @@ type Role int32
 const (
 	// Never sent.
 	Role_ROLE_UNSPECIFIED Role = 0
-	// Every method.
+	// Everything.
 	Role_ROLE_ADMIN Role = 1
-	// The methods that change nothing.
+	// Reads.
 	Role_ROLE_VIEWER Role = 2
+	// Reads, and registers, changes and deletes clients.
+	Role_ROLE_REGISTRAR Role = 3
+	// The same, and writes providers and client types.
+	Role_ROLE_EDITOR Role = 4
 )
 
 // Enum value maps for Role.
@@ -39,11 +43,15 @@ var (
 		0: "ROLE_UNSPECIFIED",
 		1: "ROLE_ADMIN",
 		2: "ROLE_VIEWER",
+		3: "ROLE_REGISTRAR",
+		4: "ROLE_EDITOR",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"ROLE_ADMIN":       1,
 		"ROLE_VIEWER":      2,
+		"ROLE_REGISTRAR":   3,
+		"ROLE_EDITOR":      4,
 	}
 )
 
@@ -78,12 +86,14 @@ var File_portal_oauth_v1_role_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_role_proto_rawDesc = "" +
 	"\n" +
-	"\x1aportal/oauth/v1/role.proto\x12\x0fportal.oauth.v1*=\n" +
+	"\x1aportal/oauth/v1/role.proto\x12\x0fportal.oauth.v1*b\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"ROLE_ADMIN\x10\x01\x12\x0f\n" +
-	"\vROLE_VIEWER\x10\x02B\x87\x01\n" +
+	"\vROLE_VIEWER\x10\x02\x12\x12\n" +
+	"\x0eROLE_REGISTRAR\x10\x03\x12\x0f\n" +
+	"\vROLE_EDITOR\x10\x04B\x87\x01\n" +
 	"\x0fportal.oauth.v1B\tRoleProtoP\x01Z/oauth-portal.example/go/portal/oauth/v1;oauthv1\xaa\x02\x0fPortal.OAuth.V1\xca\x02\x0fPortal\\OAuth\\V1\xea\x02\x11Portal::OAuth::V1b\x06proto3"
 
 var (

@@ -43,7 +43,7 @@ export enum ErrorReason {
 
   /**
    * UNAUTHENTICATED, REST 401. The request has no API key or more than one, or
-   * the key is unknown or revoked. Send one valid API key in the authorization
+   * the key is unknown, expired or revoked. Send one valid API key in the authorization
    * header.
    *
    * @generated from enum value: ERROR_REASON_KEY_INVALID = 2;
@@ -52,7 +52,7 @@ export enum ErrorReason {
 
   /**
    * PERMISSION_DENIED, REST 403. The role of the API key does not allow the
-   * method. Use an API key with the role admin.
+   * method. Use an API key with the role that the text names.
    *
    * @generated from enum value: ERROR_REASON_ROLE_NOT_ALLOWED = 3;
    */

@@ -9,7 +9,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file portal/oauth/v1/role.proto.
  */
 export const file_portal_oauth_v1_role: GenFile = /*@__PURE__*/
-  fileDesc("Chpwb3J0YWwvb2F1dGgvdjEvcm9sZS5wcm90bxIPcG9ydGFsLm9hdXRoLnYxKj0KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARIPCgtST0xFX1ZJRVdFUhACQocBCg9wb3J0YWwub2F1dGgudjFCCVJvbGVQcm90b1ABWi9vYXV0aC1wb3J0YWwuZXhhbXBsZS9nby9wb3J0YWwvb2F1dGgvdjE7b2F1dGh2MaoCD1BvcnRhbC5PQXV0aC5WMcoCD1BvcnRhbFxPQXV0aFxWMeoCEVBvcnRhbDo6T0F1dGg6OlYxYgZwcm90bzM");
+  fileDesc("Chpwb3J0YWwvb2F1dGgvdjEvcm9sZS5wcm90bxIPcG9ydGFsLm9hdXRoLnYxKmIKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARIPCgtST0xFX1ZJRVdFUhACEhIKDlJPTEVfUkVHSVNUUkFSEAMSDwoLUk9MRV9FRElUT1IQBEKHAQoPcG9ydGFsLm9hdXRoLnYxQglSb2xlUHJvdG9QAVovb2F1dGgtcG9ydGFsLmV4YW1wbGUvZ28vcG9ydGFsL29hdXRoL3YxO29hdXRodjGqAg9Qb3J0YWwuT0F1dGguVjHKAg9Qb3J0YWxcT0F1dGhcVjHqAhFQb3J0YWw6Ok9BdXRoOjpWMWIGcHJvdG8z");
 
 /**
  * What the holder of an API key may do. New values may be added.
@@ -25,18 +25,32 @@ export enum Role {
   UNSPECIFIED = 0,
 
   /**
-   * Every method.
+   * Everything.
    *
    * @generated from enum value: ROLE_ADMIN = 1;
    */
   ADMIN = 1,
 
   /**
-   * The methods that change nothing.
+   * Reads.
    *
    * @generated from enum value: ROLE_VIEWER = 2;
    */
   VIEWER = 2,
+
+  /**
+   * Reads, and registers, changes and deletes clients.
+   *
+   * @generated from enum value: ROLE_REGISTRAR = 3;
+   */
+  REGISTRAR = 3,
+
+  /**
+   * The same, and writes providers and client types.
+   *
+   * @generated from enum value: ROLE_EDITOR = 4;
+   */
+  EDITOR = 4,
 }
 
 /**
