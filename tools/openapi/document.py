@@ -27,8 +27,8 @@ The REST API of OAuth Portal. {comment}
 - HEAD is allowed where GET is. A slash at the end of a path changes nothing.
 """
 _KEY = (
-    "An API key, bare or after `Bearer `. `admin` and `editor` keys may do everything, `registrar` keys"
-    " may read and write clients, and `viewer` keys only read."
+    "An API key, bare or after `Bearer `. `admin` and `editor` keys may do everything, `registrar`"
+    " keys may read and write clients, and `viewer` keys only read."
 )
 
 # By the last part of a path that is not a parameter.
