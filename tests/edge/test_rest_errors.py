@@ -501,7 +501,9 @@ def test_a_viewers_key_reads_and_does_not_write(
 
     assert [response.status_code for response in reads] == [200, 200, 200]
     for response in writes:
-        assert errors(response, 403) == ["this needs the role editor; the API key has the role viewer"]
+        assert errors(response, 403) == [
+            "this needs the role editor; the API key has the role viewer"
+        ]
     assert rest.get(item).status_code == 200
 
 
