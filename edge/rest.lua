@@ -21,6 +21,9 @@ local STATUS = {
 }
 local NOT_LABELS = "Labels: must be an object of strings"
 local NOT_A_MESSAGE = '"request: is not a message of this method"'
+-- Envoy's parser accepts whole numbers from -2^63 to 2^63-1 exactly, larger ones as doubles, and no
+-- others (RFC 8259, section 6, permits such limits).
+local NOT_VALID = "the body is not valid JSON, or has a number that is out of range"
 local NOT_JSON = "Content-Type must be application/json"
 
 local function fail(handle, status, text)
@@ -69,7 +72,7 @@ end
 local function body_error(handle, body)
   local metadata = handle:streamInfo():dynamicMetadata()
   local found = metadata:get(PARSED) or {}
-  if found.malformed then return "the body is not valid JSON" end
+  if found.malformed then return NOT_VALID end
   local text = body:getBytes(0, body:length())
   if not text:match("^%s*{") then return "the body must be a JSON object" end
   local flag = found.SSLInsecureSkipVerify

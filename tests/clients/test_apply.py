@@ -257,6 +257,11 @@ def test_the_plan_shows_each_field_of_what_is_created(portal: Command, file: Pat
         "          name: 'Web'\n"
         "          response_types: [code, id_token]\n"
         "          grant_types: [authorization_code, pkce]\n"
+        "          warning: response_types: id_token is not sent, because the client type does not "
+        "grant implicit. Keycloak would turn on the implicit flow. (RFC 7591, section 2.1)\n"
+        "          warning: grant_types: pkce is sent as authorization_code, and the client is "
+        "public: it has no secret. Keycloak does not require PKCE of it. (RFC 9700, section "
+        "2.1.1)\n"
         "+     client type 'Robot'\n"
         "          name: 'Robot'\n"
         "          description: 'No people'\n"
@@ -300,10 +305,14 @@ def test_the_plan_is_json_for_programs(portal: Command, file: Path) -> None:
             "response_types": {"old": None, "new": ["code", "id_token"]},
             "grant_types": {"old": None, "new": ["authorization_code", "pkce"]},
         },
+        "findings": plan["changes"][1]["findings"],
         "file": str(file),
         "line": 7,
         "column": 9,
     }
+    finding, *_ = plan["changes"][1]["findings"]
+    assert (finding["severity"], finding["field"]) == ("warning", "response_types")
+    assert plan["checked"] is True
 
     portal("apply", "-f", str(file), "--yes")
     assert json.loads(portal(*arguments).stdout)["changes"] == []
@@ -485,19 +494,26 @@ def test_a_provider_cannot_become_okta_while_another_client_type_has_no_app_type
     assert "1 created" in portal("apply", "-f-", "--yes", stdin=yaml.safe_dump(document)).stderr
 
 
-def test_a_plan_that_cannot_be_checked_is_shown_and_is_an_error(
+def test_a_key_that_may_not_write_gets_a_plan_that_the_server_has_not_checked(
     url: str, portal: Command, file: Path
 ) -> None:
     engine = open_engine(parse_url(url))
     viewer = Keys(Store(engine)).create(Role.VIEWER, "")
     engine.dispose()
     variables = ENVIRONMENT | portal.variables | {"PORTAL_KEY": viewer}
-    done = commands.run("portal_cli", ("apply", "-f", str(file), "--dry-run"), variables, "")
+    dry_run = ("apply", "-f", str(file), "--dry-run")
+    done = commands.run("portal_cli", dry_run, variables, "")
+    as_json = commands.run("portal_cli", (*dry_run, "-o", "json"), variables, "")
+    applied = commands.run("portal_cli", ("apply", "-f", str(file), "--yes"), variables, "")
 
-    assert done.returncode not in (Exit.DONE, Exit.WOULD_CHANGE)
+    assert done.returncode == as_json.returncode == Exit.WOULD_CHANGE
     assert "Plan: 6 to create" in done.stdout
-    assert "Nothing was written." in done.stderr
-    assert "viewer" in done.stderr
+    assert "the server has not checked the plan: the API key may not write" in done.stderr
+    assert json.loads(as_json.stdout)["checked"] is False
+    assert applied.returncode == Exit.NO_PERMISSION
+    assert "Plan: 6 to create" in applied.stdout
+    assert "Nothing was written." in applied.stderr
+    assert "viewer" in applied.stderr
 
 
 # What was done and what was not

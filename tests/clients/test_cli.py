@@ -91,7 +91,7 @@ def test_control_characters_in_a_name_are_escaped(portal: Command) -> None:
             "'foo' is not one of: code, token, id_token, none",
         ),
         (("providers", "delete", "1"), Exit.NOT_FOUND, "provider 1 not found"),
-        (("providers", "get", "99999999999"), Exit.USAGE, "less than or equal to 2147483647"),
+        (("providers", "get", "99999999999"), Exit.USAGE, "between 1 and 2147483647"),
         (("--key=a\nb", "providers", "list"), Exit.USAGE, "not printable ASCII"),
         (("nonsense",), Exit.USAGE, "nonsense"),
         (("apply", "-f", "no-such-file"), Exit.FAILED, "no-such-file: No such file or directory"),
@@ -112,7 +112,7 @@ def test_an_error_names_the_invalid_fields(portal: Command) -> None:
     portal(*CREATE_PROVIDER)
     done = portal("client-types", "create", "1", *WEB[1:], "--name= ", code=Exit.FAILED)
 
-    assert done.stderr == "portal: client_type.name: must not be blank\n"
+    assert done.stderr == "portal: name: must not be blank\n"
 
 
 def test_an_unreachable_server_and_a_missing_api_key_are_errors() -> None:

@@ -91,7 +91,8 @@ def test_not_found_no_permission_and_usage_have_their_own_exit_codes(
     portal("providers", "get", "77", code=Exit.NOT_FOUND)
     Command(target, PORTAL_KEY="wrong")(*LIST, code=Exit.NO_PERMISSION)
     Command(target, PORTAL_KEY=viewer)(*CREATE_PROVIDER, code=Exit.NO_PERMISSION)
-    portal("providers", "get", "x", code=Exit.USAGE)
+    portal("providers", "get", "0", code=Exit.USAGE)
+    portal("providers", "get", "x", code=Exit.NOT_FOUND)
     Command(target, PORTAL_KEY="")(*LIST, code=Exit.USAGE)
 
 

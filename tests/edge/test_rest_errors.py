@@ -540,7 +540,29 @@ def test_json_may_have_other_spellings_of_its_content_type(
     bad = rest.post(PROVIDERS, content=b"{'a':1}", headers=headers)
 
     assert response.status_code == 200
-    assert errors(bad, 400) == ["the body is not valid JSON"]
+    assert errors(bad, 400) == ["the body is not valid JSON, or has a number that is out of range"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        ("1.7976931348623157e308", 200),
+        ("9223372036854775807", 200),
+        ("9223372036854775808", 400),
+        ("18446744073709551616", 200),
+        ("1e309", 400),
+        ("1e-400", 200),
+    ],
+)
+def test_a_number_that_is_out_of_range_is_rejected_in_unknown_fields_too(
+    rest: httpx.Client, number: str, status: int
+) -> None:
+    body = f'{json.dumps(PROVIDER)[:-1]}, "Unknown": {number}}}'
+    response = rest.post(PROVIDERS, content=body, headers={"Content-Type": "application/json"})
+
+    assert response.status_code == status
+    if status == 400:
+        assert "a number that is out of range" in errors(response, 400)[0]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])

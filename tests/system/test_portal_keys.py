@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import portal
+from portal_server.storage.sql import schema
+from tests.support import commands
+from tests.support.stack import ENVIRONMENT, portal
 
 
 @pytest.fixture
@@ -29,6 +31,23 @@ def test_a_key_is_shown_once_listed_by_name_and_revoked(settings: dict[str, str]
     assert key.strip() not in listed
     assert (revoked.returncode, revoked.stdout) == (0, "")
     assert re.search(rf"^{name} +viewer +\S+ \S+ +- +\S+ \S+ +dashboard$", after, re.MULTILINE)
+
+
+def test_migrate_reports_the_schema(settings: dict[str, str], tmp_path: Path) -> None:
+    new = {"PORTAL_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
+
+    assert portal("migrate", **new).stderr.endswith(
+        f"portal: {tmp_path}/new.db has schema {schema.HEAD}; before: none\n"
+    )
+    assert portal("migrate", **settings).stderr.endswith(f"portal.db has schema {schema.HEAD}\n")
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "migrate"])
+def test_the_format_of_errors_is_accepted_after_a_command_of_the_server(command: str) -> None:
+    variables = ENVIRONMENT | {"PORTAL_DATABASE_URL": ""}
+    done = commands.run("portal_cli", (command, "-o", "json"), variables)
+
+    assert "PORTAL_DATABASE_URL: is empty" in json.loads(done.stderr)["error"]["message"]
 
 
 def test_the_default_role_of_a_key_is_admin(settings: dict[str, str]) -> None:

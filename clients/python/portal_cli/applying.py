@@ -14,11 +14,19 @@ from rich.text import Text
 from portal_cli import documents, files, options, wording
 from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Output, Yes, confirm
-from portal_cli.output import printable, write_values
-from portal_cli.plan import ACTIONS, CHANGE, CREATE, DELETE, Planner, Step, as_data, count, lines
+from portal_cli.output import encoded, printable, report, write_values
+from portal_cli.plan import CHANGE, CREATE, DELETE, Planner, Step
+from portal_cli.plan_output import ACTIONS, as_data, count, lines
 from portal_cli.progress import progress
 from portal_cli.validation import OF_STEP, Validation
-from portal_client import DeadlineExceeded, Portal, PortalError, Provider, Unavailable
+from portal_client import (
+    DeadlineExceeded,
+    PermissionDenied,
+    Portal,
+    PortalError,
+    Provider,
+    Unavailable,
+)
 
 _COLORS: Final = {CREATE: "green", CHANGE: "yellow", DELETE: "red"}
 _DONE: Final = {CREATE: "created", CHANGE: "changed", DELETE: "deleted"}
@@ -51,7 +59,8 @@ def apply(
 ) -> None:
     """Make the portal match YAML files: show the plan, ask for confirmation, run it.
 
-    The server checks the whole plan before the first write. `-o json` shows it for programs.
+    The server checks the whole plan before the first write. `-o json` shows it for programs. An
+    API key that may not write can only show the plan, and the server does not check that.
     """
     common = options.of(context)
     try:
@@ -61,8 +70,8 @@ def apply(
     with common.portal() as portal:
         with _reporting_that_nothing_was_written():
             steps = Planner(portal, prune=prune).plan(wanted)
-            check(portal, steps, common.output)
-        show(steps, common.output)
+            checked = _check(portal, steps, common.output, dry_run=dry_run)
+        show(steps, common.output, checked=checked)
         if not steps:
             return
         if dry_run:
@@ -72,8 +81,10 @@ def apply(
     typer.echo(f"Done: {_done(count(steps))}.", err=True)
 
 
-def check(portal: Portal, steps: Sequence[Step], output: Output = Output.TABLE) -> None:
+def _check(portal: Portal, steps: Sequence[Step], output: Output, *, dry_run: bool) -> bool:
     """Have the server check all steps, without a write.
+
+    False if it did not, because the API key may not write: a dry run still shows the plan.
 
     Raises:
         CommandError: it would reject some; all problems are on standard error.
@@ -82,11 +93,14 @@ def check(portal: Portal, steps: Sequence[Step], output: Output = Output.TABLE) 
     with progress("checking", len(steps)) as advance:
         try:
             problems = Validation(portal).problems(steps, advance)
-        except PortalError:
-            show(steps, output)
+        except PortalError as error:
+            if dry_run and isinstance(error, PermissionDenied):
+                return False
+            show(steps, output, checked=False)
             raise
     if problems:
         _reject([str(problem) for problem in problems], output)
+    return True
 
 
 def run(portal: Portal, steps: Sequence[Step]) -> None:
@@ -156,10 +170,10 @@ def _reject(problems: Sequence[str], output: Output) -> NoReturn:
     raise CommandError(f"{text}; {_NOTHING}", problems=list(problems))
 
 
-def show(steps: Sequence[Step], output: Output = Output.TABLE) -> None:
-    """Print a plan."""
+def show(steps: Sequence[Step], output: Output, *, checked: bool = True) -> None:
+    """Print a plan. `checked` is whether the server has checked it."""
     if output is not Output.TABLE:
-        write_values(as_data(steps), output)
+        write_values(as_data(steps) | {"checked": checked}, output)
         return
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
     for sign, line in lines(steps):
@@ -167,6 +181,8 @@ def show(steps: Sequence[Step], output: Output = Output.TABLE) -> None:
     counted = count(steps)
     plan = ", ".join(f"{counted[sign]} to {action}" for sign, action in ACTIONS.items())
     console.print(f"Plan: {plan}." if steps else "No changes.")
+    if not checked:
+        report("the server has not checked the plan: the API key may not write")
 
 
 def export(
@@ -175,11 +191,16 @@ def export(
         Path | None, typer.Option("--file", "-f", help="Output file; default: standard output.")
     ] = None,
 ) -> None:
-    """Write all providers and client types as a YAML file for `apply`, without secrets."""
+    """Write all providers and client types as a file for `apply`, without secrets.
+
+    It is YAML, or JSON with `-o json`, which is valid YAML. A file that exists is replaced.
+    """
     common = options.of(context)
     with common.portal() as portal:
         providers = [_plain(portal, provider) for provider in portal.list_providers()]
-    text = _HEADER + documents.dump({"providers": providers})
+    whole = {"providers": providers}
+    as_json = common.output is Output.JSON
+    text = f"{encoded(whole, Output.JSON)}\n" if as_json else _HEADER + documents.dump(whole)
     if file is None:
         typer.echo(text, nl=False)
         return
@@ -187,6 +208,8 @@ def export(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
+    client_types = sum(len(one.get("client_types", ())) for one in providers)
+    report(f"wrote {len(providers)} providers and {client_types} client types to {file}")
 
 
 def _plain(portal: Portal, provider: Provider) -> dict[str, Any]:

@@ -1,25 +1,32 @@
-"""The arguments that commands share: IDs, which a shell completes."""
+"""The arguments that commands share. `references` finds the resources that they mean."""
 
 from typing import Annotated
 
 import typer
 
 from portal_cli import completing
-from portal_cli.options import MAX_ID
 
-ProviderId = Annotated[
-    int,
+ProviderRef = Annotated[
+    str,
     typer.Argument(
-        help="ID of the provider.", autocompletion=completing.providers, min=1, max=MAX_ID
+        metavar="PROVIDER",
+        help="ID, uid or exact name of the provider.",
+        autocompletion=completing.providers,
     ),
 ]
-ClientTypeId = Annotated[
-    int,
+ClientTypeRef = Annotated[
+    str,
     typer.Argument(
-        help="ID of the client type.", autocompletion=completing.client_types, min=1, max=MAX_ID
+        metavar="CLIENT_TYPE",
+        help="ID, uid or exact name of the client type.",
+        autocompletion=completing.client_types,
     ),
 ]
-ClientId = Annotated[
-    int,
-    typer.Argument(help="ID of the client.", autocompletion=completing.clients, min=1, max=MAX_ID),
+ClientRef = Annotated[
+    str,
+    typer.Argument(
+        metavar="CLIENT",
+        help="ID, uid or exact name of the client.",
+        autocompletion=completing.clients,
+    ),
 ]

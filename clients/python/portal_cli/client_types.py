@@ -4,14 +4,15 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import field_options, options
-from portal_cli.arguments import ClientTypeId, ProviderId
+from portal_cli import field_options, options, references
+from portal_cli.arguments import ClientTypeRef, ProviderRef
 from portal_cli.client_options import Labels, Name, RedirectUris, Scope, client_message
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Output, Uid, Yes, confirm
 from portal_cli.output import (
     as_dict,
+    report,
     report_findings,
     write_many,
     write_one,
@@ -31,20 +32,22 @@ app = Commands(
     )
 )
 @field_options.for_create(ClientType.DESCRIPTOR)
-def create(context: typer.Context, provider_id: ProviderId, uid: Uid = "", **given: Any) -> None:
+def create(context: typer.Context, provider: ProviderRef, uid: Uid = "", **given: Any) -> None:
     """Create a client type."""
     message, _ = field_options.message(ClientType, given)
     common = options.of(context)
     with common.portal() as portal:
+        provider_id = references.provider(portal, provider)
         write_one(portal.create_client_type(provider_id, message, uid=uid), common.output)
 
 
-@app.command(examples=("portal client-types get 1 7",))
-def get(context: typer.Context, provider_id: ProviderId, client_type_id: ClientTypeId) -> None:
+@app.command(examples=("portal client-types get 1 7", "portal client-types get Staff Service"))
+def get(context: typer.Context, provider: ProviderRef, client_type: ClientTypeRef) -> None:
     """Show a client type."""
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.get_client_type(provider_id, client_type_id), common.output)
+        ids = references.client_type(portal, provider, client_type)
+        write_one(portal.get_client_type(*ids), common.output)
 
 
 @app.command(
@@ -56,7 +59,7 @@ def get(context: typer.Context, provider_id: ProviderId, client_type_id: ClientT
 )
 def list_(
     context: typer.Context,
-    provider_id: ProviderId,
+    provider: ProviderRef,
     filter_: Annotated[
         str,
         typer.Option("--filter", help="AIP-160 filter, such as grant_types:GRANT_TYPE_PKCE."),
@@ -65,6 +68,7 @@ def list_(
     """List the client types of a provider."""
     common = options.of(context)
     with common.portal() as portal:
+        provider_id = references.provider(portal, provider)
         found = portal.list_client_types(provider_id, filter=filter_)
         write_many(ClientType, found, common.output)
 
@@ -78,25 +82,26 @@ def list_(
 @field_options.for_update(ClientType.DESCRIPTOR)
 def update(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_type_id: ClientTypeId,
+    provider: ProviderRef,
+    client_type: ClientTypeRef,
     etag: Etag = "",
     **given: Any,
 ) -> None:
     """Change the given fields of a client type. An empty value clears an optional field."""
     message, names = field_options.message(ClientType, given)
     options.require_change(names)
-    message.provider_id, message.id, message.etag = provider_id, client_type_id, etag
+    message.etag = etag
     common = options.of(context)
     with common.portal() as portal:
+        message.provider_id, message.id = references.client_type(portal, provider, client_type)
         write_one(portal.update_client_type(message, fields=names), common.output)
 
 
 @app.command(examples=("portal client-types delete 1 7 --yes",))
 def delete(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_type_id: ClientTypeId,
+    provider: ProviderRef,
+    client_type: ClientTypeRef,
     force: Force = False,
     etag: Etag = "",
     yes: Yes = False,
@@ -104,16 +109,19 @@ def delete(
     """Delete a client type."""
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.get_client_type(provider_id, client_type_id)
-        confirm(f"Delete client type {found.name!r}{' and its clients' if force else ''}?", yes=yes)
-        portal.delete_client_type(provider_id, client_type_id, force=force, etag=etag)
+        ids = references.client_type(portal, provider, client_type)
+        found = portal.get_client_type(*ids)
+        what = f"client type {found.name!r}{' and its clients' if force else ''}"
+        confirm(f"Delete {what}?", yes=yes)
+        portal.delete_client_type(*ids, force=force, etag=etag)
+    report(f"deleted {what}")
 
 
 @app.command(examples=("portal client-types preview 1 7 --name 'Web shop' -o json",))
 def preview(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_type_id: ClientTypeId,
+    provider: ProviderRef,
+    client_type: ClientTypeRef,
     name: Name,
     redirect_uris: RedirectUris = "",
     scope: Scope = "",
@@ -123,7 +131,8 @@ def preview(
     message, _ = client_message(name, redirect_uris, scope, label)
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.preview_registration(provider_id, client_type_id, message)
+        ids = references.client_type(portal, provider, client_type)
+        found = portal.preview_registration(*ids, message)
     values = as_dict(found)
     if common.output is Output.TABLE:
         values = {"uri": values["uri"], **values["metadata"]}

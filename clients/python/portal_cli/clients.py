@@ -1,7 +1,6 @@
 """`portal clients …`."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -10,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portal_cli import completing, documents, options
-from portal_cli.arguments import ClientId, ClientTypeId, ProviderId
+from portal_cli import completing, documents, options, references
+from portal_cli.arguments import ClientRef, ClientTypeRef, ProviderRef
 from portal_cli.client_options import (
     Labels,
     Name,
@@ -25,7 +24,7 @@ from portal_cli.client_options import (
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Yes, confirm
-from portal_cli.output import as_dict, report_findings, write_many, write_one, write_rows
+from portal_cli.output import as_dict, report, report_findings, write_many, write_one, write_rows
 from portal_client import Client, ClientResolution, NotFound, Portal, PortalError
 
 app = Commands(help="Register clients at identity providers, and manage them there.")
@@ -55,8 +54,8 @@ class Resolution(StrEnum):
 )
 def register(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_type_id: ClientTypeId,
+    provider: ProviderRef,
+    client_type: ClientTypeRef,
     name: Name,
     redirect_uris: RedirectUris = "",
     scope: Scope = "",
@@ -70,21 +69,22 @@ def register(
     message, _ = client_message(name, redirect_uris, scope, label)
     common = options.of(context)
     with common.portal() as portal, _secret(secret_file) as secret:
-        registered = portal.register_client(provider_id, client_type_id, message)
+        ids = references.client_type(portal, provider, client_type)
+        registered = portal.register_client(*ids, message)
         report_findings(registered.findings)
         more = secret.taken(registered.client_secret)
         write_one(registered.client, common.output, **more)
-    client = as_dict(registered.client)
-    if client["state"] != "active":
-        raise CommandError(f"client {client['id']} is {client['state']}: {client['message']}")
+    found = as_dict(registered.client)
+    if found["state"] != "active":
+        raise CommandError(f"client {found['id']} is {found['state']}: {found['message']}")
 
 
-@app.command(examples=("portal clients get 1 12",))
-def get(context: typer.Context, provider_id: ProviderId, client_id: ClientId) -> None:
+@app.command(examples=("portal clients get 1 12", "portal clients get Staff 'Web shop'"))
+def get(context: typer.Context, provider: ProviderRef, client: ClientRef) -> None:
     """Show a client, without its secret."""
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.get_client(provider_id, client_id), common.output)
+        write_one(portal.get_client(*references.client(portal, provider, client)), common.output)
 
 
 @app.command(
@@ -96,10 +96,10 @@ def get(context: typer.Context, provider_id: ProviderId, client_id: ClientId) ->
 )
 def list_(
     context: typer.Context,
-    provider_id: ProviderId,
+    provider: ProviderRef,
     client_type: Annotated[
-        int, typer.Option(help="Only clients of the client type with this ID.", min=0)
-    ] = 0,
+        str, typer.Option(help="Only clients of this client type: its ID, uid or exact name.")
+    ] = "",
     filter_: Annotated[
         str,
         typer.Option("--filter", help="AIP-160 filter, such as state = CLIENT_STATE_ACTIVE."),
@@ -108,15 +108,20 @@ def list_(
     """List the clients of a provider."""
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.list_clients(provider_id, client_type_id=client_type, filter=filter_)
+        provider_id, client_type_id = (
+            references.client_type(portal, provider, client_type)
+            if client_type
+            else (references.provider(portal, provider), 0)
+        )
+        found = portal.list_clients(provider_id, client_type_id=client_type_id, filter=filter_)
         write_many(Client, found, common.output)
 
 
 @app.command(examples=("portal clients update 1 12 --name Shop --label team=web",))
 def update(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_id: ClientId,
+    provider: ProviderRef,
+    client: ClientRef,
     name: NewName = None,
     redirect_uris: NewRedirectUris = None,
     scope: NewScope = None,
@@ -126,32 +131,34 @@ def update(
     """Change the given fields of a client. Labels are replaced as a whole; '' clears them."""
     message, names = client_message(name, redirect_uris, scope, label)
     options.require_change(names)
-    message.provider_id, message.id, message.etag = provider_id, client_id, etag
+    message.etag = etag
     common = options.of(context)
     with common.portal() as portal:
+        message.provider_id, message.id = references.client(portal, provider, client)
         write_one(portal.update_client(message, fields=names), common.output)
 
 
 @app.command(examples=("portal clients rotate 1 12 --secret-file shop.secret.new",))
 def rotate(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_id: ClientId,
+    provider: ProviderRef,
+    client: ClientRef,
     etag: Etag = "",
     secret_file: SecretFile = None,
 ) -> None:
     """Replace the secret of a client. The new secret is shown once."""
     common = options.of(context)
     with common.portal() as portal, _secret(secret_file) as secret:
-        rotated = portal.rotate_client_secret(provider_id, client_id, etag=etag)
+        ids = references.client(portal, provider, client)
+        rotated = portal.rotate_client_secret(*ids, etag=etag)
         write_one(rotated.client, common.output, **secret.taken(rotated.client_secret))
 
 
 @app.command(examples=("portal clients delete 1 12",))
 def delete(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_id: ClientId,
+    provider: ProviderRef,
+    client: ClientRef,
     force: Annotated[
         bool, typer.Option("--force", help="Delete it here even if the provider rejects that.")
     ] = False,
@@ -161,9 +168,11 @@ def delete(
     """Delete a client at the provider, then here."""
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.get_client(provider_id, client_id)
+        ids = references.client(portal, provider, client)
+        found = portal.get_client(*ids)
         confirm(f"Delete client {found.name!r}?", yes=yes)
-        portal.delete_client(provider_id, client_id, force=force, etag=etag)
+        portal.delete_client(*ids, force=force, etag=etag)
+    report(f"deleted client {found.name!r} ({found.id})")
 
 
 @app.command(
@@ -174,24 +183,22 @@ def delete(
 )
 def check(
     context: typer.Context,
-    provider_id: Annotated[
-        int,
+    provider: Annotated[
+        str,
         typer.Argument(
-            help="ID of the provider; default: all.",
+            metavar="[PROVIDER]",
+            help="ID, uid or exact name of the provider; default: all.",
             autocompletion=completing.providers,
-            min=0,
-            max=options.MAX_ID,
         ),
-    ] = 0,
-    client_id: Annotated[
-        int,
+    ] = "",
+    client: Annotated[
+        str,
         typer.Argument(
-            help="ID of the client; default: all.",
+            metavar="[CLIENT]",
+            help="ID, uid or exact name of the client; default: all.",
             autocompletion=completing.clients,
-            min=0,
-            max=options.MAX_ID,
         ),
-    ] = 0,
+    ] = "",
 ) -> None:
     """Compare clients with their providers, and show where they differ.
 
@@ -199,16 +206,18 @@ def check(
     """
     common = options.of(context)
     with common.portal() as portal:
-        if client_id:
-            checked = [_checked(portal, provider_id, client_id)]
+        if client:
+            checked = [_checked(portal, *references.client(portal, provider, client))]
         else:
-            ids = [provider_id] if provider_id else [one.id for one in portal.list_providers()]
+            ids = (
+                [references.provider(portal, provider)]
+                if provider
+                else [one.id for one in portal.list_providers()]
+            )
             checked = [
-                _checked(portal, id_, client.id)
-                for id_ in ids
-                for client in portal.list_clients(id_)
+                _checked(portal, id_, one.id) for id_ in ids for one in portal.list_clients(id_)
             ]
-    write_rows(checked, _CHECKED, common.output)
+    write_rows(checked, _CHECKED, common.output, what="clients")
     drifted = sum(row["state"] != "active" or bool(row["differences"]) for row in checked)
     if drifted:
         raise CommandError(f"{drifted} of {len(checked)} clients need attention")
@@ -235,8 +244,8 @@ def _checked(portal: Portal, provider_id: int, client_id: int) -> dict[str, Any]
 )
 def resolve(
     context: typer.Context,
-    provider_id: ProviderId,
-    client_id: ClientId,
+    provider: ProviderRef,
+    client: ClientRef,
     resolution: Annotated[Resolution, typer.Argument(help="What you found at the provider.")],
     oauth_client_id: Annotated[
         str, typer.Option("--client-id", help="For adopt: the client_id at the provider.")
@@ -258,8 +267,7 @@ def resolve(
     common = options.of(context)
     with common.portal() as portal:
         resolved = portal.resolve_client(
-            provider_id,
-            client_id,
+            *references.client(portal, provider, client),
             ClientResolution.Value(f"{_PREFIX}{resolution.name}"),
             client_id=oauth_client_id,
             registration_client_uri=registration_client_uri,
@@ -282,11 +290,11 @@ class _Secret:
         if not secret:
             return {}
         if self._descriptor is None:
-            _warn("the secret is shown only once: store it now")
+            report("the secret is shown only once: store it now")
             return {"client_secret": secret}
         os.write(self._descriptor, f"{secret}\n".encode())
         self.written = True
-        _warn(f"the secret is in {self._file}, and it is not shown again")
+        report(f"the secret is in {self._file}, and it is not shown again")
         return {}
 
 
@@ -312,7 +320,3 @@ def _secret(file: Path | None) -> Iterator[_Secret]:
         if not secret.written:
             with suppress(OSError):
                 file.unlink()
-
-
-def _warn(text: str) -> None:
-    print(f"portal: {text}", file=sys.stderr)

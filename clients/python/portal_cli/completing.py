@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.completion import shell_complete
 
-from portal_cli import options
+from portal_cli import options, references
 from portal_cli.errors import CommandError
 from portal_client import Portal, PortalError
 
@@ -56,14 +56,21 @@ def providers(context: typer.Context) -> list[tuple[str, str]]:
 
 def client_types(context: typer.Context) -> list[tuple[str, str]]:
     """Completes the ID of a client type of the provider before it."""
-    provider = context.params.get("provider_id")
-    return _ids(context, lambda portal: portal.list_client_types(provider)) if provider else []
+    return _of_provider(context, lambda portal, provider: portal.list_client_types(provider))
 
 
 def clients(context: typer.Context) -> list[tuple[str, str]]:
     """Completes the ID of a client of the provider before it."""
-    provider = context.params.get("provider_id")
-    return _ids(context, lambda portal: portal.list_clients(provider)) if provider else []
+    return _of_provider(context, lambda portal, provider: portal.list_clients(provider))
+
+
+def _of_provider(
+    context: typer.Context, listed: Callable[[Portal, int], Any]
+) -> list[tuple[str, str]]:
+    given = context.params.get("provider")
+    if not given:
+        return []
+    return _ids(context, lambda portal: listed(portal, references.provider(portal, given)))
 
 
 def _ids(context: typer.Context, listed: Callable[[Portal], Any]) -> list[tuple[str, str]]:

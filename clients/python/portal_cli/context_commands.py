@@ -9,7 +9,7 @@ from portal_cli import contexts, documents, options
 from portal_cli.commands import Commands
 from portal_cli.contexts import Connection
 from portal_cli.errors import CommandError, Exit
-from portal_cli.output import write_rows
+from portal_cli.output import report, write_rows
 from portal_client.connection import check_key
 
 app = Commands(help="Save connections with their API keys, and choose one.")
@@ -62,6 +62,7 @@ def set_(
     )
     saved.current = saved.current or name
     contexts.save(saved)
+    report(f"saved the context {name}{', which is used' if saved.current == name else ''}")
 
 
 @app.command(examples=("portal contexts use live",))
@@ -71,6 +72,7 @@ def use(name: Name) -> None:
     saved.named(name)
     saved.current = name
     contexts.save(saved)
+    report(f"using the context {name}")
 
 
 @app.command("list", examples=("portal contexts list", "portal contexts list -o json"))
@@ -87,7 +89,7 @@ def list_(context: typer.Context) -> None:
         }
         for name, one in saved.contexts.items()
     ]
-    write_rows(rows, _COLUMNS, options.given(context).output)
+    write_rows(rows, _COLUMNS, options.given(context).output, what="contexts")
 
 
 @app.command(examples=("portal contexts delete local",))
@@ -99,3 +101,4 @@ def delete(name: Name) -> None:
     if saved.current == name:
         saved.current = None
     contexts.save(saved)
+    report(f"deleted the context {name}")

@@ -12,7 +12,8 @@ from portal_cli.applying import show
 from portal_cli.documents import ProviderDocument
 from portal_cli.errors import CommandError, Exit
 from portal_cli.output import printable
-from portal_cli.plan import CHANGE, CREATE, Planner, Step, count, match
+from portal_cli.plan import CHANGE, CREATE, Planner, Step, match
+from portal_cli.plan_output import count
 from portal_cli.progress import progress, stderr
 from portal_cli.source import CID, BadRow, Resource, Row, Source
 from portal_cli.validation import Validation

@@ -21,6 +21,7 @@ from portal_cli import (
     processes,
     providers,
     status,
+    wording,
 )
 from portal_cli.commands import Commands, LocalCommand
 from portal_cli.errors import CommandError, Exit, exit_code
@@ -121,7 +122,7 @@ def _run(given: Given) -> int:
 
 def _failed(error: Any, given: Given) -> int:
     if isinstance(error, PortalError):
-        return _report(error, exit_code(error), given, **_details(error))
+        return _report(wording.text(error), exit_code(error), given, **_details(error))
     if isinstance(error, CommandError):
         return _report(error, error.code, given, **error.details)
     hint = f" Try '{error.ctx.command_path} -h'." if error.ctx else ""

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from portal_cli.errors import CommandError, Exit
 from portal_client import Portal, PortalError, Tls
 from portal_client.connection import TARGET, TIMEOUT_S
 
-MAX_ID: Final = (1 << 31) - 1
 PANEL: Final = "Common options, before or after the command"
 
 Etag = Annotated[str, typer.Option(help="Only if this is the current etag of the resource.")]
@@ -34,11 +34,17 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+def _default_target() -> str:
+    """Where `portal up` of the same environment listens."""
+    port = os.environ.get("PORTAL_GRPC_PORT")
+    return f"{TARGET.partition(':')[0]}:{port}" if port else TARGET
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The common options of a command."""
 
-    target: str = TARGET
+    target: str = field(default_factory=_default_target)
     key: str | None = field(default=None, repr=False)
     tls: bool = False
     ca: Path | None = None
@@ -146,7 +152,8 @@ def _(
         str | None,
         _option(
             envvar="PORTAL_TARGET",
-            help=f"gRPC address of the portal, host:port; default: {TARGET}.",
+            help=f"gRPC address of the portal, host:port; default: {TARGET}, or PORTAL_GRPC_PORT"
+            " there.",
         ),
     ] = None,
     key: Annotated[

@@ -18,6 +18,8 @@ Resource = Provider | ClientType | Client
 
 _UNLIMITED: Final = 1 << 16
 _MINUTE: Final = "%Y-%m-%d %H:%M"
+_MAX_WORD: Final = 24
+_PLURALS: Final = {Provider: "providers", ClientType: "client types", Client: "clients"}
 # The columns that fit a terminal; `get`, JSON and YAML show every field.
 _COLUMNS: Final = {
     Provider: ("id", "name", "type", "well_known_uri", "updated"),
@@ -49,7 +51,8 @@ def write_values(whole: Mapping[str, Any], output: Output) -> None:
     """Write values by name."""
     if output is Output.TABLE:
         table = Table(box=None, show_header=False)
-        table.add_column(style="bold")
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
         for name, value in whole.items():
             table.add_row(name, _text(value))
         _print(table)
@@ -62,34 +65,48 @@ def write_many(kind: type[Resource], resources: Iterable[Resource], output: Outp
     if output is not Output.TABLE:
         print(encoded([as_dict(resource) for resource in resources], output))
         return
-    table = Table(box=None)
-    for name in _COLUMNS[kind]:
-        table.add_column(name.upper().replace("_", " "), overflow="fold")
-    for resource in resources:
-        row = as_dict(resource) | {"updated": _minute(resource.update_time)}
-        table.add_row(*(_text(row[name]) for name in _COLUMNS[kind]))
-    _print(table)
+    rows = [as_dict(one) | {"updated": _minute(one.update_time)} for one in resources]
+    write_rows(rows, _COLUMNS[kind], output, what=_PLURALS[kind])
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
-    """Write rows of values by name; a table has these columns."""
+def write_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output, *, what: str
+) -> None:
+    """Write rows of values by name; a table has these columns. `what` are the rows, in plural."""
     if output is not Output.TABLE:
         print(encoded(list(map(dict, rows)), output))
         return
+    if not rows and sys.stdout.isatty():
+        report(f"no {what}")
+        return
     table = Table(box=None)
     for name in columns:
-        table.add_column(name.upper().replace("_", " "), overflow="fold")
+        values = [_text(row[name]) for row in rows]
+        # Wrap between words: a value that is broken cannot be copied.
+        longest = max(len(word) for value in (name, *values) for word in value.split() or [""])
+        table.add_column(
+            name.upper().replace("_", " "), overflow="fold", min_width=min(longest, _MAX_WORD)
+        )
     for row in rows:
         table.add_row(*(_text(row[name]) for name in columns))
     _print(table)
 
 
+def report(text: str) -> None:
+    """Write a line for people to standard error: what was done, or what there is not."""
+    print(f"portal: {printable(text)}", file=sys.stderr)
+
+
 def report_findings(findings: Iterable[Finding]) -> None:
     """Write findings to standard error."""
     for finding in findings:
-        one = as_dict(finding)
-        line = f"{one['severity']}: {one['field']}: {one['text']} ({one['reference']})"
-        print(printable(line), file=sys.stderr)
+        print(finding_text(finding), file=sys.stderr)
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding in one line."""
+    one = as_dict(finding)
+    return printable(f"{one['severity']}: {one['field']}: {one['text']} ({one['reference']})")
 
 
 def _print(table: Table) -> None:

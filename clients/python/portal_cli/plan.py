@@ -6,20 +6,17 @@ with that name in the portal (by id), and so on. Resources that are not in the d
 they are pruned.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from portal_cli import documents, fields
 from portal_cli.documents import ProviderDocument
 from portal_cli.places import Place
-from portal_client import PROVIDER_TYPE_OKTA, ClientType, Portal, Provider
+from portal_client import PROVIDER_TYPE_OKTA, ClientType, Finding, Portal, Provider
 
 CREATE, CHANGE, DELETE, KEEP = "+", "~", "-", " "
-ACTIONS: Final = {CREATE: "create", CHANGE: "change", DELETE: "delete"}
-_INDENT: Final = "    "
-_MAX_TEXT: Final = 200
 
 Resource = TypeVar("Resource", Provider, ClientType)
 Values = Mapping[str, tuple[Any, Any]]
@@ -36,6 +33,7 @@ class Change:
         id: its id; 0 for a new one.
         values: the old and the new value of each field that changes, or that a new one has.
         place: where it is in a file.
+        findings: what the server finds about a client type, once it has checked the change.
     """
 
     sign: str
@@ -44,6 +42,7 @@ class Change:
     id: int = 0
     values: Values = field(default_factory=dict)
     place: Place | None = None
+    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class Step:
 
     own: Change
     parent: Parent | None
-    write: Callable[[Portal, bool], object]
+    write: Callable[[Portal, bool], Provider | ClientType | None]
     others: Sequence[Change] = ()
     kept: "Sequence[Step]" = ()
 
@@ -98,63 +97,13 @@ class Step:
         self.write(portal, False)  # noqa: FBT003
 
     def validate(self, portal: Portal) -> None:
-        """Have the server make every check of the request and change nothing.
+        """Have the server make every check of the request and change nothing; keep its findings.
 
         Raises: PortalError.
         """
-        self.write(portal, True)  # noqa: FBT003
-
-
-def lines(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
-    """Steps as a diff: each line with the sign of its step, " " for a heading."""
-    heading = ""
-    for step in steps:
-        parent = step.parent.what if step.parent else ""
-        indent = _INDENT if parent else ""
-        if parent not in ("", heading):
-            yield KEEP, f"{KEEP} {parent}"
-        heading = parent or step.what
-        yield step.sign, f"{step.sign} {indent}{step.what}"
-        for name, (old, new) in step.own.values.items():
-            value = _text(new) if step.sign == CREATE else f"{_text(old)} → {_text(new)}"
-            yield step.sign, f"{KEEP} {indent}{_INDENT}{name}: {value}"
-        for other in step.others:
-            yield other.sign, f"{other.sign} {_INDENT}{other.what}"
-
-
-def count(steps: Iterable[Step]) -> Counter[str]:
-    """How many resources the steps create, change and delete, by sign."""
-    return Counter(change.sign for step in steps for change in step.changes)
-
-
-def as_data(steps: Sequence[Step]) -> dict[str, Any]:
-    """The steps for programs, in their order."""
-    counted = count(steps)
-    return {
-        "summary": {action: counted[sign] for sign, action in ACTIONS.items()},
-        "changes": [_data(change, step) for step in steps for change in step.changes],
-    }
-
-
-def _data(change: Change, step: Step) -> dict[str, Any]:
-    parent = step.parent
-    if parent is None and change is not step.own:  # a client type of a provider that is deleted
-        assert isinstance(step.own.resource, Provider)  # noqa: S101
-        parent = Parent(step.what, step.own.resource, step.own.id)
-    place = change.place
-    line, column = place.position if place else (None, None)
-    return {
-        "action": ACTIONS[change.sign],
-        "kind": "client_type" if parent else "provider",
-        "name": change.resource.name,
-        "id": change.id or None,
-        "uid": change.resource.uid or None,
-        "provider": {"name": parent.provider.name, "id": parent.id or None} if parent else None,
-        "fields": {name: {"old": old, "new": new} for name, (old, new) in change.values.items()},
-        "file": place.file.name if place else None,
-        "line": line,
-        "column": column,
-    }
+        planned = self.write(portal, True)  # noqa: FBT003
+        if isinstance(planned, ClientType):
+            self.own.findings[:] = planned.findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,16 +193,17 @@ def match(
 def _create_provider(parent: Parent, place: Place | None) -> Step:
     wanted = parent.provider
 
-    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
+    def write(portal: Portal, validate_only: bool) -> Provider:  # noqa: FBT001
         created = portal.create_provider(wanted, uid=wanted.uid, validate_only=validate_only)
         parent.id = created.id
+        return created
 
     return Step(Change(CREATE, wanted, parent.what, 0, _new(wanted), place), None, write)
 
 
 def _create_client_type(wanted: ClientType, parent: Parent, place: Place | None) -> Step:
-    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
-        portal.create_client_type(
+    def write(portal: Portal, validate_only: bool) -> ClientType:  # noqa: FBT001
+        return portal.create_client_type(
             parent.id, wanted, uid=wanted.uid, **_validation(parent, validate_only)
         )
 
@@ -270,8 +220,8 @@ def _change_provider(
     message.CopyFrom(wanted)
     message.id, message.etag = found.id, found.etag
 
-    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
-        portal.update_provider(message, fields=changes, validate_only=validate_only)
+    def write(portal: Portal, validate_only: bool) -> Provider:  # noqa: FBT001
+        return portal.update_provider(message, fields=changes, validate_only=validate_only)
 
     if not changes:
         return []
@@ -286,16 +236,20 @@ def _change_client_type(
     message.CopyFrom(wanted)
     message.provider_id, message.id, message.etag = found.provider_id, found.id, found.etag
 
-    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
-        portal.update_client_type(message, fields=changes, **_validation(parent, validate_only))
+    def write(portal: Portal, validate_only: bool) -> ClientType:  # noqa: FBT001
+        return portal.update_client_type(
+            message, fields=changes, **_validation(parent, validate_only)
+        )
 
     what = f"client type {wanted.name!r} ({found.id})"
     return Step(Change(CHANGE, wanted, what, found.id, changes, place), parent, write)
 
 
 def _keep_client_type(found: ClientType, parent: Parent, place: Place | None) -> Step:
-    def write(portal: Portal, validate_only: bool) -> None:  # noqa: FBT001
-        portal.update_client_type(found, fields=["name"], **_validation(parent, validate_only))
+    def write(portal: Portal, validate_only: bool) -> ClientType:  # noqa: FBT001
+        return portal.update_client_type(
+            found, fields=["name"], **_validation(parent, validate_only)
+        )
 
     what = f"client type {found.name!r} ({found.id})"
     return Step(Change(KEEP, found, what, found.id, place=place), parent, write)
@@ -341,17 +295,3 @@ def _changes(wanted: Resource, found: Resource) -> Values:
         (one.name, one.value(found), one.value(wanted)) for one in fields.shared(wanted.DESCRIPTOR)
     )
     return {name: (old, new) for name, old, new in values if old != new}
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return "unset"
-        case bool():
-            return str(value).lower()
-        case list():
-            return f"[{', '.join(map(str, value))}]"
-    text = repr(value)
-    if len(text) <= _MAX_TEXT:
-        return text
-    return f"{text[:_MAX_TEXT]}… ({len(value)} characters)"

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import field_options, options
-from portal_cli.arguments import ProviderId
+from portal_cli import field_options, options, references
+from portal_cli.arguments import ProviderRef
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
-from portal_cli.output import as_dict, write_many, write_one, write_rows
+from portal_cli.output import as_dict, report, write_many, write_one, write_rows
 from portal_client import Provider
 
 app = Commands(help="Create, get, list, update, delete, check and forget providers.")
@@ -30,12 +30,12 @@ def create(context: typer.Context, uid: Uid = "", **given: Any) -> None:
         write_one(portal.create_provider(message, uid=uid), common.output)
 
 
-@app.command(examples=("portal providers get 1 -o yaml",))
-def get(context: typer.Context, provider_id: ProviderId) -> None:
+@app.command(examples=("portal providers get 1 -o yaml", "portal providers get Staff"))
+def get(context: typer.Context, provider: ProviderRef) -> None:
     """Show a provider."""
     common = options.of(context)
     with common.portal() as portal:
-        write_one(portal.get_provider(provider_id), common.output)
+        write_one(portal.get_provider(references.provider(portal, provider)), common.output)
 
 
 @app.command(
@@ -67,20 +67,21 @@ def list_(
     )
 )
 @field_options.for_update(Provider.DESCRIPTOR)
-def update(context: typer.Context, provider_id: ProviderId, etag: Etag = "", **given: Any) -> None:
+def update(context: typer.Context, provider: ProviderRef, etag: Etag = "", **given: Any) -> None:
     """Change the given fields of a provider."""
     message, names = field_options.message(Provider, given)
     options.require_change(names)
-    message.id, message.etag = provider_id, etag
+    message.etag = etag
     common = options.of(context)
     with common.portal() as portal:
+        message.id = references.provider(portal, provider)
         write_one(portal.update_provider(message, fields=names), common.output)
 
 
 @app.command(examples=("portal providers delete 1",))
 def delete(
     context: typer.Context,
-    provider_id: ProviderId,
+    provider: ProviderRef,
     force: Force = False,
     etag: Etag = "",
     yes: Yes = False,
@@ -88,32 +89,39 @@ def delete(
     """Delete a provider and all its client types."""
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.get_provider(provider_id)
+        found = portal.get_provider(references.provider(portal, provider))
         what = "client types and clients" if force else "client types"
         confirm(f"Delete provider {found.name!r} and its {what}?", yes=yes)
-        portal.delete_provider(provider_id, force=force, etag=etag)
+        portal.delete_provider(found.id, force=force, etag=etag)
+    report(f"deleted provider {found.name!r} ({found.id}) and its {what}")
 
 
 @app.command(examples=("portal providers check 1",))
-def check(context: typer.Context, provider_id: ProviderId) -> None:
+def check(context: typer.Context, provider: ProviderRef) -> None:
     """Check whether clients can be registered at a provider."""
     common = options.of(context)
     with common.portal() as portal:
-        result = portal.check_provider(provider_id)
-    write_rows([as_dict(one) for one in result.checks], ("name", "outcome", "text"), common.output)
+        result = portal.check_provider(references.provider(portal, provider))
+    write_rows(
+        [as_dict(one) for one in result.checks],
+        ("name", "outcome", "text"),
+        common.output,
+        what="checks",
+    )
     if not result.ok:
         raise CommandError("a check has failed")
 
 
 @app.command(examples=("portal providers forget 1 -o json >left-behind.json",))
 def forget(
-    context: typer.Context, provider_id: ProviderId, etag: Etag = "", yes: Yes = False
+    context: typer.Context, provider: ProviderRef, etag: Etag = "", yes: Yes = False
 ) -> None:
     """Delete a provider that no longer exists; list the clients that may still exist there."""
     common = options.of(context)
     with common.portal() as portal:
-        found = portal.get_provider(provider_id)
+        found = portal.get_provider(references.provider(portal, provider))
         confirm(f"Delete provider {found.name!r} and its clients, but only here?", yes=yes)
-        forgotten = portal.forget_provider(provider_id, etag=etag)
+        forgotten = portal.forget_provider(found.id, etag=etag)
     columns = ("client_name", "client_id", "registration_client_uri")
-    write_rows([as_dict(one) for one in forgotten], columns, common.output)
+    write_rows([as_dict(one) for one in forgotten], columns, common.output, what="clients")
+    report(f"deleted provider {found.name!r} ({found.id}) and its clients, only here")

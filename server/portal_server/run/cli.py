@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 import typer
 
 from portal_cli import options
-from portal_cli.commands import Commands, LocalCommand, LocalGroup, epilog
+from portal_cli.commands import Commands, LocalCommand, LocalGroup
 from portal_cli.durations import end_after
 from portal_cli.errors import CommandError
 from portal_server.domain.api_key import ApiKey, ApiKeyDraft
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 
-app = typer.Typer(
-    help="OAuth 2.0 client types as a service.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = Commands(help="OAuth 2.0 client types as a service.", cls=LocalGroup)
 keys = Commands(help="Create, list and revoke API keys, in the database.", cls=LocalGroup)
 app.add_typer(keys, name="keys")
 encryption = Commands(help="Create encryption keys, and encrypt secrets again.", cls=LocalGroup)
@@ -57,7 +52,7 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
     return run
 
 
-@app.command(epilog=epilog(["portal up", "PORTAL_HTTP_PORT=8080 portal up"]))
+@app.command(cls=LocalCommand, examples=("portal up", "PORTAL_HTTP_PORT=8080 portal up"))
 @one_line_errors
 def up() -> None:
     """Run the whole system in the foreground: migrate, then serve REST and gRPC through Envoy.
@@ -71,7 +66,7 @@ def up() -> None:
     up(settings)
 
 
-@app.command(epilog=epilog(["PORTAL_DIRECT_GRPC_PORT=50052 portal serve"]))
+@app.command(cls=LocalCommand, examples=("PORTAL_DIRECT_GRPC_PORT=50052 portal serve",))
 @one_line_errors
 def serve(
     socket: Annotated[
@@ -91,7 +86,10 @@ def serve(
     serve(settings, Listen(socket, worker))
 
 
-@app.command(epilog=epilog(["PORTAL_DATABASE_URL=postgresql://portal@db/portal portal migrate"]))
+@app.command(
+    cls=LocalCommand,
+    examples=("PORTAL_DATABASE_URL=postgresql://portal@db/portal portal migrate",),
+)
 @one_line_errors
 def migrate(
     timeout: Annotated[
@@ -101,13 +99,16 @@ def migrate(
     """Migrate the database to the schema of this version."""
     settings = _logged_settings()
     from portal_server.run.encryption_keys import vault_of
-    from portal_server.storage.sql import migrations
+    from portal_server.storage.sql import migrations, schema
     from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.stored_secrets import require_keys
 
     engine, vault = open_connected(settings.database), vault_of(settings)
     require_keys(engine, vault)
-    migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
+    before = migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
+    now = schema.HEAD if before is None or before in schema.REVISIONS else before
+    change = "" if before == now else f"; before: {before or 'none'}"
+    typer.echo(f"portal: {_named(settings)} has schema {now}{change}", err=True)
 
 
 @keys.command(

@@ -38,8 +38,8 @@ def migrate(
     revision: str = "head",
     timeout_s: int = TIMEOUT_S,
     seal: Seal | None = None,
-) -> None:
-    """Migrate the schema to this version's or, with "base", drop it.
+) -> str | None:
+    """Migrate the schema to this version's or, with "base", drop it; returns the previous one.
 
     Several processes may do so at once: each revision runs once, while the others
     wait. Several threads of one process may not: Alembic keeps its state in a
@@ -61,7 +61,7 @@ def migrate(
             if revision != "head" or not is_next(before):
                 raise newer(before)
             log.info("schema %s is that of the next version: nothing to do", before)
-            return
+            return before
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -71,6 +71,7 @@ def migrate(
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
+        return before
 
 
 @contextmanager
