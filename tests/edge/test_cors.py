@@ -25,7 +25,10 @@ PATHS = [
     "/portal-api/oauth-providers/1/client-types/1",
     SERVICE + "CreateClientType",
 ]
-HEADERS = "authorization,content-type,grpc-timeout,idempotency-key,if-match,x-grpc-web,x-user-agent"
+HEADERS = (
+    "authorization,content-type,grpc-timeout,idempotency-key,if-match,traceparent,"
+    "x-grpc-web,x-user-agent"
+)
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": HEADERS}
 
 
@@ -150,6 +153,7 @@ def test_a_page_can_read_returns_and_errors(
         "grpc-status",
         "grpc-status-details-bin",
         "www-authenticate",
+        "x-trace-id",
     }
     assert ("allow" in response.headers) == (status == 405)
     assert status == 200 or response.json()["errors"]

@@ -93,19 +93,19 @@ def test_a_storage_that_is_locked_too_long_is_503_and_nothing_is_written(
     assert after.json() == []
 
 
-def test_an_internal_error_is_500_with_the_number_in_the_log(own_stack: Stack) -> None:
+def test_an_internal_error_is_500_with_the_trace_id_in_the_log(own_stack: Stack) -> None:
     with closing(sqlite3.connect(own_stack.folder / "portal.db")) as behind_its_back:
         behind_its_back.execute("ALTER TABLE provider RENAME COLUMN name TO eman")
         with own_stack.client() as rest:
             response = rest.get("/oauth-providers")
         behind_its_back.execute("ALTER TABLE provider RENAME COLUMN eman TO name")
     [error] = response.json()["errors"]
-    number = error.removeprefix("internal error ")
+    trace_id = error.removeprefix("internal error ")
 
     assert response.status_code == 500
-    assert len(number) == 8
+    assert trace_id == response.headers["x-trace-id"]
     assert "column" not in response.text
-    assert f"error={number}" in own_stack.err.read_text()
+    assert f"trace={trace_id}" in own_stack.err.read_text()
     assert "no such column" in own_stack.err.read_text()
 
 

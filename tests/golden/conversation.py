@@ -27,6 +27,7 @@ METHODS: dict[str, MethodDescriptor] = {
 
 # What differs from run to run, and what stands in its place.
 VARYING = [
+    (re.compile(r"\b[0-9a-f]{32}\b"), "TRACE ID"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "RFC 3339 TIME"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "YYYY-MM-DD HH:MM"),

@@ -1,7 +1,13 @@
 """Reads what a native error says."""
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    RequestInfo,
+    ResourceInfo,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -18,16 +24,18 @@ class Rejection:
         self.violations: list[BadRequest.FieldViolation] = []
         self.resource: ResourceInfo = ResourceInfo()
         self.retry_delay: int | None = None
-        info, retry = ErrorInfo(), RetryInfo()
+        info, retry, request = ErrorInfo(), RetryInfo(), RequestInfo()
         for detail in status.details:
             bad_request = BadRequest()
             if detail.Unpack(bad_request):
                 self.violations.extend(bad_request.field_violations)
             detail.Unpack(self.resource)
             detail.Unpack(info)
+            detail.Unpack(request)
             if detail.Unpack(retry):
                 self.retry_delay = retry.retry_delay.ToSeconds()
         assert info.domain == "oauth-portal"
+        self.trace_id: str = request.request_id
         self.reason: str = info.reason
         self.metadata: dict[str, str] = dict(info.metadata)
 

@@ -59,11 +59,11 @@ class Small:
 class Door:
     """A running Envoy."""
 
-    def __init__(self, folder: Path, max_connections: int = 1000) -> None:
+    def __init__(self, folder: Path, max_connections: int = 1000, **settings: Any) -> None:
         self.folder = folder
         self.http_port, self.grpc_port = free_port(), free_port()
         self._settings = Settings.model_construct(
-            http_port=self.http_port, grpc_port=self.grpc_port
+            http_port=self.http_port, grpc_port=self.grpc_port, **settings
         )
         self._command = edge.prepare(self._settings, folder, max_connections)
         self.admin = Admin(folder / "admin.sock")
@@ -91,9 +91,9 @@ class Door:
 
 
 @contextmanager
-def door(folder: Path, max_connections: int = 1000) -> Iterator[Door]:
-    """An Envoy without servers."""
-    running = Door(folder, max_connections)
+def door(folder: Path, max_connections: int = 1000, **settings: Any) -> Iterator[Door]:
+    """An Envoy without servers, with these settings."""
+    running = Door(folder, max_connections, **settings)
     running.start()
     try:
         yield running

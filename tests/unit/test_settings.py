@@ -32,6 +32,7 @@ def test_everything_has_a_default() -> None:
         "http_port": 3001,
         "grpc_port": 50051,
         "direct_grpc_port": None,
+        "trusted_hops": 0,
         "admin_key": None,
         "key_file": Path("data/admin.key"),
         "encryption_keys": None,

@@ -285,14 +285,14 @@ def test_the_longest_words_of_a_provider_fit_into_the_trailers(character: str) -
         assert size_in_trailers(status) < TRAILERS
 
 
-def test_a_bug_becomes_an_error_id_and_nothing_else() -> None:
+def test_a_bug_becomes_its_trace_id_and_nothing_else() -> None:
     status = internal("abcd1234")
 
     [info] = details(status)
     assert isinstance(info, ErrorInfo)
     assert Code.Name(status.code) == "INTERNAL"
     assert status.message == "internal error abcd1234"
-    assert info.metadata == {"error": "abcd1234"}
+    assert not info.metadata
 
 
 def words_of(class_: type[StrEnum], surface: Surface) -> str:

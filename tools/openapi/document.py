@@ -104,8 +104,8 @@ ERRORS = {
     ),
     500: _Error(
         "InternalServerError",
-        "An internal error; the log of the server has the number in the text, and the cause.",
-        "internal error 0a1b2c3d",
+        "An internal error; the log of the server has the trace ID in the text, and the cause.",
+        "internal error 0af7651916cd43dd8448eb211c80319c",
     ),
     501: _Error(
         "NotImplemented",

@@ -79,6 +79,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
         _listen(config, settings)
         _set_origins(config, settings.cors_origins)
+        _trust_hops(config, settings.trusted_hops)
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
         _find_files(config, source.absolute())
@@ -155,6 +156,12 @@ def _set_origins(config: Any, origins: Sequence[str]) -> None:
         if origins:
             # The responses differ by it; a cache must not mix them (Fetch, section 3.2.5).
             host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
+
+
+def _trust_hops(config: Any, hops: int) -> None:
+    for listener in _listeners(config).values():
+        http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
+        http["xff_num_trusted_hops"] = hops
 
 
 def _bound_connections(config: Any, max_connections: int) -> None:

@@ -125,6 +125,14 @@ class Settings(BaseSettings):
         default=IPv4Address("127.0.0.1"),
         description="IPv4 or IPv6 address that the ports listen on; `0.0.0.0` for all of IPv4.",
     )
+    trusted_hops: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="Number of proxies between the callers and this portal that append to"
+        " `X-Forwarded-For`. The client address in the log is taken from it. With more than there"
+        " are, callers can choose their address; with 0, it is the address of the connection.",
+    )
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         default=SecretStr("sqlite:///./data/portal.db"),
         description="SQLAlchemy URL of a SQLite file or a PostgreSQL database, such as"

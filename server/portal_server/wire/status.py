@@ -136,10 +136,10 @@ def to_status(error: PortalError, surface: Surface) -> Status:
     return _status(code, message, details, retry_s)
 
 
-def internal(number: str) -> Status:
-    """The status of a bug: only a number, with which the log has the details."""
-    info = ErrorInfo(reason=Reason.INTERNAL, domain=ERROR_DOMAIN, metadata={"error": number})
-    return _status(Code.INTERNAL, f"internal error {number}", [info])
+def internal(trace_id: str) -> Status:
+    """The status of a bug: only the trace ID, with which the log has the details."""
+    info = ErrorInfo(reason=Reason.INTERNAL, domain=ERROR_DOMAIN)
+    return _status(Code.INTERNAL, f"internal error {trace_id}", [info])
 
 
 def _of_provider(error: ProviderError) -> dict[str, str]:

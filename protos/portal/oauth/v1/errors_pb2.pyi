@@ -120,7 +120,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 25
     """INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
-    `error` in the metadata of the ErrorInfo to the operator.
+    trace ID in the text to the operator.
     """
     ERROR_REASON_CLIENT_NOT_FOUND: _ErrorReason.ValueType  # 26
     """NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
@@ -292,7 +292,7 @@ before the work began. Nothing was done.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
-`error` in the metadata of the ErrorInfo to the operator.
+trace ID in the text to the operator.
 """
 ERROR_REASON_CLIENT_NOT_FOUND: ErrorReason.ValueType  # 26
 """NOT_FOUND, REST 404. The provider has no client with this id or uid. Check

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from portal_server.domain.calls import Call, IdempotencyKey, Origin
+from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
 from portal_server.wire.access import Access
 from portal_server.wire.callers import CallerQueues
@@ -18,6 +18,7 @@ from portal_server.wire.events import send
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import abort
 from portal_server.wire.interceptors.log import log_broken_list, log_bug, log_error, log_ok
+from portal_server.wire.origin import name_origin, origin_of
 from portal_server.wire.requests import Metadata, identify, validates_only
 from portal_server.wire.status import Surface, internal, to_status
 
@@ -91,14 +92,17 @@ class Method:
     ) -> Any:
         start = perf_counter()
         key_id = "-"
+        origin = origin_of(self.path, context)
+        name_origin(context, origin)
         try:
             metadata = context.invocation_metadata()
             still_wanted = _still_wanted(context, start, self.max_call_s)
-            caller = self.authenticator.authenticate(Call(still_wanted), metadata, queues)
+            caller = self.authenticator.authenticate(
+                Call(still_wanted, origin=origin), metadata, queues
+            )
             key_id = caller.key_id
             caller.require(self.needs.role)
             request = self._decode(message)
-            origin = Origin(self.path)
             call = Call(still_wanted, caller=caller, origin=origin)
             if self.writes:
                 key = self._identify(request, metadata, key_id)
@@ -106,13 +110,14 @@ class Method:
             response = complete(self.serve(request, CallContext(call, context)))
         except PortalError as error:
             status = to_status(error, self.surface)
-            log_error(self.path, key_id, start, status.code, error.reason)
+            log_error(origin, key_id, start, status.code, error.reason)
         except Exception as error:  # noqa: BLE001 - a bug; the log has it
-            status = internal(log_bug(self.path, key_id, error))
+            log_bug(origin, key_id, error)
+            status = internal(origin.trace_id)
         else:
-            log_ok(self.path, key_id, start)
+            log_ok(origin, key_id, start)
             return response
-        return abort(context, status)
+        return abort(context, status, origin)
 
     def _decode(self, message: bytes) -> Any:
         try:

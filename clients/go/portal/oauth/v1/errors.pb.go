@@ -108,7 +108,7 @@ const (
 	// before the work began. Nothing was done.
 	ErrorReason_ERROR_REASON_CALL_ABANDONED ErrorReason = 24
 	// INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
-	// `error` in the metadata of the ErrorInfo to the operator.
+	// trace ID in the text to the operator.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 25
 	// NOT_FOUND, REST 404. The provider has no client with this id or uid. Check
 	// both.

@@ -226,7 +226,7 @@ export enum ErrorReason {
 
   /**
    * INTERNAL, REST 500. A bug in the server, which logged the cause. Report the
-   * `error` in the metadata of the ErrorInfo to the operator.
+   * trace ID in the text to the operator.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 25;
    */
