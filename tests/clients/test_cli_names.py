@@ -159,7 +159,7 @@ def on_terminal(target: str, columns: int, *arguments: str) -> str:
     return shown
 
 
-def test_an_empty_list_on_a_terminal_says_so(target: str, portal: Command) -> None:
+def test_an_empty_list_on_a_terminal_is_reported(target: str, portal: Command) -> None:
     assert on_terminal(target, 80, "client-types", "list", "2") == "portal: no client types\r\n"
     assert portal("client-types", "list", "2").stdout.split() == [
         *("ID", "NAME", "RESPONSE", "TYPES", "GRANT", "TYPES", "OKTA", "APP", "TYPE", "UPDATED")
