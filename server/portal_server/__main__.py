@@ -8,4 +8,5 @@ from portal_server.run.cli import app
 try:
     app()
 except CommandError as error:
-    sys.exit(f"portal: {error}")
+    print(f"portal: {error}", file=sys.stderr)  # noqa: T201 - as sys.exit does for a text
+    sys.exit(error.code)

@@ -22,7 +22,7 @@ from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
-from tests.crash.test_crash import OwnServer
+from tests.crash.load import OwnServer
 from tests.support.postgres import free_port
 from tests.support.providers import failing
 from tests.support.providers.failing import Failure

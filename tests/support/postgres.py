@@ -40,7 +40,7 @@ class Postgres:
     """A cluster in its own folder; starts and stops as often as a test likes."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._data = folder / "data"
         self._bin = _site_packages() / _BIN
         self.port = free_port()
@@ -115,7 +115,7 @@ class Postgres:
             else ()
         )
         # A file, not a pipe: the server inherits it and would keep it open.
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             subprocess.run(
                 [*as_nobody, str(self._bin / program), *arguments],
                 check=True,

@@ -22,6 +22,7 @@ class Exit(IntEnum):
     WOULD_CHANGE = 2
     INCOMPLETE = 3
     USAGE = 64
+    DATA = 65
     NOT_FOUND = 66
     NO_SERVER = 69
     OUTPUT = 74

@@ -11,12 +11,13 @@ every time.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from portal_server.catalog.quota import Quota
 from portal_server.domain.calls import Call, IdempotencyKey
@@ -286,6 +287,17 @@ def _to_json(result: Stored | None, kind: type[Any]) -> bytes:
     if len(response) > MAX_RESPONSE_BYTES:
         raise ValueError(f"a response of {len(response)} bytes")
     return response
+
+
+def unreadable(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row of a stored response, for a check of the database."""
+    if row["key_id"] is None:  # in the format of the previous version
+        return None
+    for kind in _JSON.values():
+        with suppress(ValidationError):
+            kind.validate_json(row["answer"])
+            return None
+    return "the stored response cannot be read"
 
 
 def _from_json(response: bytes, kind: type[Any], *, before: bool) -> Any:

@@ -4,52 +4,33 @@ Each command imports what it needs when it runs, after it has read the settings:
 a second, and the client's commands load this module too.
 """
 
-import functools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portal_cli import options
 from portal_cli.commands import Commands, LocalCommand, LocalGroup
 from portal_cli.durations import end_after
-from portal_cli.errors import CommandError
 from portal_server.domain.api_key import ApiKey, ApiKeyDraft
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError, PortalError
 from portal_server.domain.keys import Role
+from portal_server.run import database_cli
+from portal_server.run.commands import load_settings, logged_settings, one_line_errors
 
 if TYPE_CHECKING:
     from portal_server.catalog.api_keys import ApiKeys
     from portal_server.run.settings import Settings
-
-Parameters = ParamSpec("Parameters")
 
 app = Commands(help="OAuth 2.0 client types as a service.", cls=LocalGroup)
 keys = Commands(help="Create, list and revoke API keys, in the database.", cls=LocalGroup)
 app.add_typer(keys, name="keys")
 encryption = Commands(help="Create encryption keys, and encrypt secrets again.", cls=LocalGroup)
 app.add_typer(encryption, name="encryption")
-
-
-def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Turn an error that an operator can fix into one of the command line."""
-
-    @functools.wraps(command)
-    def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> None:
-        try:
-            command(*arguments, **options)
-        except (OperatorError, PortalError) as error:
-            raise CommandError(str(error)) from None
-        except OSError as error:
-            if error.filename is None:  # standard output, perhaps
-                raise
-            raise CommandError(f"{error.filename}: {error.strerror}") from None
-
-    return run
+app.add_typer(database_cli.app)
 
 
 @app.command(cls=LocalCommand, examples=("portal up", "PORTAL_HTTP_PORT=8080 portal up"))
@@ -60,7 +41,7 @@ def up() -> None:
     SIGTERM and Ctrl-C finish the calls in flight and stop everything. SIGHUP (kill -HUP)
     restarts the gRPC servers one after the other without failing a call.
     """
-    settings = _logged_settings()
+    settings = logged_settings()
     from portal_server.run.up import up
 
     up(settings)
@@ -80,7 +61,7 @@ def serve(
 
     It listens on --socket, on the TCP port PORTAL_DIRECT_GRPC_PORT, or on both.
     """
-    settings = _logged_settings()
+    settings = logged_settings()
     from portal_server.run.server import Listen, serve
 
     serve(settings, Listen(socket, worker))
@@ -97,7 +78,7 @@ def migrate(
     ] = 3600,
 ) -> None:
     """Migrate the database to the schema of this version."""
-    settings = _logged_settings()
+    settings = logged_settings()
     from portal_server.run.encryption_keys import vault_of
     from portal_server.storage.sql import migrations, schema
     from portal_server.storage.sql.first_connection import open_connected
@@ -216,7 +197,7 @@ def rotate() -> None:
     from portal_server.storage.store import Store
     from portal_server.storage.stored_secrets import require_keys
 
-    settings = _settings()
+    settings = load_settings()
     vault = vault_of(settings)
     if not vault:
         raise OperatorError("no encryption key: set PORTAL_ENCRYPTION_KEYS")
@@ -238,7 +219,7 @@ def rotate() -> None:
 @contextmanager
 def _api_keys() -> "Iterator[tuple[ApiKeys, str]]":
     """The API keys in the database, and its name. It must exist: servers create theirs."""
-    settings = _settings()
+    settings = load_settings()
     from portal_server.catalog.api_keys import ApiKeys
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.first_connection import open_connected
@@ -268,22 +249,6 @@ def _named(settings: "Settings") -> str:
     if url.get_backend_name() == "sqlite":
         return str(Path(url.database or "").absolute())
     return url.set(drivername="postgresql").render_as_string(hide_password=True)
-
-
-def _logged_settings() -> "Settings":
-    from portal_server.run.logs import configure_logging
-
-    settings = _settings()
-    configure_logging(settings.log_level)
-    return settings
-
-
-def _settings() -> "Settings":
-    from portal_server.run.settings import load
-
-    # Files that a command creates, such as the database or a socket, are for its user only.
-    os.umask(0o077)
-    return load()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """The encryption keys: read from the settings or a file, created at a development start."""
 
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import OperatorError
+from portal_server.run.new_files import new_private_file
 from portal_server.run.settings import Settings
 from portal_server.storage.encryption import Vault, new_key, parse_key
 from portal_server.storage.stored_secrets import unknown_key
@@ -86,19 +85,5 @@ def _read(file: Path) -> list[bytes] | None:
 def _write(file: Path, key: str) -> None:
     """Create the file as a whole, durably. Raises: FileExistsError and other OSErrors."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as opened:
-            opened.write(f"{key}\n")
-            opened.flush()
-            os.fsync(descriptor)
-        os.link(part, file)
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with new_private_file(file) as opened:
+        opened.write(f"{key}\n".encode())

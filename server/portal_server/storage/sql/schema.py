@@ -17,9 +17,9 @@ REVISIONS = tuple(sorted(file.name[:4] for file in MIGRATIONS.glob("versions/[0-
 """This version's revisions, in their order."""
 HEAD = REVISIONS[-1]
 """The revision of this version's schema."""
-# Where Alembic keeps the revision.
-_TABLE = "alembic_version"
-_QUERY: Final = f"SELECT version_num FROM {_TABLE}"  # noqa: S608 - our own name
+TABLE = "alembic_version"
+"""Where Alembic keeps the revision."""
+_QUERY: Final = f"SELECT version_num FROM {TABLE}"  # noqa: S608 - our own name
 
 
 class SchemaMismatch(OperatorError):
@@ -50,7 +50,7 @@ def require_known(engine: Engine) -> None:
 
 def revision_of(connection: Connection) -> str | None:
     """The revision of a database; None for one without a schema."""
-    if not inspect(connection).has_table(_TABLE):
+    if not inspect(connection).has_table(TABLE):
         return None
     revision: str | None = connection.scalar(text(_QUERY))
     return revision

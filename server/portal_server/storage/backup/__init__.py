@@ -1,0 +1,1 @@
+"""Backups: all rows in one file, the same for both databases."""
