@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -43,6 +44,7 @@ from portal_server.domain.errors import (
 )
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType
+from portal_server.idp import limits
 from portal_server.idp.registrar import Registrar
 from portal_server.storage.store import Store
 from tests.support.catalog import CALL, Catalog
@@ -702,6 +704,28 @@ def test_no_secret_is_stored_in_plain_text(portal: Portal) -> None:
     for secret in (done.client_secret, there.token, failing.TOKEN):
         assert secret not in responses
         assert secret not in repr(done)
+
+
+def test_other_calls_use_the_provider_while_an_outcome_is_stored(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_RUNNING", 1)
+    access = portal.catalog.registrations.access(portal.provider)
+    registrar, settle = portal.catalog.registrar, portal.catalog.registrations.settle
+
+    def begin() -> None:
+        with registrar.admitted(access):
+            pass
+
+    def while_another_call_begins(*args: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(begin).result()
+        return settle(*args)
+
+    monkeypatch.setattr(portal.catalog.registrations, "settle", while_another_call_begins)
+    client = portal.register().client
+    change = Change(replace(DRAFT, name="new"), {"name"})
+    assert portal.clients.update(CALL, portal.provider.id, client.id, change).name == "new"
 
 
 def test_a_registration_adds_little_time_to_the_providers(portal: Portal) -> None:

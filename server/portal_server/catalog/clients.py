@@ -149,7 +149,8 @@ class Clients:
             if client is None:
                 return self._registered_before(call, provider, self._written(call))
             found = self._post(call, parents, client, plan.metadata)
-            client = self._adopt(call, parents, client, found)
+        # Other calls may use the provider while this one stores the outcome.
+        client = self._adopt(call, parents, client, found)
         return Registration(
             client=client, client_secret=found.client_secret, findings=plan.findings
         )
@@ -244,11 +245,11 @@ class Clients:
                 stored, lambda: self._registrar.update(parents.access, handle, plan.metadata)
             )
 
-            def outcome(current: Client) -> Client:
-                changed = replace(current, **values_of(spec, CLIENT), requested=plan.metadata)
-                return self._registrations.confirmed(changed, found, parents.provider)
+        def outcome(current: Client) -> Client:
+            changed = replace(current, **values_of(spec, CLIENT), requested=plan.metadata)
+            return self._registrations.confirmed(changed, found, parents.provider)
 
-            return self._end(call, stored, outcome)
+        return self._end(call, stored, outcome)
 
     def rotate(
         self,
@@ -284,14 +285,14 @@ class Clients:
             found = self._change(
                 stored, lambda: self._registrar.rotate(parents.access, handle, stored.requested)
             )
-            keep = call.idempotency is not None
-            client = self._end(
-                call,
-                stored,
-                lambda current: self._registrations.registered(
-                    current, found, parents.provider, keep_secret=keep
-                ),
-            )
+        keep = call.idempotency is not None
+        client = self._end(
+            call,
+            stored,
+            lambda current: self._registrations.registered(
+                current, found, parents.provider, keep_secret=keep
+            ),
+        )
         return Registration(client=client, client_secret=found.client_secret)
 
     def delete(  # noqa: PLR0913 - what a caller says about a deletion
