@@ -2,8 +2,8 @@
 
 `make bench BENCH=--registrations`. The provider is oidc-provider, which needs Node and npm. The
 rounds alternate between callers that register at the provider directly and callers of the portal.
-Both use httpx, as a developer portal would: a registration at this provider is so cheap that most
-of its cost is the client's.
+All use httpx, as a developer portal would, and some the portal's own Python client: a registration
+at this provider is so cheap that most of its cost is the client's.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,8 @@ from bench.http1 import HttpCaller
 from bench.markdown import table
 from bench.systems import System
 from bench.workloads import SEED, Request, client_types_path
+from portal_client import Client, PortalError
+from portal_client import Portal as PortalClient
 from tests.support.providers.oidc import oidc_provider
 
 CALLERS = 16
@@ -72,11 +75,16 @@ class _Post:
     authorization: str
 
 
+# Opens what a caller uses for its calls; the result sends one and returns whether it succeeded.
+_Open = Callable[[], AbstractContextManager[Callable[[], bool]]]
+
+
 class _Portal:
     """A portal and the paths of its client types."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, grpc: System) -> None:
         self._system = system
+        self._grpc_port = grpc.port
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{system.port}/portal-api",
             headers={"Authorization": system.key},
@@ -97,11 +105,30 @@ class _Portal:
         """Add a client type; returns its ID."""
         return int(self._post(f"/oauth-providers/{provider}/client-types", _CLIENT_TYPE))
 
-    def registering(self, provider: int) -> _Post:
-        """The registration of a client at this provider."""
-        path = f"oauth-providers/{provider}/client-types/{self.client_type(provider)}/clients"
+    def registering(self, provider: int, client_type: int) -> _Post:
+        """The registration of a client of this client type."""
+        path = f"oauth-providers/{provider}/client-types/{client_type}/clients"
         url = f"{self._http.base_url}{path}"
         return _Post(url=url, body={"Name": "Benchmark"}, authorization=self._system.key)
+
+    def registering_by_client(self, provider: int, client_type: int) -> _Open:
+        """The same by the Python client, which sends a request ID; one for each caller."""
+
+        @contextmanager
+        def opened() -> Iterator[Callable[[], bool]]:
+            target = f"127.0.0.1:{self._grpc_port}"
+            with PortalClient(target, key=self._system.key, timeout=30) as portal:
+
+                def send() -> bool:
+                    try:
+                        portal.register_client(provider, client_type, Client(name="Benchmark"))
+                    except PortalError:
+                        return False
+                    return True
+
+                yield send
+
+        return opened
 
     def stuck(self, post: _Post) -> _Load:
         """Callers that send this request."""
@@ -119,21 +146,32 @@ class _Portal:
         return int(response.json()["ID"])
 
 
-def _by_httpx(post: _Post, callers: int, seconds: float) -> _Loaded:
+def _by_httpx(post: _Post) -> _Open:
+    """A POST by httpx; a connection for each caller."""
+
+    @contextmanager
+    def opened() -> Iterator[Callable[[], bool]]:
+        with httpx.Client(headers={"Authorization": post.authorization}, timeout=30) as client:
+            yield lambda: client.post(post.url, json=post.body).is_success
+
+    return opened
+
+
+def _by_threads(open_: _Open, callers: int, seconds: float) -> _Loaded:
     """Measure threads that send the same request again and again."""
     times: list[float] = []
-    errors: list[int] = []
+    failed: list[float] = []
     begin = time.perf_counter() + _WARM_UP_S
 
     def call() -> None:
-        with httpx.Client(headers={"Authorization": post.authorization}, timeout=30) as client:
+        with open_() as send:
             while (start := time.perf_counter()) < begin + seconds:
-                status = client.post(post.url, json=post.body).status_code
+                succeeded = send()
                 if start < begin:
                     continue
                 times.append(time.perf_counter() - start)
-                if status not in (httpx.codes.OK, httpx.codes.CREATED):
-                    errors.append(status)
+                if not succeeded:
+                    failed.append(start)
 
     threads = [threading.Thread(target=call) for _ in range(callers)]
     for thread in threads:
@@ -141,9 +179,9 @@ def _by_httpx(post: _Post, callers: int, seconds: float) -> _Loaded:
     for thread in threads:
         thread.join()
     return _Loaded(
-        calls_per_second=(len(times) - len(errors)) / seconds,
+        calls_per_second=(len(times) - len(failed)) / seconds,
         median_ms=median(times) * 1e3,
-        errors=len(errors),
+        errors=len(failed),
     )
 
 
@@ -218,13 +256,17 @@ def _hanging() -> Iterator[str]:
 
 def _registrations(portal: _Portal, url: str, rounds: int, seconds: float) -> list[list[str]]:
     provider = portal.provider(f"{url}/.well-known/openid-configuration", _TOKEN)
-    through, direct = portal.registering(provider), _direct(url)
-    found: dict[str, list[_Loaded]] = {"through": [], "direct": [], "one": [], "one direct": []}
+    client_type = portal.client_type(provider)
+    ways = {
+        "direct": _by_httpx(_direct(url)),
+        "through": _by_httpx(portal.registering(provider, client_type)),
+        "by client": portal.registering_by_client(provider, client_type),
+    }
+    found: dict[str, list[_Loaded]] = defaultdict(list)
     for _ in range(rounds):
-        found["direct"].append(_by_httpx(direct, CALLERS, seconds))
-        found["through"].append(_by_httpx(through, CALLERS, seconds))
-        found["one direct"].append(_by_httpx(direct, 1, seconds))
-        found["one"].append(_by_httpx(through, 1, seconds))
+        for name, way in ways.items():
+            found[name].append(_by_threads(way, CALLERS, seconds))
+            found[f"one {name}"].append(_by_threads(way, 1, seconds))
     rate = {name: median(each.calls_per_second for each in of) for name, of in found.items()}
     time_ms = {name: median(each.median_ms for each in of) for name, of in found.items()}
     errors = sum(each.errors for of in found.values() for each in of)
@@ -232,9 +274,11 @@ def _registrations(portal: _Portal, url: str, rounds: int, seconds: float) -> li
         ["registrations/s at the provider, 16 callers", f"{rate['direct']:.0f}"],
         ["registrations/s through the portal, 16 callers", f"{rate['through']:.0f}"],
         ["share", f"{rate['through'] / rate['direct']:.0%}"],
+        ["registrations/s by the portal's Python client, 16 callers", f"{rate['by client']:.0f}"],
+        ["share", f"{rate['by client'] / rate['direct']:.0%}"],
         ["a registration at the provider, 1 caller, ms", f"{time_ms['one direct']:.1f}"],
-        ["a registration through the portal, 1 caller, ms", f"{time_ms['one']:.1f}"],
-        ["our own time, ms", f"{time_ms['one'] - time_ms['one direct']:.1f}"],
+        ["a registration through the portal, 1 caller, ms", f"{time_ms['one through']:.1f}"],
+        ["our own time, ms", f"{time_ms['one through'] - time_ms['one direct']:.1f}"],
         ["errors", f"{errors}"],
     ]
 
@@ -250,7 +294,8 @@ def _creates(portal: _Portal, rounds: int, seconds: float) -> list[list[str]]:
             # A new provider each time: the one before is known to be down.
             with _hanging() as url:
                 provider = portal.provider(f"{url}/.well-known/openid-configuration")
-                stuck = portal.stuck(portal.registering(provider))
+                client_type = portal.client_type(provider)
+                stuck = portal.stuck(portal.registering(provider, client_type))
                 loaded.append(_run(creating, seconds, [stuck], after_s))
     rate = median(each.calls_per_second for each in alone)
     rows = [["creates/s, 16 callers", f"{rate:.0f}"]]
@@ -269,8 +314,8 @@ def run(database: str, rounds: int, seconds: float, folder: Path | None) -> None
         Path(name).chmod(0o755)  # root runs PostgreSQL as another user
         own = Path(name) / "portal"
         own.mkdir()
-        with oidc_provider(_TOKEN) as url, systems.portal(opened, own) as (rest, *_):
-            portal = _Portal(rest)
+        with oidc_provider(_TOKEN) as url, systems.portal(opened, own) as (rest, grpc, *_):
+            portal = _Portal(rest, grpc)
             rows = _registrations(portal, url, rounds, seconds)
             rows += _creates(portal, rounds, seconds)
     print(f"### {database}\n\n{table(['what', 'measured'], rows)}")
