@@ -34,7 +34,16 @@ from portal_server.storage.store import Store
 from tests.support.catalog import CALL, VAULT, Catalog
 
 PROVIDER = ProviderDraft(name="p", type=ProviderType.OKTA, well_known_uri="https://idp.test/x")
-OURS = {"provider", "client_type", "client", "answer", "api_key", "lease"}
+OURS = {
+    "provider",
+    "client_type",
+    "client",
+    "answer",
+    "api_key",
+    "lease",
+    "audit_event",
+    "audit_seal",
+}
 
 
 @pytest.fixture
@@ -107,6 +116,8 @@ def test_the_models_never_use_an_id_again_either() -> None:
         "answer": True,
         "api_key": False,
         "lease": False,
+        "audit_event": True,
+        "audit_seal": False,
     }
 
 

@@ -102,7 +102,7 @@ class Portal:
         def work(current: Client) -> Client:
             return replace(current, **values)  # type: ignore[arg-type]
 
-        return self.catalog.registrations.save(client, work)
+        return self.catalog.registrations.save(CALL, client, work)
 
     def reconcile(self, client: Client) -> None:
         """Let the reconciler look at a client now."""
@@ -590,7 +590,7 @@ def test_a_check_does_not_undo_a_concurrent_deletion(portal: Portal) -> None:
     client = portal.register().client
     portal.set(client, state=ClientState.DELETING)
     parents = portal.catalog.registrations.access(portal.provider)
-    after = portal.catalog.registrations.read_again(portal.provider, parents, client)
+    after = portal.catalog.registrations.read_again(CALL, portal.provider, parents, client)
 
     assert after.state is ClientState.DELETING
 

@@ -26,7 +26,7 @@ class Keys:
 
     def create_first(self, note: str) -> str | None:
         """Create the first key; its text."""
-        return self.api_keys.create_first(note)
+        return self.api_keys.create_first(CALL, note)
 
     def list(self) -> list[ApiKey]:
         """All keys."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from portal_server.catalog.keyring import REMEMBERED_S
@@ -33,15 +33,17 @@ class ApiKeys:
     def create(self, call: Call, draft: ApiKeyDraft) -> NewSecret:
         """Create an API key. Raises: Invalid."""
         made = _made(draft)
-        self._store.write(call, lambda tx: tx.api_keys.add(made.key))
+        self._store.write(call, lambda tx: _add(tx, call, made.key))
         return made
 
-    def create_first(self, note: str, keep: Callable[[str], object] = lambda _: None) -> str | None:
+    def create_first(
+        self, call: Call, note: str, keep: Callable[[str], object] = lambda _: None
+    ) -> str | None:
         """Create an admin key where there is no key yet; returns its text, or None.
 
         `keep` gets the text before it is stored, even if another process is first.
         """
-        if self.list(Call()):
+        if self.list(call):
             return None
         made = _made(ApiKeyDraft(role=Role.ADMIN, note=note))
         keep(made.text)
@@ -50,10 +52,10 @@ class ApiKeys:
             tx.api_keys.lock()
             if tx.api_keys.list():
                 return None
-            tx.api_keys.add(made.key)
+            _add(tx, call, made.key)
             return made.text
 
-        return self._store.write(Call(), work)
+        return self._store.write(call, work)
 
     def list(self, call: Call) -> list[ApiKey]:
         """All API keys, revoked ones too, oldest first."""
@@ -64,10 +66,24 @@ class ApiKeys:
 
         When this returns, every server rejects the key: it takes REMEMBERED_S.
         """
-        revoked = self._store.write(call, lambda tx: tx.api_keys.revoke(key_id, now()))
+
+        def work(tx: Transaction) -> bool:
+            present = now()
+            key = tx.api_keys.find(key_id)
+            if key is None or not tx.api_keys.revoke(key_id, present):
+                return False
+            tx.audit.add(call, key, replace(key, revoke_time=present))
+            return True
+
+        revoked = self._store.write(call, work)
         if revoked:
             time.sleep(REMEMBERED_S)
         return revoked
+
+
+def _add(tx: Transaction, call: Call, key: ApiKey) -> None:
+    tx.api_keys.add(key)
+    tx.audit.add(call, None, key)
 
 
 def _made(draft: ApiKeyDraft) -> NewSecret:

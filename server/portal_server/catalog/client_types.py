@@ -60,6 +60,7 @@ class ClientTypes:
             if uid:
                 tx.client_types.require_unused(uid.lower())
             added = tx.client_types.add(parent_id, spec, uid.lower() if uid else new_uid(), now())
+            tx.audit.add(call, None, added)
             return replace(added, findings=findings_of(spec, type_))
 
         return self._idempotency.write(call, work, ClientType, Resource.CLIENT_TYPE)
@@ -117,9 +118,9 @@ class ClientTypes:
             spec = check_client_type(merged(stored, change), type_)
             time = now_after(stored.update_time)
             tx.client_types.update(parent.id, stored.id, spec, time)
-            findings = findings_of(spec, type_)
-            written = values_of(spec, CLIENT_TYPE)
-            return replace(stored, **written, update_time=time, findings=findings)
+            written = replace(stored, **values_of(spec, CLIENT_TYPE), update_time=time)
+            tx.audit.add(call, stored, written)
+            return replace(written, findings=findings_of(spec, type_))
 
         return self._idempotency.write(call, work, ClientType)
 
@@ -145,6 +146,7 @@ class ClientTypes:
             if not (force and call.validate_only):
                 require_no_clients(tx, f"client type {stored.id}", parent.id, stored.id)
             tx.client_types.remove(parent.id, stored.id)
+            tx.audit.add(call, stored, None)
 
         self._idempotency.write(call, work, type(None))
 

@@ -20,9 +20,11 @@ from portal_server.catalog.registrations import (
     is_confidential,
     moved,
     remove,
+    save,
 )
 from portal_server.catalog.updates import Change, Etags, merged, now, require_etag
 from portal_server.domain import registration
+from portal_server.domain.audit import Outcome
 from portal_server.domain.calls import Call
 from portal_server.domain.client import (
     CLIENT,
@@ -242,7 +244,7 @@ class Clients:
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
             handle = self._registrations.handle(stored)
             found = self._change(
-                stored, lambda: self._registrar.update(parents.access, handle, plan.metadata)
+                call, stored, lambda: self._registrar.update(parents.access, handle, plan.metadata)
             )
 
         def outcome(current: Client) -> Client:
@@ -283,7 +285,9 @@ class Clients:
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
             handle = self._registrations.handle(stored)
             found = self._change(
-                stored, lambda: self._registrar.rotate(parents.access, handle, stored.requested)
+                call,
+                stored,
+                lambda: self._registrar.rotate(parents.access, handle, stored.requested),
             )
         keep = call.idempotency is not None
         client = self._end(
@@ -331,7 +335,7 @@ class Clients:
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
         stored = self._begin(call, stored, ClientState.DELETING, _REMOVABLE)
         try:
-            self._registrations.remove_at_provider(parents.access, stored)
+            self._registrations.remove_at_provider(call, parents.access, stored)
         except Rejected as error:
             if not force or is_busy(error):
                 raise
@@ -350,8 +354,8 @@ class Clients:
             raise _wrong_state(stored, "wait until the state changes")
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
         if not stored.client_id:
-            return self._registrations.search(parents.provider, parents.access, stored)
-        return self._registrations.read_again(parents.provider, parents.access, stored)
+            return self._registrations.search(call, parents.provider, parents.access, stored)
+        return self._registrations.read_again(call, parents.provider, parents.access, stored)
 
     def resolve(
         self, call: Call, provider: Ref, ref: Ref, found: Found, etags: Etags = None
@@ -374,7 +378,7 @@ class Clients:
         if resolution is not ClientResolution.ADOPT:
             if resolution is ClientResolution.GONE and stored.state is ClientState.ACTIVE:
                 raise _wrong_state(stored, "check the client first, or forget it")
-            self._registrations.change(stored, remove, call)
+            self._registrations.change(call, stored, partial(remove, call=call))
             return stored
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
         handle = self._given_handle(stored, found)
@@ -483,6 +487,7 @@ class Clients:
                     update_time=present,
                 )
             )
+            tx.audit.add(call, None, client)
             added[:] = [client]
             return WrittenClient(client.id)
 
@@ -517,17 +522,17 @@ class Clients:
         except (NotSent, Rejected):
 
             def undo(tx: Transaction, current: Client) -> None:
-                remove(tx, current)
+                remove(tx, current, call=call, outcome=Outcome.FAILED)
                 self._idempotency.forget(tx, call)
 
-            self._registrations.settle(client, undo)
+            self._registrations.settle(call, client, undo)
             raise
         except OutcomeUnknown as error:
             due = now() + SEARCH_AFTER
             lost = partial(moved, state=ClientState.UNKNOWN, message=error.message, due=due)
             client_id = error.client_id
             self._registrations.save(
-                client, lambda current: replace(lost(current), client_id=client_id)
+                call, client, lambda current: replace(lost(current), client_id=client_id)
             )
             error.message = f"client {client.id} is in the state UNKNOWN: {error.message}"
             raise
@@ -539,6 +544,7 @@ class Clients:
         keep = call.idempotency is not None
         try:
             return self._registrations.save(
+                call,
                 client,
                 lambda current: self._registrations.registered(
                     current, found, parents.provider, keep_secret=keep
@@ -570,56 +576,60 @@ class Clients:
                 raise _wrong_state(current, "wait, or see the description of this state")
             attempts = current.attempts if current.state is state else 0
             intent = moved(current, state, current.message, now() + IN_PROGRESS)
-            return tx.clients.save(replace(intent, attempts=attempts))
+            return save(tx, call, current, replace(intent, attempts=attempts))
 
-        return self._registrations.change(stored, work, replace(call, idempotency=None))
+        return self._registrations.change(replace(call, idempotency=None), stored, work)
 
-    def _change(self, stored: Client, send: Callable[[], ProviderClient]) -> ProviderClient:
+    def _change(
+        self, call: Call, stored: Client, send: Callable[[], ProviderClient]
+    ) -> ProviderClient:
         """Send a change of an UPDATING client; a failure is stored."""
         try:
             return send()
         except Unimplemented:
             unchanged = partial(back, state=ClientState.ACTIVE, message=stored.message)
-            self._registrations.save(stored, unchanged)
+            self._registrations.save(call, stored, unchanged)
             raise
         except (Rejected, NotSent) as error:
             detached = isinstance(error, Rejected) and error.detached
             state = ClientState.DETACHED if detached else ClientState.ACTIVE
-            self._registrations.save(stored, partial(back, state=state, message=error.message))
+            self._registrations.save(
+                call, stored, partial(back, state=state, message=error.message)
+            )
             raise
         except OutcomeUnknown as error:
             # The reconciler reads it immediately.
             still = partial(moved, state=ClientState.UPDATING, message=error.message, due=now())
-            self._registrations.save(stored, still)
+            self._registrations.save(call, stored, still)
             raise
 
     def _end(self, call: Call, stored: Client, outcome: Callable[[Client], Client]) -> Client:
         """Store the outcome of a change, and the result of this request."""
 
         def work(tx: Transaction, current: Client) -> Client:
-            client = tx.clients.save(outcome(current))
+            client = save(tx, call, current, outcome(current))
             self._idempotency.remember(tx, call, WrittenClient(client.id), WrittenClient)
             return client
 
-        return self._registrations.settle(stored, work)
+        return self._registrations.settle(call, stored, work)
 
     def _save(self, call: Call, stored: Client, changed: Callable[[Client], Client]) -> Client:
         """Store a change that is not sent to the provider."""
 
         def work(tx: Transaction, current: Client) -> Client:
             _require_unchanged(current, stored)
-            client = tx.clients.save(changed(current))
+            client = save(tx, call, current, changed(current))
             self._idempotency.remember(tx, call, WrittenClient(client.id), WrittenClient)
             return client
 
-        return self._registrations.change(stored, work, call)
+        return self._registrations.change(call, stored, work)
 
     def _end_deletion(self, call: Call, stored: Client) -> None:
         def work(tx: Transaction, current: Client) -> None:
-            remove(tx, current)
+            remove(tx, current, call=call)
             self._idempotency.remember(tx, call, None, type(None))
 
-        self._registrations.settle(stored, work)
+        self._registrations.settle(call, stored, work)
 
     def _given_handle(self, stored: Client, found: Found) -> Handle:
         own = self._registrations.handle(stored)

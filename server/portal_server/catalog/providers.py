@@ -59,7 +59,9 @@ class Providers:
         def work(tx: Transaction) -> Provider:
             if uid:
                 tx.providers.require_unused(uid.lower())
-            return tx.providers.add(spec, uid.lower() if uid else new_uid(), now())
+            added = tx.providers.add(spec, uid.lower() if uid else new_uid(), now())
+            tx.audit.add(call, None, added)
+            return added
 
         return self._idempotency.write(call, work, Provider, Resource.PROVIDER)
 
@@ -86,7 +88,9 @@ class Providers:
             spec = check_provider(merged(stored, change))
             if spec.type is ProviderType.OKTA and stored.type is not ProviderType.OKTA:
                 check_becomes_okta(tx.client_types.without_app_type(stored.id, _NAMED))
-            return tx.providers.update(stored, spec, now_after(stored.update_time))
+            updated = tx.providers.update(stored, spec, now_after(stored.update_time))
+            tx.audit.add(call, stored, updated)
+            return updated
 
         return self._idempotency.write(call, work, Provider)
 
@@ -100,19 +104,22 @@ class Providers:
             the deletion of a client raises.
         """
 
-        def unused(tx: Transaction) -> int:
+        def unused(tx: Transaction) -> Provider:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
             if not (force and call.validate_only):
                 require_no_clients(tx, f"provider {stored.id}", stored.id)
-            return stored.id
+            return stored
+
+        def work(tx: Transaction) -> None:
+            _remove(tx, call, unused(tx))
 
         if not (call.validate_only or self._idempotency.done(call, type(None))):
             if force:
                 require_etag(self.get(call, ref), etags)
                 self._clients.remove_all(call, ref)
             self._remove_pieces(call, ref, unused)
-        self._idempotency.write(call, lambda tx: tx.providers.remove(unused(tx)), type(None))
+        self._idempotency.write(call, work, type(None))
 
     def forget(self, call: Call, ref: Ref, etags: Etags = None) -> Sequence[Client]:
         """Delete a provider that no longer exists, with all its rows and without calling it.
@@ -131,22 +138,28 @@ class Providers:
                 raise Precondition(Reason.CLIENTS_EXIST, text)
             for client in found.items:
                 tx.clients.remove(client.id)
-            tx.providers.remove(stored.id)
+                tx.audit.add(call, client, None)
+            _remove(tx, call, stored)
             return found.items
 
         return self._store.write(call, work)
 
-    def _remove_pieces(self, call: Call, ref: Ref, checked: Callable[[Transaction], int]) -> None:
+    def _remove_pieces(
+        self, call: Call, ref: Ref, checked: Callable[[Transaction], Provider]
+    ) -> None:
         """Delete all but the last client types of a provider, in separate transactions.
 
-        `checked` returns the provider's id if it may be deleted.
+        `checked` returns the provider if it may be deleted.
         """
 
         def remain(tx: Transaction) -> bool:
             return tx.client_types.measure(tx.providers.id_of(ref), PIECE + 1)[0] > PIECE
 
         def work(tx: Transaction) -> None:
-            tx.client_types.remove_some(checked(tx), PIECE)
+            provider = checked(tx)
+            for client_type in tx.client_types.list(provider.id, (), PageRange(limit=PIECE)).items:
+                tx.audit.add(call, client_type, None)
+            tx.client_types.remove_some(provider.id, PIECE)
 
         while self._store.read_latest(call, remain):
             self._store.write(call, work)
@@ -168,3 +181,15 @@ class Providers:
             provider = self.update(call, ref, change)
             # Not in the transaction that writes: others wait for its end.
             return ProviderDetail(provider, self._details.client_types(call, provider.id))
+
+
+def _remove(tx: Transaction, call: Call, provider: Provider) -> None:
+    """Delete a provider that is locked, and its client types."""
+    after: int | None = 0
+    while after is not None:
+        page = tx.client_types.list(provider.id, (), PageRange(limit=PIECE, after=after))
+        for client_type in page.items:
+            tx.audit.add(call, client_type, None)
+        after = page.next_after
+    tx.providers.remove(provider.id)
+    tx.audit.add(call, provider, None)

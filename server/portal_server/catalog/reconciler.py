@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from portal_server.catalog.registrations import (
     SEARCH_AFTER,
@@ -17,9 +18,10 @@ from portal_server.catalog.registrations import (
     moved,
     next_due,
     remove,
+    save,
 )
 from portal_server.catalog.updates import now
-from portal_server.domain.calls import Call
+from portal_server.domain.calls import Call, Origin
 from portal_server.domain.client import Client, ClientState
 from portal_server.domain.errors import NotFound, PortalError, ProviderError
 from portal_server.domain.identity import new_uid
@@ -35,6 +37,7 @@ LEASE = timedelta(seconds=60)
 # The lease is renewed before each client, which takes less than half of this time.
 _NAME = "reconciler"
 _BATCH = 20
+_CALL = Call(origin=Origin(_NAME))
 
 
 class Reconciler:
@@ -120,12 +123,13 @@ class Reconciler:
             case ClientState.UPDATING:
                 provider = self._provider(client)
                 self._registrations.read_again(
-                    provider, self._registrations.access(provider), client
+                    _CALL, provider, self._registrations.access(provider), client
                 )
             case ClientState.DELETING:
                 provider = self._provider(client)
-                self._registrations.remove_at_provider(self._registrations.access(provider), client)
-                self._registrations.settle(client, remove)
+                access = self._registrations.access(provider)
+                self._registrations.remove_at_provider(_CALL, access, client)
+                self._registrations.settle(_CALL, client, partial(remove, call=_CALL))
             case ClientState.ACTIVE:
                 self._save(client, _aged)
             case _:
@@ -133,7 +137,8 @@ class Reconciler:
 
     def _search(self, client: Client) -> None:
         provider = self._provider(client)
-        self._registrations.search(provider, self._registrations.access(provider), client)
+        access = self._registrations.access(provider)
+        self._registrations.search(_CALL, provider, access, client)
 
     def _provider(self, client: Client) -> Provider:
         return self._store.read_latest(Call(), lambda tx: tx.providers.get(client.provider_id))
@@ -145,9 +150,9 @@ class Reconciler:
         def work(tx: Transaction, current: Client) -> None:
             # Another state: another call has changed it.
             if current.state is client.state:
-                tx.clients.save(changed(current))
+                save(tx, _CALL, current, changed(current))
 
-        self._registrations.change(client, work)
+        self._registrations.change(_CALL, client, work)
 
 
 def _aged(client: Client) -> Client:

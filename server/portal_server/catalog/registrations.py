@@ -15,6 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from portal_server.catalog.updates import now, now_after
+from portal_server.domain.audit import Outcome
 from portal_server.domain.calls import Call
 from portal_server.domain.client import Client, ClientState, Metadata, ProviderClient
 from portal_server.domain.errors import (
@@ -110,10 +111,7 @@ class Registrations:
         return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
 
     def change(
-        self,
-        client: Client,
-        work: Callable[[Transaction, Client], Result],
-        call: Call | None = None,
+        self, call: Call, client: Client, work: Callable[[Transaction, Client], Result]
     ) -> Result:
         """Run work on the current client, which is locked.
 
@@ -123,27 +121,33 @@ class Registrations:
         def locked(tx: Transaction) -> Result:
             return work(tx, tx.clients.get(client.provider_id, client.id, "exclusive"))
 
-        return self._store.write(call or Call(), locked)
+        return self._store.write(call, locked)
 
-    def settle(self, client: Client, work: Callable[[Transaction, Client], Result]) -> Result:
+    def settle(
+        self, call: Call, client: Client, work: Callable[[Transaction, Client], Result]
+    ) -> Result:
         """Store an outcome: as `change`, and retried until the process ends.
+
+        The caller need not wait for it.
 
         Raises: NotFound: the client was deleted here in the meantime.
         """
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                return self.change(client, work)
+                return self.change(call.by_itself(), client, work)
             except (Unavailable, DeadlineExceeded, Exhausted, Aborted) as error:
                 log.warning("client %s: its state is not stored yet: %s", client.uid, error.message)
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    def save(self, client: Client, changed: Callable[[Client], Client]) -> Client:
+    def save(self, call: Call, client: Client, changed: Callable[[Client], Client]) -> Client:
         """Store an outcome that is a change of the client. Raises: NotFound, as `settle`."""
-        return self.settle(client, lambda tx, current: tx.clients.save(changed(current)))
+        return self.settle(
+            call, client, lambda tx, current: save(tx, call, current, changed(current))
+        )
 
-    def observe(self, client: Client, changed: Callable[[Client], Client]) -> Client:
+    def observe(self, call: Call, client: Client, changed: Callable[[Client], Client]) -> Client:
         """Store what the provider returned, unless the client's state has changed.
 
         Another call may have begun to delete it. Raises: NotFound, as `settle`.
@@ -152,11 +156,11 @@ class Registrations:
         def work(tx: Transaction, current: Client) -> Client:
             if current.state is not client.state:
                 return current
-            return tx.clients.save(changed(current))
+            return save(tx, call, current, changed(current))
 
-        return self.settle(client, work)
+        return self.settle(call, client, work)
 
-    def remove_at_provider(self, access: Access, client: Client) -> None:
+    def remove_at_provider(self, call: Call, access: Access, client: Client) -> None:
         """Delete a DELETING client at its provider, and store the outcome.
 
         Returns when the provider no longer has it; its row remains.
@@ -175,18 +179,18 @@ class Registrations:
                 # An earlier deletion succeeded, but its response was lost.
                 return
             if is_busy(error):
-                self.save(client, partial(later, message=error.message, counts=retried))
+                self.save(call, client, partial(later, message=error.message, counts=retried))
             else:
                 state = ClientState.DETACHED if error.detached else ClientState.ACTIVE
-                self.save(client, partial(back, state=state, message=error.message))
+                self.save(call, client, partial(back, state=state, message=error.message))
             raise
         except ProviderError as error:
             # Only a request that may have reached the provider explains a rejection later.
             counts = retried or isinstance(error, OutcomeUnknown)
-            self.save(client, partial(later, message=error.message, counts=counts))
+            self.save(call, client, partial(later, message=error.message, counts=counts))
             raise
 
-    def read_again(self, provider: Provider, access: Access, client: Client) -> Client:
+    def read_again(self, call: Call, provider: Provider, access: Access, client: Client) -> Client:
         """Read a client at its provider, and store whether it is ACTIVE or DETACHED.
 
         Raises: NotSent, OutcomeUnknown, and Rejected if that says nothing about the client.
@@ -200,10 +204,10 @@ class Registrations:
             if not error.detached and not (updating and not is_busy(error)):
                 raise
             detached = partial(moved, state=ClientState.DETACHED, message=error.message)
-            return self.observe(client, detached)
-        return self.observe(client, lambda now_: self.confirmed(now_, found, provider))
+            return self.observe(call, client, detached)
+        return self.observe(call, client, lambda now_: self.confirmed(now_, found, provider))
 
-    def search(self, provider: Provider, access: Access, client: Client) -> Client:
+    def search(self, call: Call, provider: Provider, access: Access, client: Client) -> Client:
         """Search for a client whose registration has an unknown outcome; adopt it if it exists.
 
         Raises:
@@ -215,22 +219,24 @@ class Registrations:
             handles = self._registrar.find(access, client.client_name)
             if handles is None:
                 text = f'search the provider for a client named "{client.client_name}"'
-                return self.observe(client, lambda now_: moved(now_, ClientState.ORPHANED, text))
+                orphaned = partial(moved, state=ClientState.ORPHANED, message=text)
+                return self.observe(call, client, orphaned)
             if not handles and client.attempts + 1 < _SEARCHES:
                 # A provider may list a client only some time after it has registered it.
                 text = "the provider does not list it yet"
-                return self.observe(client, lambda now_: later(now_, text))
+                return self.observe(call, client, lambda now_: later(now_, text))
             if not handles:
-                self.settle(client, remove)
+                self.settle(call, client, partial(remove, call=call))
                 raise NotFound(Resource.CLIENT, client.id)
             try:
                 found = self._renewed(access, handles[0], client.requested)
             except (Rejected, Unimplemented):
                 # Its secret can be neither read nor replaced: the client would be useless.
                 self._registrar.delete(access, handles[0])
-                self.settle(client, remove)
+                self.settle(call, client, partial(remove, call=call))
                 raise NotFound(Resource.CLIENT, client.id) from None
         return self.observe(
+            call,
             client,
             lambda now_: self.registered(now_, found, provider, keep_secret=True),
         )
@@ -318,9 +324,27 @@ def next_due(client: Client) -> datetime | None:
     return min((time for time in times if time), default=None)
 
 
-def remove(tx: Transaction, client: Client) -> None:
+def save(
+    tx: Transaction,
+    call: Call,
+    before: Client,
+    after: Client,
+    outcome: Outcome | None = None,
+) -> Client:
+    """Store a change of a client; returns it with sealed secrets.
+
+    A change that is not visible, such as when it is due, leaves the etag and has no event.
+    """
+    saved = tx.clients.save(after)
+    if saved.etag != before.etag:
+        tx.audit.add(call, before, saved, outcome)
+    return saved
+
+
+def remove(tx: Transaction, client: Client, *, call: Call, outcome: Outcome | None = None) -> None:
     """Delete the row of a client."""
     tx.clients.remove(client.id)
+    tx.audit.add(call, client, None, outcome)
 
 
 def is_confidential(metadata: Metadata) -> bool:

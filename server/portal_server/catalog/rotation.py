@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from portal_server.domain.calls import Call
 from portal_server.storage.rows.secrets import Piece
-from portal_server.storage.store import Store
+from portal_server.storage.store import Store, Transaction
 
 PIECE_ROWS = 100
 # The pause between pieces, so that the writes of the servers hardly wait.
@@ -13,7 +13,7 @@ _PAUSE_S = 0.02
 
 
 def encrypt_again(
-    store: Store, report: Callable[[str, int], None], rows: int = PIECE_ROWS
+    store: Store, call: Call, report: Callable[[str, int], None], rows: int = PIECE_ROWS
 ) -> Sequence[str]:
     """Encrypt all secrets that do not use the first key, including those in plain text.
 
@@ -28,10 +28,21 @@ def encrypt_again(
     """
 
     def piece_of(table: str, after: int) -> Piece | None:
-        return store.write(Call(), lambda tx: tx.secrets.encrypt_again(table, after, rows))
+        def work(tx: Transaction) -> Piece | None:
+            piece = tx.secrets.encrypt_again(table, after, rows)
+            if piece and piece.encrypted:
+                facts: dict[str, str | int] = {
+                    "table": table,
+                    "secrets": piece.encrypted,
+                    "last_id": piece.last,
+                }
+                tx.audit.add_maintenance(call, facts)
+            return piece
+
+        return store.write(call, work)
 
     problems: list[str] = []
-    for table in store.read_latest(Call(), lambda tx: tx.secrets.tables):
+    for table in store.read_latest(call, lambda tx: tx.secrets.tables):
         after = encrypted = 0
         while piece := piece_of(table, after):
             after = piece.last

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from portal_server.domain import fields, keys
@@ -78,6 +78,10 @@ class ApiKey(ApiKeySpec):
     def etag(self) -> str:
         """The entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
         return etag_of(self.id, self.update_time)
+
+    def redacted(self) -> "ApiKey":
+        """The same without the digests of its secrets."""
+        return replace(self, digest=b"", previous_secrets=())
 
     @property
     def caller(self) -> Caller:

@@ -52,3 +52,7 @@ class Call:
     validate_only: bool = False
     caller: Caller = SYSTEM
     origin: Origin = UNKNOWN
+
+    def by_itself(self) -> "Call":
+        """Work that this call began, and that goes on after the caller has gone."""
+        return Call(caller=self.caller, origin=self.origin)

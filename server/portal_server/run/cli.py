@@ -15,7 +15,7 @@ from portal_cli import options
 from portal_cli.commands import Commands, LocalCommand, LocalGroup
 from portal_cli.durations import end_after
 from portal_server.domain.api_key import ApiKey, ApiKeyDraft
-from portal_server.domain.calls import Call
+from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError, PortalError
 from portal_server.domain.keys import Role
 from portal_server.run import database_cli
@@ -115,7 +115,7 @@ def create(
     expire_time = end_after(expires, "--expires") if expires else None
     with _api_keys() as (api_keys, database):
         draft = ApiKeyDraft(role=role, note=note, expire_time=expire_time)
-        made = api_keys.create(Call(), draft)
+        made = api_keys.create(_command("keys create"), draft)
         typer.echo(made.text)
         typer.echo(f"portal: created the {role} key {made.key.id} in {database}", err=True)
 
@@ -168,7 +168,7 @@ def revoke(
 ) -> None:
     """Revoke an API key: calls with it are rejected from now on."""
     with _api_keys() as (api_keys, database):
-        if not api_keys.revoke(Call(), name):
+        if not api_keys.revoke(_command("keys revoke"), name):
             raise OperatorError(f"no active key named {name} in {database}")
         typer.echo(f"portal: revoked the key {name} in {database}", err=True)
 
@@ -208,12 +208,19 @@ def rotate() -> None:
     store = Store(engine, vault)
     try:
         problems = encrypt_again(
-            store, lambda table, count: typer.echo(f"{table}: {count} secrets encrypted")
+            store,
+            _command("encryption rotate"),
+            lambda table, count: typer.echo(f"{table}: {count} secrets encrypted"),
         )
     finally:
         store.close()
     if problems:
         raise OperatorError("; ".join(problems))
+
+
+def _command(name: str) -> Call:
+    """The work of a command on the database, for its audit events."""
+    return Call(origin=Origin(f"portal {name}"))
 
 
 @contextmanager

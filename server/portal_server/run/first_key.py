@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portal_server.catalog.api_keys import ApiKeys
+from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError
 
 _NOTE = "created by portal up"
+_CALL = Call(origin=Origin("portal up"))
 
 
 class KeyFileError(OperatorError):
@@ -38,7 +40,7 @@ def create_first_key(api_keys: ApiKeys, file: Path) -> FirstKey | None:
         KeyFileError: the file exists already or cannot be written.
     """
     if sys.stdout.isatty():
-        text = api_keys.create_first(_NOTE)
+        text = api_keys.create_first(_CALL, _NOTE)
         return FirstKey(text=text) if text else None
     written: list[Path] = []
 
@@ -57,7 +59,7 @@ def create_first_key(api_keys: ApiKeys, file: Path) -> FirstKey | None:
 
     key = None
     try:
-        key = api_keys.create_first(_NOTE, write)
+        key = api_keys.create_first(_CALL, _NOTE, write)
     finally:
         if key is None and written:
             with suppress(OSError):

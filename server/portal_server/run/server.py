@@ -115,6 +115,7 @@ class Server:
         self._expiry = assembled.expiry
         self._reconciler = assembled.reconciler
         self._registrar = assembled.registrar
+        self._sealer = assembled.sealer
         keyring = KeyRing(self._store, settings.admin_key_text)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
@@ -185,6 +186,7 @@ class Server:
             server.start()
         self._expiry.start()
         self._reconciler.start()
+        self._sealer.start()
         self._readiness.start()
 
     def stop(self) -> None:
@@ -208,6 +210,7 @@ class Server:
         self._expiry.stop()
         self._reconciler.stop(_FLUSH_S)
         self._registrar.close()
+        self._sealer.stop()
         self._store.close()
 
     def _await_calls(self, stopped: Sequence[threading.Event]) -> float:

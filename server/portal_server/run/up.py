@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine
 
 from portal_server.catalog.api_keys import ApiKeys
-from portal_server.domain.calls import Call
+from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
@@ -166,11 +166,12 @@ def _prepare(settings: Settings, engine: Engine) -> Prepared:
         if not settings.admin_key:
             key = create_first_key(ApiKeys(store), settings.key_file)
         providers = assemble(store, settings).use_cases.providers
-        first = providers.list(Call(), (), PageRange(limit=1)).items
+        call = Call(origin=Origin("portal up"))
+        first = providers.list(call, (), PageRange(limit=1)).items
         if first:
             return Prepared(key, first[0].id)
         if settings.development:
-            example = providers.create(Call(), _EXAMPLE)
+            example = providers.create(call, _EXAMPLE)
             return Prepared(key, example.id, example_created=True)
         return Prepared(key, None)
     finally:

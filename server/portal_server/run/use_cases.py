@@ -13,6 +13,7 @@ from portal_server.catalog.providers import Providers
 from portal_server.catalog.reconciler import Reconciler
 from portal_server.catalog.registrations import Registrations
 from portal_server.catalog.system import System
+from portal_server.catalog.sealer import Sealer
 from portal_server.idp.registrar import Registrar
 from portal_server.run.settings import Settings
 from portal_server.storage.store import Store
@@ -27,6 +28,7 @@ class Assembled:
     expiry: ExpiryTask
     reconciler: Reconciler
     registrar: Registrar
+    sealer: Sealer
 
 
 def assemble(store: Store, settings: Settings) -> Assembled:
@@ -47,4 +49,5 @@ def assemble(store: Store, settings: Settings) -> Assembled:
         expiry=ExpiryTask(idempotency),
         reconciler=Reconciler(store, registrations),
         registrar=registrar,
+        sealer=Sealer(store),
     )

@@ -7,6 +7,9 @@ end, or before the next statement, which might read them.
 
 A job that is alone in its transaction inserts its row directly: reserving an id first
 would cost a second round trip.
+
+Rows that no other statement of the transaction reads are inserted last, all at once: the
+events of the audit log. The database assigns their ids then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,10 @@ from portal_server.domain.errors import Resource
 from portal_server.domain.identity import MAX_ID
 from portal_server.storage.sql import dialects
 from portal_server.storage.sql.failures import no_ids
-from portal_server.storage.sql.statements import Row, Statement
+from portal_server.storage.sql.statements import InsertRows, Row, Statement
+
+# How many rows one statement inserts. SQLite has a limit of parameters.
+_AT_ONCE = 500
 
 Adds = Sequence[Resource | None]
 """The resource that each job of a transaction creates, if it creates one."""
@@ -32,7 +38,7 @@ class InsertStatements:
         special = dialects.of(dialect)
         columns = [column.name for column in table.c if column.name != "id"]
         self.one = Statement(insert(table).returning(table.c.id), dialect, *columns)
-        self.many = special.insert_rows(table, dialect)
+        self.many = special.insert_rows(table, dialect, [column.name for column in table.c])
         self.reserve_ids = Statement(special.next_ids(table), dialect)
 
 
@@ -51,6 +57,7 @@ class Cursor:
         self._adds = adds
         self._reserved: dict[Resource, list[int]] = {}
         self._pending_inserts: dict[Resource, list[Row]] = {}
+        self._last_inserts: dict[InsertRows, list[Row]] = {}
         self.written = 0
         """How many statements have written."""
 
@@ -94,6 +101,19 @@ class Cursor:
         self._pending_inserts[resource].append({"id": id_, **values})
         return id_
 
+    def insert_last(self, statement: InsertRows, values: Row) -> None:
+        """Insert a row at the end of the transaction; no statement before reads it."""
+        self.written += 1
+        self._last_inserts.setdefault(statement, []).append(values)
+
+    def finish(self) -> None:
+        """Insert all rows that are still to be inserted."""
+        self.flush()
+        for statement, rows in self._last_inserts.items():
+            for start in range(0, len(rows), _AT_ONCE):
+                statement.run(self._cursor, rows[start : start + _AT_ONCE])
+        self._last_inserts.clear()
+
     def flush(self) -> None:
         """Insert the pending rows."""
         for resource, rows in self._pending_inserts.items():
@@ -123,6 +143,9 @@ class ValidatingCursor(Cursor):
     def insert(self, _resource: Resource, _values: Row) -> int:
         """Insert nothing."""
         return 0
+
+    def insert_last(self, _statement: InsertRows, _values: Row) -> None:
+        """Insert nothing."""
 
 
 def _checked(id_: int) -> int:

@@ -9,6 +9,7 @@ from portal_server.storage.encryption import Vault
 from portal_server.storage.inserts import Adds, Cursor, InsertStatements, ValidatingCursor
 from portal_server.storage.rows import client_types, clients, providers
 from portal_server.storage.rows.api_keys import ApiKeyRows, ApiKeyStatements
+from portal_server.storage.rows.audit import AuditRows, AuditStatements
 from portal_server.storage.rows.client_types import ClientTypeRows, ClientTypeStatements
 from portal_server.storage.rows.clients import ClientRows, ClientStatements
 from portal_server.storage.rows.leases import LeaseRows, LeaseStatements
@@ -33,6 +34,7 @@ class Statements:
         self.responses = ResponseStatements(dialect)
         self.api_keys = ApiKeyStatements(dialect)
         self.leases = LeaseStatements(dialect)
+        self.audit = AuditStatements(dialect)
         self.secrets = {
             table.name: SecretStatements(table, dialect, vault)
             for table in (providers.TABLE, clients.TABLE)
@@ -59,6 +61,7 @@ class Transaction:
     __slots__ = (
         "_cursor",
         "api_keys",
+        "audit",
         "client_types",
         "clients",
         "leases",
@@ -78,6 +81,7 @@ class Transaction:
         self.responses = ResponseRows(self._cursor, statements.responses)
         self.api_keys = ApiKeyRows(self._cursor, statements.api_keys)
         self.leases = LeaseRows(self._cursor, statements.leases)
+        self.audit = AuditRows(self._cursor, statements.audit)
         self.secrets = SecretRows(self._cursor, statements.secrets)
 
     @property
@@ -86,5 +90,5 @@ class Transaction:
         return self._cursor.written
 
     def flush(self) -> None:
-        """Insert the rows that are deferred."""
-        self._cursor.flush()
+        """Insert the rows that are deferred; nothing else follows."""
+        self._cursor.finish()

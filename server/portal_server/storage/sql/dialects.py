@@ -1,7 +1,7 @@
 """The differences between SQLite and PostgreSQL, as one value for each."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     bindparam,
     cast,
     column,
@@ -42,8 +43,8 @@ class Dialect:
     commit_timeout_s: float
     migration_isolation: str | None
     """The isolation level of a migration; None: that of the engine."""
-    insert_rows: Callable[[Table, sqlalchemy.Dialect], InsertRows]
-    """Inserts many rows with one statement."""
+    insert_rows: Callable[[Table, sqlalchemy.Dialect, Sequence[str]], InsertRows]
+    """Inserts many rows with one statement, given the names of the columns."""
     insert: Callable[[Table], Any]
     """Inserts a row; its result has the methods for a row that already exists."""
     insert_or_ignore: Callable[[Table], Any]
@@ -54,6 +55,10 @@ class Dialect:
     """The length of a text in bytes."""
     rows_after: Callable[[Select[Any], Column[int], Column[int]], Select[Any]]
     """Selects the rows of `parent` after the id `after`, by the index on both columns."""
+    transactions: Select[int, int]
+    """Selects `oldest`, the oldest open transaction, and `next`, a later one than all others."""
+    delete_append_only: Callable[[str], tuple[Sequence[str], Sequence[str]]]
+    """What lets the owner of an append-only table delete rows, and what ends that."""
     lock_table: str | None
     """Prevents others from writing to a table until the transaction ends, if that is needed."""
 
@@ -100,6 +105,32 @@ def _rows_after_postgresql(
     return query.where(following, parent <= this).order_by(parent, id_)
 
 
+def _transactions_postgresql() -> "Select[int, int]":
+    # https://www.postgresql.org/docs/current/functions-info.html, "Transaction ID and Snapshot
+    # Information Functions". An xid8 has no cast to bigint.
+    snapshot = func.pg_current_snapshot()
+
+    def number(xid8: ColumnElement[Any], name: str) -> ColumnElement[int]:
+        return cast(cast(xid8, Text), BigInteger).label(name)
+
+    oldest = number(func.pg_snapshot_xmin(snapshot), "oldest")
+    return select(oldest, number(func.pg_snapshot_xmax(snapshot), "next"))
+
+
+def append_only_triggers(table: str) -> dict[str, str]:
+    """SQLite's triggers that reject changes of an append-only table, by name."""
+    return {
+        f"{table}_no_{what.lower()}": f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON"
+        f" {table} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for what in ("UPDATE", "DELETE")
+    }
+
+
+def _delete_append_only_sqlite(table: str) -> tuple[Sequence[str], Sequence[str]]:
+    name = f"{table}_no_delete"
+    return [f"DROP TRIGGER {name}"], [append_only_triggers(table)[name]]
+
+
 SQLITE = Dialect(
     begin_read="BEGIN",
     # Takes the lock at once: a read transaction that later becomes a writer fails without
@@ -115,6 +146,9 @@ SQLITE = Dialect(
     # octet_length came with SQLite 3.43.
     byte_length=lambda text: func.length(cast(text, LargeBinary)),
     rows_after=_rows_after_sqlite,
+    # There is one writer at a time.
+    transactions=select(literal(0).label("oldest"), literal(0).label("next")),
+    delete_append_only=_delete_append_only_sqlite,
     lock_table=None,  # there is one writer at a time
 )
 
@@ -129,5 +163,8 @@ POSTGRESQL = Dialect(
     next_ids=_next_ids_postgresql,
     byte_length=func.octet_length,
     rows_after=_rows_after_postgresql,
+    transactions=_transactions_postgresql(),
+    # The trigger reads this setting.
+    delete_append_only=lambda _table: (["SET LOCAL portal.prune = 'on'"], []),
     lock_table="LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
 )

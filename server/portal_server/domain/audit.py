@@ -1,0 +1,282 @@
+"""Audit events: who changed what, and the seals that put them into their final order.
+
+docs/audit.md explains the order and the seals.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
+
+from portal_server.domain.api_key import ApiKey
+from portal_server.domain.calls import Call
+from portal_server.domain.client import Client, ClientState
+from portal_server.domain.client_type import ClientType
+from portal_server.domain.lists import Comparison, Condition
+from portal_server.domain.provider import Provider
+
+
+class Kind(StrEnum):
+    """What an event is about."""
+
+    PROVIDER = "provider"
+    CLIENT_TYPE = "client_type"
+    CLIENT = "client"
+    API_KEY = "api_key"
+    DATABASE = "database"
+
+
+class Action(StrEnum):
+    """What was done; MAINTAIN is a command on the database."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    MAINTAIN = "maintain"
+
+
+class Outcome(StrEnum):
+    """What was known of the write when its event was stored."""
+
+    DONE = "done"
+    PENDING = "pending"
+    """A call to the provider follows."""
+    UNKNOWN = "unknown"
+    """It is not known whether the provider did it."""
+    FAILED = "failed"
+    """It was undone, because the provider did not do it."""
+
+
+class Resource(Protocol):
+    """A stored resource with an event."""
+
+    def redacted(self) -> Any:
+        """The same without its secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """How the resources of one kind are stored in events."""
+
+    kind: Kind
+    to_json: TypeAdapter[Any]
+    without: frozenset[str] = frozenset()
+    """Fields that are not stored."""
+
+
+# A new kind of resource needs only its line here.
+_DESCRIBED: Mapping[type[Any], _Described] = {
+    Provider: _Described(Kind.PROVIDER, TypeAdapter(Provider)),
+    ClientType: _Described(Kind.CLIENT_TYPE, TypeAdapter(ClientType), frozenset({"findings"})),
+    Client: _Described(Kind.CLIENT, TypeAdapter(Client)),
+    ApiKey: _Described(
+        Kind.API_KEY,
+        TypeAdapter(ApiKey),
+        frozenset({"digest", "previous_secrets", "last_use_time"}),
+    ),
+}
+
+_IN_PROGRESS = (ClientState.REGISTERING, ClientState.UPDATING, ClientState.DELETING)
+
+MAX_EVENT_ID = 2**62
+"""Far above the ID of any event."""
+GENESIS = "0" * 64
+"""The hash before the first seal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One write. `before` and `after` are the resource in JSON, "" where there is none."""
+
+    create_time: datetime
+    key_id: str
+    address: str
+    trace_id: str
+    method: str
+    kind: Kind
+    action: Action
+    outcome: Outcome
+    resource_id: int
+    uid: str
+    provider_id: int
+    etag_before: str
+    etag_after: str
+    before: str
+    after: str
+
+    def digest(self) -> str:
+        """The SHA-256 of a JSON array of the values in their order, in hexadecimal."""
+        values = [getattr(self, name) for name in _VALUES]
+        return _hash([self.create_time.astimezone(UTC).isoformat(), *values])
+
+
+_VALUES = tuple(name for name in Event.__dataclass_fields__ if name != "create_time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event with its ID and the digest that was stored with it."""
+
+    id: int
+    event: Event
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event at its final position, from 1."""
+
+    position: int
+    event: Event
+
+
+Range = tuple[int, int]
+"""The first and the last of consecutive IDs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """The final order of `count` events: the last one has this position.
+
+    `ids` are their IDs in their order. `last_id` is the highest ID so far, and `missing` has the
+    IDs below it whose transactions may still be committed. `content_hash` is the hash of the
+    digests of the events, and `hash` that of everything here and the previous `hash`.
+    """
+
+    position: int
+    count: int
+    ids: Sequence[Range]
+    last_id: int
+    missing: Sequence[Range]
+    create_time: datetime
+    content_hash: str
+    hash: str
+
+    def expected_hash(self, previous: str) -> str:
+        """The hash that it must have after a seal with the hash `previous`."""
+        return _hash(
+            [
+                previous,
+                self.position,
+                self.count,
+                [list(each) for each in self.ids],
+                self.last_id,
+                [list(each) for each in self.missing],
+                self.create_time.astimezone(UTC).isoformat(),
+                self.content_hash,
+            ]
+        )
+
+
+def event_of(
+    call: Call, before: Resource | None, after: Resource | None, outcome: Outcome | None = None
+) -> Event:
+    """The event of a write by this call: None before is a create, None after a deletion."""
+    given: Any = after if after is not None else before
+    described = _DESCRIBED[type(given)]
+    provider_id = given.id if described.kind is Kind.PROVIDER else _of(given, "provider_id", 0)
+    return Event(
+        **_origin_of(call),
+        kind=described.kind,
+        action=_action(before, after),
+        outcome=outcome or _outcome(after),
+        resource_id=0 if described.kind is Kind.API_KEY else given.id,
+        uid=given.id if described.kind is Kind.API_KEY else given.uid,
+        provider_id=provider_id,
+        etag_before=_of(before, "etag", ""),
+        etag_after=_of(after, "etag", ""),
+        before=_json_of(described, before),
+        after=_json_of(described, after),
+    )
+
+
+def maintenance(call: Call, facts: Mapping[str, str | int]) -> Event:
+    """The event of a command on the database; `facts` are what it did, without secrets."""
+    return Event(
+        **_origin_of(call),
+        kind=Kind.DATABASE,
+        action=Action.MAINTAIN,
+        outcome=Outcome.DONE,
+        resource_id=0,
+        uid="",
+        provider_id=0,
+        etag_before="",
+        etag_after="",
+        before="",
+        after=json.dumps(facts),
+    )
+
+
+def meets(event: Event, where: Sequence[Condition]) -> bool:
+    """Whether an event meets all conditions."""
+    return all(_meets(str(getattr(event, one.field)), one) for one in where)
+
+
+def content_hash(digests: Sequence[str]) -> str:
+    """The hash of the digests of the events of a seal."""
+    return sha256("".join(digests).encode()).hexdigest()
+
+
+def ranges_of(ids: Sequence[int]) -> list[Range]:
+    """Consecutive IDs as ranges, in their order."""
+    found: list[Range] = []
+    for id_ in ids:
+        if found and found[-1][1] == id_ - 1:
+            found[-1] = found[-1][0], id_
+        else:
+            found.append((id_, id_))
+    return found
+
+
+def _meets(value: str, condition: Condition) -> bool:
+    given = condition.value or ""
+    match condition.comparison:
+        case Comparison.EQUALS:
+            return value == given
+        case Comparison.DIFFERS:
+            return value != given
+        case Comparison.HAS:
+            return given in value
+
+
+def _origin_of(call: Call) -> dict[str, Any]:
+    return {
+        "create_time": datetime.now(UTC),
+        "key_id": call.caller.key_id,
+        "address": call.origin.address,
+        "trace_id": call.origin.trace_id,
+        "method": call.origin.method,
+    }
+
+
+def _action(before: object, after: object) -> Action:
+    if before is None:
+        return Action.CREATE
+    return Action.DELETE if after is None else Action.UPDATE
+
+
+def _outcome(after: Any) -> Outcome:
+    state = _of(after, "state", None)
+    if state in _IN_PROGRESS:
+        return Outcome.PENDING
+    return Outcome.UNKNOWN if state is ClientState.UNKNOWN else Outcome.DONE
+
+
+def _of(resource: object, name: str, default: Any) -> Any:
+    return getattr(resource, name, default)
+
+
+def _json_of(described: _Described, resource: Resource | None) -> str:
+    if resource is None:
+        return ""
+    without: Any = described.without or None
+    return described.to_json.dump_json(resource.redacted(), exclude=without).decode()
+
+
+def _hash(values: Sequence[Any]) -> str:
+    return sha256(json.dumps(values).encode()).hexdigest()
