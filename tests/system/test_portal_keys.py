@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from portal_server.storage.sql import schema
+from portal_server.storage.sql.schema import HEAD
 from tests.support import commands
 from tests.support.stack import ENVIRONMENT, portal
 
@@ -99,7 +100,7 @@ def test_a_database_without_a_schema_is_a_one_line_error(tmp_path: Path) -> None
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"portal: {database}: the database has no schema, not 0007: run `portal migrate`\n"
+        f"portal: {database}: the database has no schema, not {HEAD}: run `portal migrate`\n"
     )
 
 

@@ -271,7 +271,7 @@ def test_an_unmigrated_database_is_not_served(own: Stack) -> None:
     done = portal("serve", **own.settings, PORTAL_DIRECT_GRPC_PORT="0")
 
     assert done.returncode == 1
-    assert done.stderr == "portal: the database has no schema, not 0006: run `portal migrate`\n"
+    assert done.stderr == f"portal: the database has no schema, not {HEAD}: run `portal migrate`\n"
 
 
 def test_a_single_server_needs_an_address_to_listen_on(own: Stack) -> None:

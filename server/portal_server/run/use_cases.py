@@ -12,8 +12,8 @@ from portal_server.catalog.provider_details import ProviderDetails
 from portal_server.catalog.providers import Providers
 from portal_server.catalog.reconciler import Reconciler
 from portal_server.catalog.registrations import Registrations
-from portal_server.catalog.system import System
 from portal_server.catalog.sealer import Sealer
+from portal_server.catalog.system import System
 from portal_server.idp.registrar import Registrar
 from portal_server.run.settings import Settings
 from portal_server.storage.store import Store
