@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from portal_server.storage.sql.schema import HEAD
 from tests.support.postgres import Postgres, free_port
 from tests.support.stack import ENVIRONMENT, ROOT, TLS, Stack, alive, listening, portal, soon
 
