@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from portal_server.run import edge
+from portal_server.run import edge, edge_tls
+from portal_server.run.certificates import CertificateWatch
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.settings import Settings
 from tests.support.postgres import free_port
@@ -66,6 +68,11 @@ class Door:
             http_port=self.http_port, grpc_port=self.grpc_port, **settings
         )
         self._command = edge.prepare(self._settings, folder, max_connections)
+        self.certificates = (
+            CertificateWatch(self._settings, partial(edge_tls.publish, folder))
+            if self._settings.tls_cert
+            else None
+        )
         self.admin = Admin(folder / "admin.sock")
         edge.set_endpoints(folder, [])
 

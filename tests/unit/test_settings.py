@@ -2,6 +2,7 @@
 
 import base64
 import os
+from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def test_everything_has_a_default() -> None:
         "trusted_hops": 0,
         "admin_key": None,
         "key_file": Path("data/admin.key"),
+        "tls_cert": None,
+        "tls_key": None,
+        "tls_client_ca": None,
+        "insecure": False,
         "encryption_keys": None,
         "encryption_key_file": Path("data/encryption.key"),
         "envoy_config": None,
@@ -271,6 +276,29 @@ def test_an_address_is_written_as_in_a_url(
     monkeypatch.setenv("PORTAL_HOST", host)
 
     assert load().address(80) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "allowed"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("0.0.0.0", {}, False),  # noqa: S104
+        ("::", {}, False),
+        ("192.0.2.7", {}, False),
+        ("192.0.2.7", {"INSECURE": "true"}, True),
+        ("192.0.2.7", {"TLS_CERT": "x", "TLS_KEY": "y"}, True),
+    ],
+)
+def test_a_network_needs_tls_or_the_setting_that_says_it_has_none(
+    host: str, more: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, allowed: bool
+) -> None:
+    for name, value in ({"HOST": host} | more).items():
+        monkeypatch.setenv(f"PORTAL_{name}", value)
+    found = load()
+
+    with nullcontext() if allowed else pytest.raises(SettingsError, match=f"^PORTAL_HOST: {host} "):
+        found.require_protected()
 
 
 def test_settings_do_not_change_after_the_start() -> None:

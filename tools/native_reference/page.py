@@ -28,7 +28,7 @@ _INTRO = """\
 <p>The package is <code>{package}</code>. Every method needs an API key in the metadata
 <code>authorization</code>, bare or after <code>Bearer </code>. Keys with the role
 <code>viewer</code> may only call methods that are marked <i>read</i>. The server supports
-reflection:</p>
+reflection. With TLS, omit <code>-plaintext</code>:</p>
 <pre tabindex="0">grpcurl -plaintext -H "authorization: $PORTAL_KEY" -d '{{"provider_id": 1}}' \\
   localhost:50051 {package}.ClientTypeService/ListClientTypes</pre>
 </header>

@@ -41,7 +41,7 @@ def set_(
         Path | None, typer.Option(help="File with the API key; - is standard input.")
     ] = None,
 ) -> None:
-    """Save the connection of --target, --tls and --ca as a context. The first one is used."""
+    """Save --target and the options of TLS as a context. The first one is used."""
     given = options.given(context).arguments
     if "target" not in given:
         raise CommandError("pass --target", Exit.USAGE)
@@ -52,13 +52,13 @@ def set_(
         check_key(key or "")
     except ValueError as error:
         raise CommandError(str(error), Exit.USAGE) from None
-    ca = given.get("ca")
+    files = {name: given[name].absolute() for name in ("ca", "cert", "cert_key") if name in given}
     saved = contexts.load()
     saved.contexts[name] = Connection(
         target=given["target"],
         key=key,
         tls=given.get("tls", False),
-        ca=ca.absolute() if ca else None,
+        **files,
     )
     saved.current = saved.current or name
     contexts.save(saved)
@@ -84,7 +84,7 @@ def list_(context: typer.Context) -> None:
             "current": name == saved.current,
             "name": name,
             "target": one.target,
-            "tls": one.tls or one.ca is not None,
+            "tls": one.tls or one.ca is not None or one.cert is not None,
             "key": one.key is not None,
         }
         for name, one in saved.contexts.items()

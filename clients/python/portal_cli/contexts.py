@@ -24,6 +24,8 @@ class Connection(BaseModel):
     key: str | None = None
     tls: bool = False
     ca: Path | None = None
+    cert: Path | None = None
+    cert_key: Path | None = None
 
 
 class Contexts(BaseModel):

@@ -48,8 +48,23 @@ class Options:
     key: str | None = field(default=None, repr=False)
     tls: bool = False
     ca: Path | None = None
+    cert: Path | None = None
+    cert_key: Path | None = None
     timeout: float = TIMEOUT_S
     output: Output = Output.TABLE
+
+    def credentials(self) -> Tls | None:
+        """The TLS settings; None for plaintext.
+
+        Raises:
+            CommandError: the client certificate has no private key, or the other way round.
+        """
+        if bool(self.cert) != bool(self.cert_key):
+            text = "a client certificate needs both --cert and --cert-key"
+            raise CommandError(f"{text} (PORTAL_CERT and PORTAL_CERT_KEY)", Exit.USAGE)
+        if not (self.tls or self.ca or self.cert):
+            return None
+        return Tls(ca=self.ca, certificate=self.cert, private_key=self.cert_key)
 
     @contextmanager
     def portal(self) -> Iterator[Portal]:
@@ -62,9 +77,9 @@ class Options:
         if not self.key:
             raise CommandError("no API key: set PORTAL_KEY or pass --key", Exit.USAGE)
         reachability.check_target(self.target)
-        tls = Tls(ca=self.ca) if self.ca else self.tls
+        tls = self.credentials()
         try:
-            portal = Portal(self.target, key=self.key, tls=tls, timeout=self.timeout)
+            portal = Portal(self.target, key=self.key, tls=tls or False, timeout=self.timeout)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
         except ValueError as error:
@@ -74,7 +89,7 @@ class Options:
                 yield portal
             except PortalError as error:
                 cause = reachability.other_version(portal, error) or reachability.cause(
-                    error, self.target, tls=bool(tls), ca=self.ca
+                    error, self.target, tls
                 )
                 if cause is None:
                     raise
@@ -166,6 +181,14 @@ def _(
     ca: Annotated[
         Path | None,
         _option(envvar="PORTAL_CA", help="PEM file with CA certificates to trust; implies --tls."),
+    ] = None,
+    cert: Annotated[
+        Path | None,
+        _option(envvar="PORTAL_CERT", help="PEM file with a client certificate; implies --tls."),
+    ] = None,
+    cert_key: Annotated[
+        Path | None,
+        _option(envvar="PORTAL_CERT_KEY", help="PEM file with the private key of --cert."),
     ] = None,
     context: Annotated[
         str | None,

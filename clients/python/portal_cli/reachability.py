@@ -10,11 +10,17 @@ import socket
 import ssl
 from contextlib import closing
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from portal_cli.errors import CommandError, Exit
-from portal_client import DeadlineExceeded, Portal, PortalError, Unavailable, Unimplemented
+from portal_client import (
+    DeadlineExceeded,
+    Portal,
+    PortalError,
+    Tls,
+    Unavailable,
+    Unimplemented,
+)
 from portal_client.connection import TARGET
 
 _SECONDS: Final = 3.0
@@ -35,6 +41,10 @@ _PLAINTEXT: Final = {
 _NO_TLS: Final = (
     "the server does not use TLS; remove --tls and --ca, or unset PORTAL_TLS and PORTAL_CA"
 )
+_SET_CERT: Final = "pass --cert and --cert-key, or set PORTAL_CERT and PORTAL_CERT_KEY"
+_NEEDS_CERT: Final = f"if it requires a client certificate, {_SET_CERT}"
+# With TLS 1.3 a handshake is complete before the server has checked the client's certificate.
+_REJECTION_SECONDS: Final = 1.0
 _SET_TARGET: Final = "set PORTAL_TARGET or pass --target"
 # They say least about a host: its other address may be the one that counts.
 _NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}
@@ -73,7 +83,7 @@ def other_version(portal: Portal, error: PortalError) -> str | None:
     return f"the server has version {server} and does not support this; this command line is {own}"
 
 
-def cause(error: PortalError, target: str, *, tls: bool, ca: Path | None) -> str | None:
+def cause(error: PortalError, target: str, tls: Tls | None) -> str | None:
     """Why the portal was not reached; None if it was, and the error is its own."""
     # An error of the server has a reason (AIP-193).
     if error.reason_name or not isinstance(error, Unavailable | DeadlineExceeded | Unimplemented):
@@ -86,7 +96,7 @@ def cause(error: PortalError, target: str, *, tls: bool, ca: Path | None) -> str
     try:
         with closing(_connected(match["ipv6"] or match["host"], int(match["port"]))) as connection:
             host = match["ipv6"] or match["host"]
-            _check_tls(connection, host, ca) if tls else _check_plaintext(connection)
+            _check_tls(connection, host, tls) if tls else _check_plaintext(connection)
     except _NotReached as found:
         return f"cannot connect to {target}: {found}"
     if isinstance(error, DeadlineExceeded):
@@ -124,30 +134,65 @@ def _text(error: OSError) -> str:
     return f"{error.strerror}; {_SET_TARGET}"
 
 
-def _check_tls(connection: socket.socket, host: str, ca: Path | None) -> None:
+def _check_tls(connection: socket.socket, host: str, tls: Tls) -> None:
     try:
-        context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError:
-        raise _NotReached(f"{ca} has no valid certificate (PEM)") from None
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.wrap_socket(connection, server_hostname=host).close()
+        with _context(tls).wrap_socket(connection, server_hostname=host) as protected:
+            _await_rejection(protected, tls)
     except ssl.SSLCertVerificationError as error:
-        raise _NotReached(_certificate(error, ca)) from None
+        raise _NotReached(_certificate(error, tls)) from None
     except ssl.SSLError as error:
-        if error.reason not in _PLAINTEXT:
-            raise _NotReached(f"TLS: {error.reason or error.strerror}") from None
-        raise _NotReached(_NO_TLS) from None
+        raise _NotReached(_rejected(error, tls)) from None
     except OSError:  # it closed the connection, or sent nothing
         raise _NotReached(_NO_TLS) from None
 
 
-def _certificate(error: ssl.SSLCertVerificationError, ca: Path | None) -> str:
+def _await_rejection(protected: ssl.SSLSocket, tls: Tls) -> None:
+    """Raises SSLError or _NotReached if the server ends the connection."""
+    protected.settimeout(_REJECTION_SECONDS)
+    try:
+        if protected.recv(1):
+            return
+    except TimeoutError:
+        return
+    except ConnectionError:
+        pass
+    hint = "it may not accept the client certificate" if tls.certificate else _NEEDS_CERT
+    raise _NotReached(f"the server closed the connection after the TLS handshake; {hint}")
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except ssl.SSLError:
+        raise _NotReached(f"{tls.ca} has no valid certificate (PEM)") from None
+    if tls.certificate:
+        try:
+            context.load_cert_chain(tls.certificate, tls.private_key, password="")
+        except ssl.SSLError:
+            text = "are not a certificate and its private key (PEM, without a passphrase)"
+            raise _NotReached(f"{tls.certificate} and {tls.private_key} {text}") from None
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def _rejected(error: ssl.SSLError, tls: Tls) -> str:
+    """Why the handshake failed."""
+    reason = error.reason or ""
+    if reason in _PLAINTEXT:
+        return _NO_TLS
+    if "CERTIFICATE_REQUIRED" in reason or ("HANDSHAKE_FAILURE" in reason and not tls.certificate):
+        return f"the server requires a client certificate; {_SET_CERT}"
+    if ("ALERT" in reason and "CERTIFICATE" in reason) or "UNKNOWN_CA" in reason:
+        return f"the server does not accept the client certificate {tls.certificate} ({reason})"
+    return f"TLS: {reason or error.strerror}"
+
+
+def _certificate(error: ssl.SSLCertVerificationError, tls: Tls) -> str:
     text = f"the certificate of the server is invalid: {error.verify_message.rstrip('.')}"
     if error.verify_code not in _NOT_TRUSTED:
         return text
-    hint = f"{ca} does not have its CA" if ca else "pass the file of its CA with --ca or PORTAL_CA"
-    return f"{text}; {hint}"
+    hint = "pass the file of its CA with --ca or PORTAL_CA"
+    return f"{text}; {f'{tls.ca} does not have its CA' if tls.ca else hint}"
 
 
 def _check_plaintext(connection: socket.socket) -> None:

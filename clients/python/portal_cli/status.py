@@ -24,7 +24,7 @@ def status(context: typer.Context) -> None:
         print(text, file=sys.stderr)
     values = {
         "target": common.target,
-        "tls": common.tls or bool(common.ca),
+        "tls": common.credentials() is not None,
         "reachable": True,
         "client_version": own,
         "server_version": server.version,

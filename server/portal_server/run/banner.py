@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import URL
 
+from portal_server.run.certificates import Identity
+from portal_server.run.dev_certificate import CA_FILE
 from portal_server.run.first_key import FirstKey
 from portal_server.run.settings import Settings
 
@@ -22,7 +24,7 @@ class Prepared(NamedTuple):
     """Whether that is the example provider, and was created."""
 
 
-def banner(settings: Settings, found: Prepared) -> str:
+def banner(settings: Settings, found: Prepared, identity: Identity | None = None) -> str:
     """Where the system listens, the admin key and, at the first start, requests to paste."""
     if settings.database.get_backend_name() == "sqlite":
         data: object = Path(settings.database.database or "").resolve()
@@ -31,31 +33,60 @@ def banner(settings: Settings, found: Prepared) -> str:
         url = settings.database
         data = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
     intro, shown = _key(settings, found.key)
-    host = settings.host
-    reach = (
-        (lambda port: f"localhost:{port}")
-        if host.is_unspecified or host.is_loopback
-        else settings.address
-    )
-    http = f"http://{reach(settings.http_port)}"
-    rest, grpc = f"{http}/portal-api", reach(settings.grpc_port)
+    place = _Place.of(settings, identity)
+    rest = f"{place.http}/portal-api"
     is_first = found.key or found.example_created
     return f"""
 OAuth Portal {version("oauth-portal-server")} is up. Ctrl-C stops it.
 
 REST       {rest}
-gRPC       {grpc}
-Docs       {http}/docs
+gRPC       {place.grpc}{" with TLS" if identity else ""}
+Docs       {place.http}/docs
 Data       {data}
 {_secrets(settings)}{intro}
-{_examples(rest, grpc, shown, found.provider_id) if is_first else ""}"""
+{_examples(place, shown, found.provider_id) if is_first else ""}"""
 
 
-def _examples(rest: str, grpc: str, shown: str, provider_id: int | None) -> str:
-    return f"""{_provider(rest, shown) if provider_id is None else ""}
+class _Place(NamedTuple):
+    """How examples reach the ports: URL, gRPC address, and the options of curl and grpcurl."""
+
+    http: str
+    grpc: str
+    curl: str = "curl"
+    grpcurl: str = "grpcurl -plaintext"
+
+    @classmethod
+    def of(cls, settings: Settings, identity: Identity | None) -> "_Place":
+        host = settings.host
+        name = "localhost" if host.is_unspecified or host.is_loopback else None
+        if identity and name not in identity.names:
+            # The first name that is not an address or a wildcard: clients compare it.
+            name = next(
+                (one for one in identity.names if one[-1:].isalpha() and "*" not in one), name
+            )
+        http, grpc = (
+            f"{name}:{port}" if name else settings.address(port)
+            for port in (settings.http_port, settings.grpc_port)
+        )
+        if not identity or not settings.tls_cert:
+            return cls(f"http://{http}", grpc)
+        curl, grpcurl = "curl", "grpcurl"
+        ca = settings.tls_cert.with_name(CA_FILE)
+        if ca.exists():
+            file = shlex.quote(str(ca))
+            curl, grpcurl = f"{curl} --cacert {file}", f"{grpcurl} -cacert {file}"
+        if identity.client_ca:
+            curl = f"{curl} --cert CLIENT.pem --key CLIENT.key"
+            grpcurl = f"{grpcurl} -cert CLIENT.pem -key CLIENT.key"
+        return cls(f"https://{http}", grpc, curl, grpcurl)
+
+
+def _examples(place: _Place, shown: str, provider_id: int | None) -> str:
+    rest = f"{place.http}/portal-api"
+    return f"""{_provider(place, shown) if provider_id is None else ""}
 Create a client type with REST:
 
-curl --request POST \\
+{place.curl} --request POST \\
   --url {rest}/oauth-providers/{provider_id or 1}/client-types \\
   --header "Authorization: {shown}" \\
   --header 'Content-Type: application/json' \\
@@ -63,8 +94,8 @@ curl --request POST \\
 
 List the client types with gRPC:
 
-grpcurl -plaintext -H "authorization: {shown}" -d '{{"provider_id": {provider_id or 1}}}' \\
-  {grpc} portal.oauth.v1.ClientTypeService/ListClientTypes
+{place.grpcurl} -H "authorization: {shown}" -d '{{"provider_id": {provider_id or 1}}}' \\
+  {place.grpc} portal.oauth.v1.ClientTypeService/ListClientTypes
 """
 
 
@@ -101,12 +132,12 @@ def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
     return intro, "$PORTAL_KEY"
 
 
-def _provider(rest: str, shown: str) -> str:
+def _provider(place: _Place, shown: str) -> str:
     return f"""
 Create a provider with REST; the first one has the id 1:
 
-curl --request POST \\
-  --url {rest}/oauth-providers \\
+{place.curl} --request POST \\
+  --url {place.http}/portal-api/oauth-providers \\
   --header "Authorization: {shown}" \\
   --header 'Content-Type: application/json' \\
   --data '{_PROVIDER}'

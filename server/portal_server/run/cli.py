@@ -18,7 +18,7 @@ from portal_server.domain.api_key import ApiKey, ApiKeyDraft
 from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError, PortalError
 from portal_server.domain.keys import Role
-from portal_server.run import database_cli
+from portal_server.run import database_cli, tls_cli
 from portal_server.run.commands import load_settings, logged_settings, one_line_errors
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app.add_typer(keys, name="keys")
 encryption = Commands(help="Create encryption keys, and encrypt secrets again.", cls=LocalGroup)
 app.add_typer(encryption, name="encryption")
 app.add_typer(database_cli.app)
+app.add_typer(tls_cli.app, name="tls")
 
 
 @app.command(cls=LocalCommand, examples=("portal up", "PORTAL_HTTP_PORT=8080 portal up"))

@@ -12,8 +12,6 @@ The servers' sockets are in a separate file, which Envoy reads again when it is 
 (EDS, the endpoint discovery service).
 """
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,8 @@ from typing import Any
 import yaml
 
 from portal_server.domain.errors import OperatorError
+from portal_server.run.edge_tls import use_tls
+from portal_server.run.run_folder import replace_json
 from portal_server.run.settings import Settings
 from portal_server.wire.reflection_pool import DESCRIPTORS
 
@@ -39,12 +39,22 @@ _FILE_FIELDS = ("filename", "proto_descriptor")
 # https://github.com/google/tcmalloc/blob/master/docs/rseq.md).
 ENVIRONMENT: Mapping[str, str] = MappingProxyType({"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
 
+_HANDSHAKES = "TLS handshakes that were not complete in time"
+
 # The texts of Envoy's counters of rejections in the log.
 REJECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "listener.http.downstream_global_cx_overflow": "connections over the limit of all",
         "listener.grpc.downstream_global_cx_overflow": "connections over the limit of all",
         "connection_limit.portal.limited_connections": "connections over the limit of an address",
+        "listener.http.ssl.connection_error": "TLS handshakes that failed",
+        "listener.grpc.ssl.connection_error": "TLS handshakes that failed",
+        "listener.http.ssl.fail_verify_no_cert": "connections without a client certificate",
+        "listener.grpc.ssl.fail_verify_no_cert": "connections without a client certificate",
+        "listener.http.ssl.fail_verify_error": "client certificates that are not trusted",
+        "listener.grpc.ssl.fail_verify_error": "client certificates that are not trusted",
+        "listener.http.downstream_cx_transport_socket_connect_timeout": _HANDSHAKES,
+        "listener.grpc.downstream_cx_transport_socket_connect_timeout": _HANDSHAKES,
         "http.portal.downstream_rq_timeout": "requests that were not complete in time",
         "http.portal.downstream_rq_overload_close": "requests because memory is low",
         "cluster.portal.upstream_rq_pending_overflow": "calls over the limit of all",
@@ -62,8 +72,8 @@ class EdgeError(OperatorError):
 def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]:
     """Write Envoy's configuration into the folder and return the command that runs it.
 
-    The private folder must have endpoints.json before the command runs, see `set_endpoints`;
-    Envoy creates admin.sock in it.
+    The private folder must have endpoints.json before the command runs, see `set_endpoints`, and
+    with TLS the files of `edge_tls.publish`. Envoy creates admin.sock in it.
 
     Args:
         settings: where to listen and which origins may call.
@@ -78,6 +88,9 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         config = yaml.load(source.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
         config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
         _listen(config, settings)
+        if settings.tls_cert:
+            require_client = settings.tls_client_ca is not None
+            use_tls(_listeners(config).values(), folder, require_client=require_client)
         _set_origins(config, settings.cors_origins)
         _trust_hops(config, settings.trusted_hops)
         _bound_connections(config, max_connections)
@@ -90,7 +103,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
     except yaml.YAMLError as error:
         raise EdgeError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     file = folder / "envoy.json"
-    _replace(file, config)
+    replace_json(file, config)
     return [
         _program(),
         "--config-path",
@@ -113,16 +126,7 @@ def set_endpoints(folder: Path, sockets: Sequence[Path]) -> None:
         "cluster_name": "servers",
         "endpoints": [{"lb_endpoints": [{"endpoint": address} for address in addresses]}],
     }
-    _replace(folder / "endpoints.json", {"resources": [assignment]})
-
-
-def _replace(file: Path, content: Any) -> None:
-    """Write JSON that only this user can read; readers see either the old or the new file."""
-    new = file.with_name(f".{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(content, stream)
-    new.rename(file)
+    replace_json(folder / "endpoints.json", {"resources": [assignment]})
 
 
 def _program() -> str:

@@ -1,6 +1,7 @@
 """The log: one line for each event, on standard error."""
 
 import logging
+import os
 import time
 
 
@@ -39,4 +40,6 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # gRPC itself logs each handshake that fails: anyone could fill the log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     logging.getLogger("alembic").setLevel("WARNING")

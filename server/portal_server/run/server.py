@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.errors import OperatorError
+from portal_server.run.direct_tls import DirectTls
 from portal_server.run.encryption_keys import vault_of
 from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
@@ -98,12 +99,18 @@ class Server:
 
         Raises:
             CannotListen: another process listens there, or no address is set.
+            CertificateError: the files of TLS cannot be used.
+            SettingsError: the direct port would be open to a network without TLS.
             CannotConnect: PostgreSQL rejects the connection.
             SchemaMismatch: the database must be migrated first.
             OperatorError: the encryption keys cannot be read, or one is missing.
             PortalError: the database does not respond.
         """
         listen = listen or Listen()
+        is_direct = settings.direct_grpc_port is not None
+        if is_direct:
+            settings.require_protected()
+        tls = DirectTls(settings) if is_direct and settings.tls_cert else None
         engine = open_connected(settings.database, connections_of(settings))
         require_known(engine)
         vault = vault_of(settings)
@@ -131,7 +138,11 @@ class Server:
         authenticator = Authenticator(keyring, self._callers)
         self._admission = Admission(self._surfaces, self._callers, authenticator, self._reflection)
         self._health = health.Health(self._surfaces, reject)
-        self._upkeep = Upkeep(self._pools, (self._health,), self._registrar.close_idle)
+        tasks: list[Callable[[], object]] = [self._registrar.close_idle]
+        if tls:
+            # Under `portal up`, that warns.
+            tasks += tls.tasks(warn=not listen.socket)
+        self._upkeep = Upkeep(self._pools, (self._health,), tasks)
         self._readiness = Readiness(
             query=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
@@ -146,13 +157,19 @@ class Server:
         if settings.direct_grpc_port is not None:
             # Servers of one `portal up` share the port; those of another one get an error.
             options = [*_DIRECT, ("grpc.so_reuseport", int(listen.socket is not None))]
-            self.port = self._listen(settings.address(settings.direct_grpc_port), options)
+            address = settings.address(settings.direct_grpc_port)
+            self.port = self._listen(address, options, tls.credentials if tls else None)
         if not self._servers:
             raise CannotListen(
                 "no address to listen on: use --socket or set PORTAL_DIRECT_GRPC_PORT"
             )
 
-    def _listen(self, address: str, options: Sequence[tuple[str, int]]) -> int:
+    def _listen(
+        self,
+        address: str,
+        options: Sequence[tuple[str, int]],
+        tls: grpc.ServerCredentials | None = None,
+    ) -> int:
         """Also listen on this address; returns the port."""
         server = grpc.server(NoPool(), interceptors=[self._admission], options=options)
         cases = self._use_cases
@@ -166,7 +183,9 @@ class Server:
             (*self._surfaces, health.NAME, reflection.SERVICE_NAME), server, reflection_pool()
         )
         try:
-            port = server.add_insecure_port(address)
+            port = (
+                server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
+            )
         except RuntimeError:
             raise CannotListen(f"cannot listen on {address}: is it in use?") from None
         self._servers.append(server)

@@ -29,6 +29,8 @@ _DATABASE = "PORTAL_DATABASE_URL"
 # Variables of the client, the command line and the examples.
 _CLIENT_NAMES = {
     "PORTAL_CA",
+    "PORTAL_CERT",
+    "PORTAL_CERT_KEY",
     "PORTAL_CONTEXT",
     "PORTAL_IMPORT_KEY",
     "PORTAL_KEY",
@@ -133,6 +135,26 @@ class Settings(BaseSettings):
         " `X-Forwarded-For`. The client address in the log is taken from it. With more than there"
         " are, callers can choose their address; with 0, it is the address of the connection.",
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate of the ports and its chain. With it all ports"
+        " use TLS, and nothing else. A new file is used within seconds, without a restart.",
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        description="PEM file with the private key of that certificate, RSA or ECDSA, without a"
+        " passphrase. Others must not be able to read it (mode 0600).",
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file with CA certificates. With it every caller needs a client certificate"
+        " of one of these CAs (mutual TLS), and its API key.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Whether the ports may listen on an address that is not a loopback address"
+        " without TLS, such as behind a proxy that uses TLS.",
+    )
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         default=SecretStr("sqlite:///./data/portal.db"),
         description="SQLAlchemy URL of a SQLite file or a PostgreSQL database, such as"
@@ -236,6 +258,20 @@ class Settings(BaseSettings):
         host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
         return f"{host}:{port}"
 
+    def require_protected(self) -> None:
+        """Check that API keys do not cross a network in plain text by mistake.
+
+        Raises:
+            SettingsError: the ports would listen on a network without TLS.
+        """
+        if self.host.is_loopback or self.tls_cert or self.insecure:
+            return
+        raise SettingsError(
+            f"PORTAL_HOST: {self.host} is not a loopback address, and API keys and secrets would"
+            " cross the network in plain text: set PORTAL_TLS_CERT and PORTAL_TLS_KEY, or"
+            " PORTAL_INSECURE=true if a proxy in front of the ports uses TLS"
+        )
+
     @property
     def database(self) -> URL:
         """The database. The password is hidden when it is printed."""
@@ -273,9 +309,19 @@ def load() -> Settings:
             f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
         )
+    else:
+        problems += _incomplete_tls(found)
     if problems:
         raise SettingsError("; ".join(problems)) from None
     return found
+
+
+def _incomplete_tls(settings: Settings) -> Iterator[str]:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        missing = "CERT" if settings.tls_key else "KEY"
+        yield f"PORTAL_TLS_{missing}: is not set; TLS needs a certificate and its private key"
+    elif settings.tls_client_ca and not settings.tls_cert:
+        yield "PORTAL_TLS_CLIENT_CA: needs PORTAL_TLS_CERT and PORTAL_TLS_KEY"
 
 
 def _empty(environment: Mapping[str, str]) -> Iterator[str]:

@@ -92,13 +92,19 @@ class Supervisor:
         self._rejections = Rejections(admin, edge.rejections)
         self._signals = signals
         self._stop_seconds = stop_seconds
+        self._tasks: Sequence[Callable[[], object]] = ()
 
-    def run(self, when_up: Callable[[], object]) -> None:
-        """Run everything until a signal; `when_up` is called when calls are served.
+    def run(
+        self, when_up: Callable[[], object], tasks: Sequence[Callable[[], object]] = ()
+    ) -> None:
+        """Run everything until a signal.
+
+        `when_up` is called when calls are served, and each of the `tasks` ten times a second.
 
         Raises:
             OperatorError: it cannot start or continue. No process is left running.
         """
+        self._tasks = tasks
         try:
             if self._start():
                 when_up()
@@ -117,6 +123,8 @@ class Supervisor:
         if self._envoy.child or self._servers.listening:
             self._envoy.look(responds=self._servers.seen or not self._servers.listening)
         self._rejections.look()
+        for task in self._tasks:
+            task()
         time.sleep(_LOOK_SECONDS)
 
     def _start(self) -> bool:

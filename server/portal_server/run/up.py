@@ -10,6 +10,8 @@ stops them in order. A private folder has the files that they share:
     envoy.json                 Envoy's configuration
     endpoints.json             the sockets of the servers
     admin.sock                 Envoy's admin interface
+    server.pem, server.json    with TLS: the certificate and its key, and their name in Envoy
+    callers.pem, callers.json  with mutual TLS: the CAs of callers, and their name in Envoy
     <server>-<generation>.sock
 """
 
@@ -30,8 +32,9 @@ from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.run import edge
+from portal_server.run import edge, edge_tls
 from portal_server.run.banner import Prepared, banner
+from portal_server.run.certificates import CERT, CLIENT_CA, KEY, CertificateWatch
 from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.first_key import create_first_key
@@ -77,8 +80,10 @@ def up(settings: Settings) -> None:
     Raises:
         OperatorError, PortalError, OSError: it cannot start. No process is left running.
     """
+    settings.require_protected()
     signals = Signals()
     with _run_folder() as folder:
+        certificates = _certificates(settings, folder)
         _require_free_ports(settings)
         engine = open_connected(settings.database)
         try:
@@ -97,8 +102,22 @@ def up(settings: Settings) -> None:
         )
         cores = cores_of_envoy(workers, one_core=settings.one_core)
         envoy = Edge(command, edge.ENVIRONMENT, cores, edge.REJECTIONS)
+        tasks = (certificates.look, certificates.warn) if certificates else ()
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
-        supervisor.run(lambda: print(banner(settings, found), flush=True))
+        identity = certificates.identity if certificates else None
+        supervisor.run(lambda: print(banner(settings, found, identity), flush=True), tasks)
+
+
+def _certificates(settings: Settings, folder: Path) -> CertificateWatch | None:
+    """Copy the certificate into the folder, now and whenever it changes."""
+    if not settings.tls_cert:
+        return None
+    watch = CertificateWatch(settings, partial(edge_tls.publish, folder))
+    # The servers use the copy: it is checked, so a server that starts later can use it.
+    os.environ[CERT] = os.environ[KEY] = str(edge_tls.identity_file(folder))
+    if settings.tls_client_ca:
+        os.environ[CLIENT_CA] = str(edge_tls.client_ca_file(folder))
+    return watch
 
 
 @contextmanager

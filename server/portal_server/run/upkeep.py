@@ -24,25 +24,24 @@ class _Rejecting(Protocol):
 
 
 class Upkeep:
-    """The periodic work. `others` also reject calls; `each_time` is called each time."""
+    """The periodic work. `others` also reject calls; `tasks` are called with every look."""
 
     def __init__(
         self,
         pools: Iterable[Pool],
         others: Iterable[_Rejecting],
-        each_time: Callable[[], object],
+        tasks: Iterable[Callable[[], object]],
     ) -> None:
         self._pools = tuple(pools)
         self._rejecting: tuple[_Rejecting, ...] = (*self._pools, *others)
-        self._each_time = each_time
         self._rejected = 0
         self._logged = self._trimmed = monotonic()
         self._trim = _trimmer()
+        self._tasks = tuple(tasks)
 
     def look(self) -> None:
         """Do the work that is due."""
         now = monotonic()
-        self._each_time()
         for pool in self._pools:
             pool.cancel(MAX_THREAD_S)
         if now - self._logged >= _LOG_PERIOD_S:
@@ -51,6 +50,8 @@ class Upkeep:
         if now - self._trimmed >= _TRIM_PERIOD_S:
             self._trimmed = now
             self._trim()
+        for task in self._tasks:
+            task()
 
     def _log_rejected(self) -> None:
         rejected = sum(one.rejected for one in self._rejecting)

@@ -1,0 +1,140 @@
+"""TLS and mutual TLS on the direct port of a server."""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import SecretStr
+
+from portal_client import Portal, Tls, Unavailable
+from portal_server.run.certificates import CertificateError
+from portal_server.run.server import Server
+from portal_server.run.settings import SettingsError
+from tests.support.certificates import Authority, Files, swap
+from tests.support.databases import new_sqlite
+from tests.support.own_envoy import until
+from tests.support.own_server import started
+
+KEY = "the-key-of-these-tests"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_sqlite(tmp_path_factory.mktemp("data") / "p.db")
+
+
+@pytest.fixture(scope="module")
+def files(authority: Authority) -> Files:
+    return authority.issue()
+
+
+@pytest.fixture(scope="module")
+def port(url: str, files: Files) -> Iterator[int]:
+    settings = {"tls_cert": files.cert, "tls_key": files.key}
+    with started(url, admin_key=SecretStr(KEY), **settings) as server:
+        yield server.port
+
+
+@pytest.fixture(scope="module")
+def mutual(url: str, files: Files, authority: Authority) -> Iterator[int]:
+    settings = {"tls_cert": files.cert, "tls_key": files.key, "tls_client_ca": authority.file}
+    with started(url, admin_key=SecretStr(KEY), **settings) as server:
+        yield server.port
+
+
+def call(port: int, tls: Tls | None) -> int:
+    """The number of providers."""
+    with Portal(f"localhost:{port}", key=KEY, tls=tls or False, timeout=3) as portal:
+        return len(list(portal.list_providers()))
+
+
+def first_name(port: int, authority: Authority) -> str:
+    context = authority.context()
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("localhost", port), 5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        assert connection.selected_alpn_protocol() == "h2"
+        return str((connection.getpeercert() or {})["subjectAltName"][0][1])
+
+
+def test_calls_use_tls_and_plain_text_is_rejected(port: int, authority: Authority) -> None:
+    assert call(port, Tls(ca=authority.file)) == 0
+    with pytest.raises(Unavailable):
+        call(port, None)
+
+
+@pytest.mark.filterwarnings("ignore:.*TLSv1.*deprecated:DeprecationWarning")
+def test_old_versions_are_rejected(port: int, authority: Authority) -> None:
+    context = authority.context()
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection(("localhost", port), 5) as plain,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_with_mutual_tls_a_client_needs_a_certificate_of_the_ca(
+    mutual: int, authority: Authority, tmp_path: Path
+) -> None:
+    own = authority.issue("client", "client.test")
+    other = Authority(tmp_path).issue("client")
+    ca = authority.file
+
+    assert call(mutual, Tls(ca=ca, certificate=own.cert, private_key=own.key)) == 0
+    for tls in (Tls(ca=ca), Tls(ca=ca, certificate=other.cert, private_key=other.key)):
+        with pytest.raises(Unavailable):
+            call(mutual, tls)
+
+
+def test_a_new_certificate_is_served_within_five_seconds_on_new_connections(
+    port: int, authority: Authority, files: Files
+) -> None:
+    credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
+    with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+        check: Callable[..., Any] = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+        for name in ("one.test", "two.test"):
+            swap(files, authority.issue("new", name, "localhost"))
+            until(lambda name=name: first_name(port, authority) == name, 5)  # type: ignore[misc]
+            assert check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+
+
+def test_half_a_handshake_is_closed_after_ten_seconds(port: int) -> None:
+    start = time.monotonic()
+    with socket.create_connection(("localhost", port), 14) as plain:
+        plain.sendall(bytes.fromhex("16030102000100") + bytes(200))
+        assert plain.recv(100) == b""
+    assert 9 < time.monotonic() - start < 14
+
+
+def test_files_that_cannot_be_used_are_an_error_at_the_start(url: str, tmp_path: Path) -> None:
+    expired = Authority(tmp_path).issue(days=-1, age_days=2)
+    with (
+        pytest.raises(CertificateError, match=r"^PORTAL_TLS_CERT: expired at"),
+        started(url, tls_cert=expired.cert, tls_key=expired.key),
+    ):
+        pass
+
+
+def test_without_tls_the_port_is_not_open_to_a_network(url: str) -> None:
+    network = {"host": IPv4Address("0.0.0.0")}  # noqa: S104
+    with pytest.raises(SettingsError, match="or PORTAL_INSECURE=true"), started(url, **network):
+        pass
+    with started(url, insecure=True, **network) as server:
+        assert isinstance(server, Server)
