@@ -3,18 +3,18 @@
 The exit status is 0 if the portal with the settings of the environment serves the path. It uses
 only the standard library, because it runs every few seconds.
 
-With mutual TLS it uses the client certificate of PORTAL_CERT and PORTAL_CERT_KEY. Without one,
-Envoy rejects it, which shows that Envoy is alive, not that it is ready.
+With mutual TLS it uses the client certificate of PORTAL_CERT and PORTAL_CERT_KEY. Without one, a
+TLS handshake shows that Envoy is alive; nothing shows that it is ready.
 """
 
 import os
+import socket
 import ssl
 import sys
 import urllib.request
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
-from urllib.error import URLError
 
 _SECONDS: Final = 4.0
 _ALIVE: Final = "/livez"
@@ -22,26 +22,38 @@ _ALIVE: Final = "/livez"
 
 def main(path: str, settings: Mapping[str, str] = os.environ) -> int:
     """Probe the path; the exit status."""
-    url = f"{'https' if settings.get('PORTAL_TLS_CERT') else 'http'}://{_place(settings)}{path}"
+    host, port = _place(settings)
+    needs_certificate = settings.get("PORTAL_TLS_CLIENT_CA") and not settings.get("PORTAL_CERT")
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS, context=_context(settings)):  # noqa: S310
-            return 0
+        if needs_certificate and path == _ALIVE:
+            _shake_hands(host, port, _context(settings))
+        elif needs_certificate:
+            raise OSError("mutual TLS: set PORTAL_CERT and PORTAL_CERT_KEY")
+        else:
+            _get(host, port, path, settings)
     except OSError as error:
-        cause = error.reason if isinstance(error, URLError) else error
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause.reason):
-            if path == _ALIVE:
-                return 0
-            cause = "the portal requires a client certificate: set PORTAL_CERT and PORTAL_CERT_KEY"
-        print(f"{url}: {cause}", file=sys.stderr)  # noqa: T201
+        print(f"{path} on port {port}: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    return 0
 
 
-def _place(settings: Mapping[str, str]) -> str:
+def _shake_hands(host: str, port: int, context: ssl.SSLContext) -> None:
+    with socket.create_connection((host, port), _SECONDS) as plain:
+        context.wrap_socket(plain).close()
+
+
+def _get(host: str, port: int, path: str, settings: Mapping[str, str]) -> None:
+    scheme = "https" if settings.get("PORTAL_TLS_CERT") else "http"
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    url = f"{scheme}://{place}{path}"
+    urllib.request.urlopen(url, timeout=_SECONDS, context=_context(settings)).close()  # noqa: S310
+
+
+def _place(settings: Mapping[str, str]) -> tuple[str, int]:
     host = ip_address(settings.get("PORTAL_HOST") or "127.0.0.1")
     if host.is_unspecified:
-        host = ip_address("127.0.0.1" if host.version == 4 else "::1")  # noqa: PLR2004
-    port = settings.get("PORTAL_HTTP_PORT") or "3001"
-    return f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}"  # noqa: PLR2004
+        host = IPv4Address("127.0.0.1") if isinstance(host, IPv4Address) else IPv6Address("::1")
+    return str(host), int(settings.get("PORTAL_HTTP_PORT") or 3001)
 
 
 def _context(settings: Mapping[str, str]) -> ssl.SSLContext:
