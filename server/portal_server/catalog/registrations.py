@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from portal_server.catalog.updates import now, now_after
 from portal_server.domain.audit import Outcome
@@ -255,46 +255,57 @@ class Registrations:
 
         `keep_secret`: a retry returns the secret, so it is stored for a time.
         """
-        present = now()
         keeps = keep_secret and bool(found.client_secret)
-        client = replace(
-            self.confirmed(stored, found, provider),
+        until = now() + self._keep if keeps else None
+        return replace(
+            stored,
+            **_activation(stored, found, provider, until),
             client_id_issue_time=found.client_id_issue_time,
             client_secret=found.client_secret if keeps else "",
-            client_secret_available_time=present + self._keep if keeps else None,
+            client_secret_available_time=until,
         )
-        return replace(client, due_time=next_due(client))
 
     def confirmed(self, stored: Client, found: ProviderClient, provider: Provider) -> Client:
         """The client after the provider returned it, ACTIVE; a stored secret stays."""
-        client = replace(
-            moved(stored, ClientState.ACTIVE, found.message),
-            client_id=found.client_id,
-            client_secret_expire_time=found.client_secret_expire_time,
-            registered=found.metadata,
-            differences=differences(stored.requested, found.metadata, provider.type),
-            registration_client_uri=found.registration_client_uri or stored.registration_client_uri,
-            registration_access_token=found.registration_access_token
-            or stored.registration_access_token,
-            verify_time=now(),
-        )
-        return replace(client, due_time=next_due(client))
+        until = stored.client_secret_available_time
+        return replace(stored, **_activation(stored, found, provider, until))
 
 
 def moved(
     client: Client, state: ClientState, message: str = "", due: datetime | None = None
 ) -> Client:
     """The client in another state, with the time of this change."""
+    return replace(client, **_move(client, state, message, due))
+
+
+def _move(client: Client, state: ClientState, message: str, due: datetime | None) -> dict[str, Any]:
     present = now_after(client.update_time)
-    return replace(
-        client,
-        state=state,
-        state_time=present if client.state is not state else client.state_time,
-        message=message[:MAX_MESSAGE],
-        due_time=due,
-        attempts=0,
-        update_time=present,
-    )
+    return {
+        "state": state,
+        "state_time": present if client.state is not state else client.state_time,
+        "message": message[:MAX_MESSAGE],
+        "due_time": due,
+        "attempts": 0,
+        "update_time": present,
+    }
+
+
+def _activation(
+    stored: Client, found: ProviderClient, provider: Provider, secret_until: datetime | None
+) -> dict[str, Any]:
+    """What changes when the provider has returned the client; its secret is stored until then."""
+    due = _earliest(secret_until, found.client_secret_expire_time)
+    return {
+        **_move(stored, ClientState.ACTIVE, found.message, due),
+        "client_id": found.client_id,
+        "client_secret_expire_time": found.client_secret_expire_time,
+        "registered": found.metadata,
+        "differences": differences(stored.requested, found.metadata, provider.type),
+        "registration_client_uri": found.registration_client_uri or stored.registration_client_uri,
+        "registration_access_token": found.registration_access_token
+        or stored.registration_access_token,
+        "verify_time": now(),
+    }
 
 
 def back(client: Client, state: ClientState, message: str) -> Client:
@@ -320,7 +331,10 @@ def later(client: Client, message: str, *, counts: bool = True) -> Client:
 
 def next_due(client: Client) -> datetime | None:
     """When an ACTIVE client next changes: its secret is deleted or expires."""
-    times = (client.client_secret_available_time, client.client_secret_expire_time)
+    return _earliest(client.client_secret_available_time, client.client_secret_expire_time)
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
     return min((time for time in times if time), default=None)
 
 

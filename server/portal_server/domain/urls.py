@@ -13,12 +13,17 @@ URL = re.compile(
     r"(?:[/?][^\s\x00-\x1f\x7f\\#]*)?"
 )
 """The form of an absolute http or https URL without user information and fragment."""
-_HOST_CAN_EXIST = TypeAdapter(AnyHttpUrl)
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
 def is_http_url(text: str) -> bool:
     """Whether a text is an absolute http or https URL whose host can exist."""
+    return parse_http_url(text) is not None
+
+
+def parse_http_url(text: str) -> AnyHttpUrl | None:
+    """The parts of an absolute http or https URL whose host can exist; None if it is not one."""
     try:
-        return bool(URL.fullmatch(text) and _HOST_CAN_EXIST.validate_python(text))
+        return _HTTP_URL.validate_python(text) if URL.fullmatch(text) else None
     except ValidationError:
-        return False
+        return None

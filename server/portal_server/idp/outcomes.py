@@ -155,16 +155,21 @@ def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
     It is bounded: a value that would make it longer than 32 KiB of JSON is omitted, and so
     is null, which some providers return for dozens of settings.
     """
-    metadata: dict[str, Any] = {}
+    metadata = {
+        name: storable(value)
+        for name, value in document.items()
+        if not (value is None or name in _ADDED or "secret" in name or storable(name) != name)
+    }
+    if len(json.dumps(metadata)) <= _MAX_METADATA:
+        return metadata
+    bounded: dict[str, Any] = {}
     left = _MAX_METADATA
-    for name, value in document.items():
-        if value is None or name in _ADDED or "secret" in name or storable(name) != name:
-            continue
+    for name, value in metadata.items():
         length = len(name) + len(json.dumps(value))
         if length <= left:
             left -= length
-            metadata[name] = storable(value)
-    return metadata
+            bounded[name] = value
+    return bounded
 
 
 def token_of(document: Mapping[str, Any], name: str) -> str:
@@ -177,6 +182,8 @@ def token_of(document: Mapping[str, Any], name: str) -> str:
 def storable(value: Any) -> Any:
     """A JSON value without NUL and lone surrogates, which databases do not store."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         return value.replace("\0", "�").encode("utf-8", "replace").decode()
     if isinstance(value, list):
         return [storable(each) for each in value]

@@ -109,7 +109,8 @@ class Registrar:
             client = client_of(response, self._credentials.secrets(access))
             if driver_of(access, self._credentials).own_credential:
                 return client
-            return replace(client, message=_unmanageable(access, _handle_of(client)))
+            problem = _unmanageable(access, _handle_of(client))
+            return replace(client, message=problem) if problem else client
 
     def read(self, access: Access, handle: Handle) -> ProviderClient:
         """Read a client (RFC 7592, section 2.1), with its secret if the provider returns it."""

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
+from portal_server.domain.urls import parse_http_url
 
-from portal_server.domain.urls import is_http_url
-
-_HTTP_URL = TypeAdapter(AnyHttpUrl)
 _AUTHORITY = re.compile(r"[a-z]+://[^/?]*", re.IGNORECASE)
 # RFC 3986, section 2, and "%": what is already encoded stays encoded.
 _SAFE = "%!#$&'()*+,/:;=?@[]~"
@@ -51,14 +48,9 @@ class Url:
 @lru_cache(1024)
 def parse(text: str) -> Url | None:
     """Parse a URL; None if it is not an absolute http or https URL."""
-    if len(text) > MAX_LENGTH or not is_http_url(text):
-        return None
-    try:
-        url = _HTTP_URL.validate_python(text)
-    except ValidationError:
-        return None
+    url = parse_http_url(text) if len(text) <= MAX_LENGTH else None
     authority = _AUTHORITY.match(text)
-    if not authority or not url.host or not url.port:
+    if not url or not authority or not url.host or not url.port:
         return None
     target = quote(text[authority.end() :], safe=_SAFE)
     if not target.startswith("/"):

@@ -145,8 +145,7 @@ class ClientRows:
         Raises: Precondition (there is no encryption key; there are no more ids).
         """
         values = self._values(client, _FIELDS)
-        client = _with_secrets(client, values)
-        return replace(client, id=self._cursor.insert(Resource.CLIENT, values))
+        return _stored(client, values, self._cursor.insert(Resource.CLIENT, values))
 
     def get(self, provider_id: int, ref: Ref, lock: Lock | None = None) -> Client:
         """The client of this provider. Raises: NotFound."""
@@ -213,7 +212,7 @@ class ClientRows:
         values = self._values(client, _MUTABLE)
         if not self._cursor.change(self._statements.save, {**values, "which": client.id}):
             raise NotFound(Resource.CLIENT, client.id)
-        return _with_secrets(client, values)
+        return _stored(client, values, client.id)
 
     def postpone(self, client: Client) -> None:
         """Write only when a client is due, without reading its other columns."""
@@ -243,9 +242,11 @@ def _client(row: Row) -> Client:
     )
 
 
-def _with_secrets(client: Client, values: Row) -> Client:
+def _stored(client: Client, values: Row, id_: int) -> Client:
+    """The client with the id and the sealed secrets of its row."""
     return replace(
         client,
+        id=id_,
         client_secret=values["client_secret"],
         registration_access_token=values["registration_access_token"],
     )
