@@ -34,14 +34,14 @@ def test_a_backup_is_private_verified_and_not_replaced(
     forced = portal("backup", "--force", str(file), **settings)
     verified = portal("restore", "--verify", str(file))
 
-    assert done.stderr.startswith("portal: backed up 1 rows of schema ")
+    assert done.stderr.startswith("portal: backed up 2 rows of schema ")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (again.returncode, forced.returncode) == (1, 0)
     assert again.stderr == (
         f"portal: {file} exists: choose another name, or replace it with --force\n"
     )
     assert [one.name for one in tmp_path.glob("backup*")] == ["backup.zip"]
-    assert verified.stderr.startswith(f"portal: {file} is valid: 1 rows of schema ")
+    assert verified.stderr.startswith(f"portal: {file} is valid: 2 rows of schema ")
 
 
 def test_a_restored_portal_is_checked_and_serves(settings: dict[str, str], tmp_path: Path) -> None:
