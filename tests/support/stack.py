@@ -83,7 +83,7 @@ class Stack:
             "PORTAL_DATABASE_URL": f"sqlite:///{folder}/portal.db",
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
             "PORTAL_KEY_FILE": str(folder / "admin.key"),
-            "PORTAL_ENCRYPTION_KEY_FILE": str(folder / "encryption.key"),
+            "PORTAL_ENCRYPTION_KEYS_FILE": str(folder / "encryption.key"),
             "PORTAL_DEVELOPMENT": "true",
         } | settings
         self.out = folder / "out.txt"

@@ -128,7 +128,7 @@ def test_a_key_file_that_cannot_be_used_is_reported_without_its_text(
     done = portal("migrate", **own.settings)
 
     assert done.returncode == 1
-    assert f"portal: PORTAL_ENCRYPTION_KEY_FILE: {key_file(own)}" in done.stderr
+    assert f"portal: PORTAL_ENCRYPTION_KEYS_FILE: {key_file(own)}" in done.stderr
     assert problem in done.stderr
     assert key not in done.stderr
 
@@ -169,7 +169,8 @@ def test_rotation_needs_a_key(own: Stack) -> None:
 
 def test_new_keys_differ_and_can_be_used_at_once(own: Stack) -> None:
     keys = [new_key() for _ in range(2)]
-    done = portal("migrate", **own.settings | {"PORTAL_ENCRYPTION_KEYS": ",".join(keys)})
+    given = {"PORTAL_ENCRYPTION_KEYS": ",".join(keys), "PORTAL_ENCRYPTION_KEYS_FILE": ""}
+    done = portal("migrate", **own.settings | given)
 
     assert len(set(keys)) == 2
     assert done.returncode == 0, done.stderr

@@ -94,7 +94,7 @@ def test_a_read_only_root_is_enough_with_a_writable_temporary_folder_and_data(ow
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         own.settings["TMPDIR"] = folder
         own.settings["PORTAL_DATABASE_URL"] = f"sqlite:///{folder}/portal.db"
-        own.settings["PORTAL_ENCRYPTION_KEY_FILE"] = f"{folder}/encryption.key"
+        own.settings["PORTAL_ENCRYPTION_KEYS_FILE"] = f"{folder}/encryption.key"
         own.start(*_read_only(folder))
         with own.client() as rest:
             status = rest.get("/oauth-providers").status_code

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from portal_server.run import settings
-from portal_server.run.settings import SettingsError, load
+from portal_server.run.environment import load
+from portal_server.run.settings import SECRETS, SettingsError
 from portal_server.storage.sql.engine import parse_url
 from tools.settings_docs.__main__ import PAGE, current
 
@@ -41,7 +42,7 @@ def test_everything_has_a_default() -> None:
         "tls_client_ca": None,
         "insecure": False,
         "encryption_keys": None,
-        "encryption_key_file": Path("data/encryption.key"),
+        "encryption_keys_file": Path("data/encryption.key"),
         "envoy_config": None,
         "development": False,
         "allow_private_providers": None,
@@ -85,7 +86,7 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("DEVELOPMENT", "true", True),
         ("KEY_FILE", "/run/portal/key", Path("/run/portal/key")),
         ("ENCRYPTION_KEYS", KEYS, KEYS),
-        ("ENCRYPTION_KEY_FILE", "/run/portal/keys", Path("/run/portal/keys")),
+        ("ENCRYPTION_KEYS_FILE", "/run/portal/keys", Path("/run/portal/keys")),
         ("ALLOW_PRIVATE_PROVIDERS", "false", False),
         ("OPEN_REFLECTION", "false", False),
         ("OPEN_REFLECTION", "0", False),
@@ -362,6 +363,86 @@ def test_docs_settings_md_is_current() -> None:
     page = PAGE.read_text()
 
     assert page == current(page)
+
+
+FILES = {name: file for name, file in SECRETS.items() if file not in settings.Settings.model_fields}
+VALID = {
+    "database_url": "postgresql://u:p@h/d",
+    "admin_key": f"{SECRET}-{SECRET}",
+}
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.touch(0o600)
+    return file
+
+
+def test_every_secret_can_be_in_a_file() -> None:
+    assert set(SECRETS) == {"database_url", "admin_key", "encryption_keys"}
+    assert set(FILES) == set(VALID)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_secret_is_read_from_its_file_without_the_end_of_the_line(
+    name: str, end: str, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret.write_text(VALID[name] + end, newline="")
+    monkeypatch.setenv(f"PORTAL_{name.upper()}_FILE", str(secret))
+    found = load()
+
+    assert getattr(found, name).get_secret_value() == VALID[name]
+    assert VALID[name] not in f"{found!r}"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_a_variable_and_in_a_file_is_an_error(
+    name: str, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret.write_text(KEYS)
+    monkeypatch.setenv(f"PORTAL_{name.upper()}", KEYS)
+    monkeypatch.setenv(f"PORTAL_{name.upper()}_FILE", str(secret))
+    with pytest.raises(SettingsError) as raised:
+        load()
+
+    variable = f"PORTAL_{name.upper()}"
+    assert f"{variable}: {variable}_FILE is set, too; set one of them" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("content", "mode", "error"),
+    [
+        (b"", 0o600, "{file}: is empty"),
+        (b"\n", 0o600, "{file}: is empty"),
+        (b"\xff", 0o600, "{file}: is not a text"),
+        (None, 0o600, "{file}: No such file or directory"),
+        (b"x", 0o640, "{file}: can be read by others: set its mode to 0600"),
+        (SECRET.encode(), 0o600, ""),
+    ],
+)
+def test_the_error_for_a_file_has_the_name_of_its_variable_but_not_the_secret(  # noqa: PLR0913, PLR0917
+    name: str,
+    content: bytes | None,
+    mode: int,
+    error: str,
+    secret: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if content is None:
+        secret.unlink()
+    else:
+        secret.write_bytes(content)
+        secret.chmod(mode)
+    monkeypatch.setenv(f"PORTAL_{name.upper()}_FILE", str(secret))
+    with pytest.raises(SettingsError) as raised:
+        load()
+
+    expected = f"PORTAL_{name.upper()}_FILE: {error.format(file=secret)}"
+    assert str(raised.value).startswith(expected)
+    assert SECRET not in str(raised.value)
 
 
 def test_encryption_keys_are_read_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from portal_server.run.settings import Settings
+from portal_server.run.settings import SECRETS, Settings
 from tools.page import write_or_check
 
 PAGE: Final = Path(__file__).parents[2] / "docs/settings.md"
@@ -36,7 +36,10 @@ def _rows() -> Iterator[str]:
     yield "| variable | default | meaning |"
     yield "| --- | --- | --- |"
     for name, field in Settings.model_fields.items():
-        yield f"| `PORTAL_{name.upper()}` | {_default(field.default)} | {field.description} |"
+        text = field.description or ""
+        if (file := SECRETS.get(name)) and file not in Settings.model_fields:
+            text += f" `PORTAL_{file.upper()}` names a file that has it."
+        yield f"| `PORTAL_{name.upper()}` | {_default(field.default)} | {text} |"
 
 
 def current(page: str) -> str:

@@ -1,5 +1,6 @@
 """The text that `portal up` prints once it is ready."""
 
+import os
 import shlex
 from importlib.metadata import version
 from pathlib import Path
@@ -103,7 +104,7 @@ def _secrets(settings: Settings) -> str:
     """The line about the encryption key, if it is in a file or missing."""
     if settings.encryption_keys:
         return ""
-    file = settings.encryption_key_file.resolve()
+    file = settings.encryption_keys_file.resolve()
     if file.exists():
         text = f"encrypted with the key in {file}\n           back it up: without it, they are lost"
     else:
@@ -123,6 +124,8 @@ def _key(settings: Settings, key: FirstKey | None) -> tuple[str, str]:
             f"Admin key  in the file {key.file}\n           keep it safe; it is not shown again",
             f"$(cat {shlex.quote(str(key.file))})",
         )
+    if settings.admin_key and os.environ.get("PORTAL_ADMIN_KEY_FILE"):
+        return "Admin key  the one in PORTAL_ADMIN_KEY_FILE", "$(cat $PORTAL_ADMIN_KEY_FILE)"
     if settings.admin_key:
         return "Admin key  the one in PORTAL_ADMIN_KEY", "$PORTAL_ADMIN_KEY"
     intro = (

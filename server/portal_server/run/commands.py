@@ -42,7 +42,7 @@ def logged_settings() -> "Settings":
 
 def load_settings() -> "Settings":
     """The settings. Raises: SettingsError."""
-    from portal_server.run.settings import load
+    from portal_server.run.environment import load
 
     # Files that a command creates, such as the database or a socket, are for its user only.
     os.umask(0o077)

@@ -1,7 +1,6 @@
 """Certificates for development: a CA, a server for the names of this machine, and a client."""
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 
 from portal_server.domain.errors import OperatorError
+from portal_server.run.new_files import new_private_file
 
 CA_FILE, SERVER_FILE, SERVER_KEY_FILE = "ca.pem", "server.pem", "server.key"
 CLIENT_FILE, CLIENT_KEY_FILE = "client.pem", "client.key"
@@ -51,8 +51,7 @@ def create(folder: Path, names: Sequence[str] = NAMES) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in files.items():
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as opened:
+            with new_private_file(folder / name) as opened:
                 opened.write(content)
     except OSError as error:
         raise DevCertificateError(f"{error.filename}: {error.strerror}") from None

@@ -1,18 +1,15 @@
 """The encryption keys: read from the settings or a file, created at a development start."""
 
-import os
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from portal_server.domain.errors import OperatorError
 from portal_server.run.new_files import new_private_file
+from portal_server.run.secret_files import SecretFileError, read_secret
 from portal_server.run.settings import Settings
 from portal_server.storage.encryption import Vault, new_key, parse_key
 from portal_server.storage.stored_secrets import unknown_key
-
-# Group and others.
-_NOT_OURS = 0o077
 
 
 class EncryptionKeyError(OperatorError):
@@ -25,7 +22,7 @@ def vault_of(settings: Settings) -> Vault:
     Raises:
         EncryptionKeyError: the file cannot be read, others can read it, or it is malformed.
     """
-    return Vault(settings.encryption_key_bytes or _read(settings.encryption_key_file) or ())
+    return Vault(settings.encryption_key_bytes or _read(settings.encryption_keys_file) or ())
 
 
 def create_missing_key(settings: Settings, engine: Engine) -> Path | None:
@@ -40,7 +37,7 @@ def create_missing_key(settings: Settings, engine: Engine) -> Path | None:
         EncryptionKeyError: the file cannot be written.
         PortalError: the storage failed.
     """
-    file = settings.encryption_key_file
+    file = settings.encryption_keys_file
     if not settings.development or settings.encryption_keys or file.exists():
         return None
     if unknown_key(engine, Vault()):
@@ -51,26 +48,22 @@ def create_missing_key(settings: Settings, engine: Engine) -> Path | None:
         return None
     except OSError as error:
         text = f"cannot write an encryption key to {file}: {error.strerror}"
-        raise EncryptionKeyError(f"{text}; set PORTAL_ENCRYPTION_KEY_FILE") from None
+        raise EncryptionKeyError(f"{text}; set PORTAL_ENCRYPTION_KEYS_FILE") from None
     return file.resolve()
 
 
 def _read(file: Path) -> list[bytes] | None:
-    name = f"PORTAL_ENCRYPTION_KEY_FILE: {file}"
-    try:
-        with file.open(encoding="ascii") as opened:
-            if os.fstat(opened.fileno()).st_mode & _NOT_OURS:
-                text = "can be read by others: set its mode to 0600"
-                raise EncryptionKeyError(f"{name} {text}")
-            lines = [line.strip() for line in opened]
-    except FileNotFoundError:
+    name = f"PORTAL_ENCRYPTION_KEYS_FILE: {file}"
+    if not file.exists():
         return None
-    except OSError as error:
-        raise EncryptionKeyError(f"{name}: {error.strerror}") from None
+    try:
+        lines = read_secret(file).decode("ascii").splitlines()
+    except SecretFileError as error:
+        raise EncryptionKeyError(f"{name}: {error}") from None
     except UnicodeDecodeError:
-        raise EncryptionKeyError(f"{name} is not a file with one key per line") from None
+        raise EncryptionKeyError(f"{name}: is not a file with one key per line") from None
     keys = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(map(str.strip, lines), 1):
         if not line:
             continue
         try:
@@ -78,7 +71,7 @@ def _read(file: Path) -> list[bytes] | None:
         except ValueError as error:
             raise EncryptionKeyError(f"{name}: line {number} {error}") from None
     if not keys:
-        raise EncryptionKeyError(f"{name} has no key")
+        raise EncryptionKeyError(f"{name}: has no key")
     return keys
 
 

@@ -1,12 +1,11 @@
-"""The settings: environment variables with the prefix PORTAL_, each with a working default."""
+"""The settings, each with a working default. `environment` reads them."""
 
-import difflib
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +13,6 @@ from pydantic import (
     Field,
     IPvAnyAddress,
     SecretStr,
-    ValidationError,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL
@@ -24,25 +22,7 @@ from portal_server.domain.errors import OperatorError
 from portal_server.storage.encryption import parse_key
 from portal_server.storage.sql.engine import parse_url
 
-_PREFIX = "PORTAL_"
-_DATABASE = "PORTAL_DATABASE_URL"
-# Variables of the client, the command line and the examples.
-_CLIENT_NAMES = {
-    "PORTAL_CA",
-    "PORTAL_CERT",
-    "PORTAL_CERT_KEY",
-    "PORTAL_CONTEXT",
-    "PORTAL_IMPORT_KEY",
-    "PORTAL_KEY",
-    "PORTAL_TARGET",
-    "PORTAL_TLS",
-}
-# Kubernetes sets these in pods if a Service has a name that starts with `portal`
-# (Kubernetes documentation, "Service", environment variables).
-_KUBERNETES_NAME = re.compile(
-    r"PORTAL_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
-)
-_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+PREFIX = "PORTAL_"
 
 # API keys are hashed once and attempts are not limited: a shorter key could be guessed.
 MIN_KEY_LENGTH = 20
@@ -109,7 +89,7 @@ class Settings(BaseSettings):
     docs/settings.md is generated from the descriptions: `python -m tools.settings_docs`.
     """
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     http_port: Port = Field(default=3001, description="First public port: REST and gRPC.")
     grpc_port: Port = Field(
@@ -176,10 +156,10 @@ class Settings(BaseSettings):
         " of 32 bytes, from `portal encryption new-key`. The first one encrypts, all decrypt. All"
         " servers of a database need the same keys. Without a key, no secret can be stored.",
     )
-    encryption_key_file: Path = Field(
+    encryption_keys_file: Path = Field(
         default=Path("./data/encryption.key"),
-        description="File with these keys, one per line, for its owner only (mode 0600). It is read"
-        " if `PORTAL_ENCRYPTION_KEYS` is not set and the file exists.",
+        description="File with these keys, one per line. It is read if `PORTAL_ENCRYPTION_KEYS` is"
+        " not set and the file exists. `make run` creates it.",
     )
     envoy_config: Path | None = Field(
         default=None,
@@ -294,50 +274,15 @@ class Settings(BaseSettings):
         return self.admin_key.get_secret_value() if self.admin_key else None
 
 
-def load() -> Settings:
-    """Read the settings from the environment.
-
-    Raises:
-        SettingsError: a value is invalid, or a variable with the prefix is unknown.
-    """
-    problems = [*_unknown(os.environ), *_empty(os.environ)]
-    try:
-        found = Settings()
-    except ValidationError as error:
-        problems += (
-            f"{_PREFIX}{str(problem['loc'][0]).upper()}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
-    else:
-        problems += _incomplete_tls(found)
-    if problems:
-        raise SettingsError("; ".join(problems)) from None
-    return found
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
-def _incomplete_tls(settings: Settings) -> Iterator[str]:
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        missing = "CERT" if settings.tls_key else "KEY"
-        yield f"PORTAL_TLS_{missing}: is not set; TLS needs a certificate and its private key"
-    elif settings.tls_client_ca and not settings.tls_cert:
-        yield "PORTAL_TLS_CLIENT_CA: needs PORTAL_TLS_CERT and PORTAL_TLS_KEY"
-
-
-def _empty(environment: Mapping[str, str]) -> Iterator[str]:
-    """An error if the database is empty: a secret that is missing must not select SQLite."""
-    for name, value in environment.items():
-        if name.upper() == _DATABASE and not value.strip():
-            yield f"{name}: is empty; set it to a URL, or unset it for SQLite in ./data"
-
-
-def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
-    """An error for each unknown variable with the prefix: it may be misspelled."""
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _CLIENT_NAMES
-    for name, value in environment.items():
-        if not name.startswith(_PREFIX) or name.upper() in known:
-            continue
-        if _KUBERNETES_NAME.fullmatch(name) or _KUBERNETES_PORT.fullmatch(value):
-            continue
-        [closest] = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        yield f"{name}: unknown setting; the closest is {closest}"
+SECRETS: Mapping[str, str] = MappingProxyType(
+    {
+        name: f"{name}_file"
+        for name, field in Settings.model_fields.items()
+        if _is_secret(field.annotation)
+    }
+)
+"""The settings that are secrets, and the names of those with a file that has the secret."""

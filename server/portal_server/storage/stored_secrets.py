@@ -29,12 +29,12 @@ def require_keys(engine: Engine, vault: Vault) -> None:
     if id_ := unknown_key(engine, vault):
         raise KeyMissing(
             f"the database has secrets that are encrypted with the key {id_}, which is not in"
-            " PORTAL_ENCRYPTION_KEYS or the file PORTAL_ENCRYPTION_KEY_FILE"
+            " PORTAL_ENCRYPTION_KEYS or the file PORTAL_ENCRYPTION_KEYS_FILE"
         )
     if not vault and _has_secrets(engine):
         raise KeyMissing(
             "the database has secrets, but there is no encryption key: set PORTAL_ENCRYPTION_KEYS"
-            " or PORTAL_ENCRYPTION_KEY_FILE; `portal encryption new-key` prints a new key"
+            " or PORTAL_ENCRYPTION_KEYS_FILE; `portal encryption new-key` prints a new key"
         )
 
 
