@@ -15,10 +15,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// An API key is oap_<ID of 8 characters>_<secret of 32 characters>, like those of the portal.
+// An API key is oap_<ID of 8 characters>_<secret of 32 characters><checksum of 6 characters>, like
+// those of the portal. The checksum is not verified.
 const (
 	keyPrefix = "oap_"
-	keyLength = len(keyPrefix) + 8 + 1 + 32
+	idEnd     = len(keyPrefix) + 8
+	keyLength = idEnd + 1 + 32 + 6
 )
 
 var (
@@ -57,10 +59,10 @@ func authenticate(ctx context.Context, storage Storage) (string, error) {
 		return "", errUnauthenticated
 	}
 	text := strings.TrimPrefix(values[0], "Bearer ")
-	if len(text) != keyLength || !strings.HasPrefix(text, keyPrefix) || text[keyLength-33] != '_' {
+	if len(text) != keyLength || !strings.HasPrefix(text, keyPrefix) || text[idEnd] != '_' {
 		return "", errUnauthenticated
 	}
-	id := text[len(keyPrefix) : keyLength-33]
+	id := text[len(keyPrefix):idEnd]
 	stored, err := storage.KeyDigest(ctx, id)
 	if errors.Is(err, errNotFound) {
 		stored = noDigest
