@@ -35,6 +35,7 @@ def test_everything_has_a_default() -> None:
         "grpc_port": 50051,
         "direct_grpc_port": None,
         "trusted_hops": 0,
+        "log_format": "text",
         "admin_key": None,
         "key_file": Path("data/admin.key"),
         "tls_cert": None,

@@ -36,7 +36,7 @@ def logged_settings() -> "Settings":
     from portal_server.run.logs import configure_logging
 
     found = load_settings()
-    configure_logging(found.log_level)
+    configure_logging(found.log_level, found.log_format)
     return found
 
 

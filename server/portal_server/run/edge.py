@@ -14,7 +14,7 @@ The servers' sockets are in a separate file, which Envoy reads again when it is 
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -62,6 +62,17 @@ REJECTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LOG = "edge.log"
+"""The file in the private folder that Envoy writes its log to."""
+
+# Envoy's lines about itself (spdlog's flags).
+_OWN_LINES = {
+    "time": "%Y-%m-%dT%T.%e%z",
+    "level": "%l",
+    "logger": "envoy.%n",
+    "message": "%j",
+}
+
 _CLUSTERS = frozenset({"portal", "streams", "ready"})
 
 
@@ -73,7 +84,8 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
     """Write Envoy's configuration into the folder and return the command that runs it.
 
     The private folder must have endpoints.json before the command runs, see `set_endpoints`, and
-    with TLS the files of `edge_tls.publish`. Envoy creates admin.sock in it.
+    with TLS the files of `edge_tls.publish`. Envoy creates admin.sock in it, and writes its log to
+    the file LOG.
 
     Args:
         settings: where to listen and which origins may call.
@@ -93,6 +105,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
             use_tls(_listeners(config).values(), folder, require_client=require_client)
         _set_origins(config, settings.cors_origins)
         _trust_hops(config, settings.trusted_hops)
+        _set_log(config, settings, folder / LOG)
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
         _find_files(config, source.absolute())
@@ -112,9 +125,15 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         "--disable-hot-restart",
         "--log-level",
         "error",
+        # Filters log errors of callers, without a limit; LOG has them.
+        "--component-log-level",
+        "http:critical",
         # When draining, close each connection after its call, not gradually.
         "--drain-strategy",
         "immediate",
+        # How long Envoy holds the lines of its log.
+        "--file-flush-interval-msec",
+        "200",
     ]
 
 
@@ -149,9 +168,7 @@ def _listen(config: Any, settings: Settings) -> None:
 
 
 def _set_origins(config: Any, origins: Sequence[str]) -> None:
-    for listener in _listeners(config).values():
-        # All chains of a listener are the same object.
-        http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
+    for http in _http_managers(config):
         host = http["route_config"]["virtual_hosts"][0]
         # Envoy takes the one word * for every origin.
         host["typed_per_filter_config"]["cors"]["allow_origin_string_match"] = [
@@ -162,10 +179,28 @@ def _set_origins(config: Any, origins: Sequence[str]) -> None:
             host["response_headers_to_add"] = [{"header": {"key": "vary", "value": "origin"}}]
 
 
-def _trust_hops(config: Any, hops: int) -> None:
+def _http_managers(config: Any) -> Iterator[Any]:
+    # All chains of a listener are the same object.
     for listener in _listeners(config).values():
-        http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
+        yield listener["filter_chains"][0]["filters"][-1]["typed_config"]
+
+
+def _trust_hops(config: Any, hops: int) -> None:
+    for http in _http_managers(config):
         http["xff_num_trusted_hops"] = hops
+
+
+def _set_log(config: Any, settings: Settings, file: Path) -> None:
+    """Log to this file, in the format of the settings; nothing if the level is above INFO."""
+    formats = config["node"]["metadata"]["log_formats"]
+    if settings.log_format == "json":
+        config["application_log_config"] = {"log_format": {"json_format": _OWN_LINES}}
+    for http in _http_managers(config):
+        if settings.log_level not in ("DEBUG", "INFO"):
+            http["access_log"] = []
+            continue
+        [log] = http["access_log"]
+        log["typed_config"] |= {"path": str(file), "log_format": formats[settings.log_format]}
 
 
 def _bound_connections(config: Any, max_connections: int) -> None:

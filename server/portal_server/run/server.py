@@ -34,7 +34,7 @@ from portal_server.wire.calls import register
 from portal_server.wire.events import NoPool
 from portal_server.wire.interceptors.admission import Admission
 from portal_server.wire.interceptors.auth import Authenticator
-from portal_server.wire.interceptors.errors import reject
+from portal_server.wire.interceptors.errors import rejection_of
 from portal_server.wire.interceptors.reflection import Reflection
 from portal_server.wire.oauth_v1 import client_types, clients, providers, system
 from portal_server.wire.pool import Pool
@@ -131,13 +131,13 @@ class Server:
             system.SERVICE.full_name: system.SURFACE,
             service.SERVICE.full_name: dialect.SURFACE,
         }
-        self._callers = Callers(settings.threads, settings.max_waiting, reject)
+        self._callers = Callers(settings.threads, settings.max_waiting)
         for digest in keyring.known_digests():
             self._callers.add(digest)
         self._reflection = Reflection(keyring, self._callers, is_open=settings.open_reflection)
         authenticator = Authenticator(keyring, self._callers)
         self._admission = Admission(self._surfaces, self._callers, authenticator, self._reflection)
-        self._health = health.Health(self._surfaces, reject)
+        self._health = health.Health(self._surfaces, rejection_of(f"/{health.NAME}/Watch"))
         tasks: list[Callable[[], object]] = [self._registrar.close_idle]
         if tls:
             # Under `portal up`, that warns.

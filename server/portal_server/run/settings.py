@@ -232,6 +232,9 @@ class Settings(BaseSettings):
         description="`DEBUG`, `INFO`, `WARNING` or `ERROR`. The log goes to standard error, with"
         " one line for each call.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`text`, or `json`: one JSON object a line."
+    )
 
     def address(self, port: int) -> str:
         """`host:port`, as in a URL (RFC 3986, section 3.2.2)."""

@@ -9,6 +9,7 @@ stops them in order. A private folder has the files that they share:
 
     envoy.json                 Envoy's configuration
     endpoints.json             the sockets of the servers
+    edge.log                   a pipe with the lines of Envoy's log
     admin.sock                 Envoy's admin interface
     server.pem, server.json    with TLS: the certificate and its key, and their name in Envoy
     callers.pem, callers.json  with mutual TLS: the CAs of callers, and their name in Envoy
@@ -35,6 +36,7 @@ from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge, edge_tls
 from portal_server.run.banner import Prepared, banner
 from portal_server.run.certificates import CERT, CLIENT_CA, KEY, CertificateWatch
+from portal_server.run.edge_log import EdgeLog
 from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.first_key import create_first_key
@@ -105,7 +107,11 @@ def up(settings: Settings) -> None:
         tasks = (certificates.look, certificates.warn) if certificates else ()
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
         identity = certificates.identity if certificates else None
-        supervisor.run(lambda: print(banner(settings, found, identity), flush=True), tasks)
+        edge_log = EdgeLog(folder / edge.LOG)
+        try:
+            supervisor.run(lambda: print(banner(settings, found, identity), flush=True), tasks)
+        finally:
+            edge_log.close()
 
 
 def _certificates(settings: Settings, folder: Path) -> CertificateWatch | None:

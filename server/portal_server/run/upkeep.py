@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Protocol
 
+from portal_server.wire.interceptors.log import report_rejections
 from portal_server.wire.pool import Pool
 
 log = logging.getLogger("portal.upkeep")
@@ -47,6 +48,7 @@ class Upkeep:
         if now - self._logged >= _LOG_PERIOD_S:
             self._logged = now
             self._log_rejected()
+            report_rejections()
         if now - self._trimmed >= _TRIM_PERIOD_S:
             self._trimmed = now
             self._trim()

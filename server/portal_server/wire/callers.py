@@ -7,7 +7,6 @@ valid, and reads the database for each call.
 """
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from portal_server.catalog.keyring import text_of
@@ -29,8 +28,6 @@ PROVIDER_THREADS = 128
 use neither the interpreter nor the database."""
 _WAITING_SHARE = 4
 
-Reject = Callable[..., Any]
-
 
 class CallerQueues:
     """The queues of one key, and the handlers of its calls by method."""
@@ -48,7 +45,7 @@ class CallerQueues:
 class Callers:
     """The pools of a server, and the queues of each key."""
 
-    def __init__(self, write_threads: int, max_waiting: int, reject: Reject) -> None:
+    def __init__(self, write_threads: int, max_waiting: int) -> None:
         sharing = Sharing()
         self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
         self.writes = Pool("write", write_threads, max_waiting, sharing)
@@ -56,7 +53,6 @@ class Callers:
         self.providers = Pool("provider", PROVIDER_THREADS, max_waiting)
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
-        self._reject = reject
         self._lock = threading.Lock()
         self._known: dict[bytes, CallerQueues | None] = {}
         few = UNVERIFIED_THREADS
@@ -125,7 +121,7 @@ class Callers:
             running_alone=running_alone,
             max_waiting=self._max_waiting,
         )
-        return Queued(pool, queue, self._reject)
+        return Queued(pool, queue)
 
 
 def read_threads(write_threads: int) -> int:

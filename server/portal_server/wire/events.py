@@ -72,17 +72,19 @@ class _Call:
 
 
 class Streaming(Front):
-    """Runs a call in a pool's thread; its handler waits for the messages."""
+    """Runs a call in a pool's thread; its handler waits for the messages.
 
-    def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
+    The behavior's attribute `reject` runs instead if there is no free thread.
+    """
+
+    def __init__(self, pool: Pool, queue: Queue) -> None:
         self._pool = pool
         self._queue = queue
-        self._reject = reject
 
     def _begin(self, call: _Call) -> None:
         job = Job(lambda: call.serve_by(call.behavior), call.event.call.cancel)
         if not self._pool.offer(self._queue, job):
-            call.serve_by(self._reject)
+            call.serve_by(call.behavior.reject)
 
 
 class AfterMessage(Front):
@@ -122,12 +124,14 @@ class AfterMessage(Front):
 
 
 class Queued(AfterMessage):
-    """Runs a call in a pool's thread once its message has arrived."""
+    """Runs a call in a pool's thread once its message has arrived.
 
-    def __init__(self, pool: Pool, queue: Queue, reject: Callable[..., Any]) -> None:
+    The behavior's attribute `reject` runs instead if the call may not even wait.
+    """
+
+    def __init__(self, pool: Pool, queue: Queue) -> None:
         self._pool = pool
         self._queue = queue
-        self._reject = reject
 
     def _run(self, call: _Call, message: Callable[[], Any]) -> None:
         self.run(call, message)
@@ -136,7 +140,7 @@ class Queued(AfterMessage):
         """Run a call when its turn comes."""
         job = Job(lambda: call.serve_by(call.behavior, message), call.event.call.cancel)
         if not self._pool.offer(self._queue, job):
-            call.serve_by(self._reject, message)
+            call.serve_by(call.behavior.reject, message)
 
 
 class Chosen(AfterMessage):

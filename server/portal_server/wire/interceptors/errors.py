@@ -1,5 +1,6 @@
 """How a call ends with an error."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
 import grpc
@@ -9,6 +10,7 @@ from grpc_status import rpc_status
 
 from portal_server.domain.calls import Origin
 from portal_server.domain.errors import Exhausted, PortalError, Reason
+from portal_server.wire.interceptors.log import log_rejected
 from portal_server.wire.origin import origin_of
 from portal_server.wire.status import Surface, to_status
 
@@ -27,7 +29,13 @@ def abort_with(context: grpc.ServicerContext, error: PortalError) -> NoReturn:
     abort(context, to_status(error, PLAIN), origin_of("", context))
 
 
-def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
-    """End a call because its queue is full."""
-    full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later")
-    abort_with(context, full)
+def rejection_of(path: str) -> Callable[[object, grpc.ServicerContext], NoReturn]:
+    """What ends calls of the method with this path whose queue is full."""
+
+    def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
+        full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later")
+        origin = origin_of(path, context)
+        log_rejected(origin, context.invocation_metadata(), full.reason)
+        abort(context, to_status(full, PLAIN), origin)
+
+    return reject

@@ -1,32 +1,121 @@
 """The log: one line for each call. Never a message or a header, which may have secrets."""
 
 import logging
-from time import perf_counter
+import threading
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple
 
 from google.rpc.code_pb2 import Code
 
+from portal_server.catalog.keyring import text_of
+from portal_server.domain import keys
 from portal_server.domain.calls import Origin
 from portal_server.domain.errors import PortalError, Reason
+from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 log = logging.getLogger("portal.calls")
 
+REJECTIONS_PER_SECOND = 20
+"""How many lines a second there are for calls that a caller without an API key can cause."""
+# Errors of callers without an API key, and of full queues and used up rates.
+_REJECTED = (Code.UNAUTHENTICATED, Code.RESOURCE_EXHAUSTED)
+# Where a message has the ID of its resource, or else that of the parent.
+_ID_FIELDS = ("id", "client_id", "client_type_id", "provider_id")
+_MAX_DIGITS = 19
+NOBODY = "-"
+"""The key ID of a call without a valid API key."""
 
-def log_ok(origin: Origin, key_id: str, start: float) -> None:
-    """Log a call that succeeded; it began at `start`, a time of `perf_counter`."""
-    log.info("%s OK %.1f ms key=%s %s", origin.method, _ms(start), key_id, _named(origin))
+
+class CallLine(NamedTuple):
+    """The line of a call. `run/logs.py` turns it into text or JSON."""
+
+    method: str
+    code: str
+    reason: str
+    ms: float
+    key_id: str
+    address: str
+    trace_id: str
+    resource_id: str
+
+    def __str__(self) -> str:
+        """The line as text."""
+        reason = f" {self.reason}" if self.reason else ""
+        return (
+            f"{self.method} {self.code}{reason} {self.ms:.1f} ms key={self.key_id}"
+            f" address={self.address} trace={self.trace_id} id={self.resource_id or '-'}"
+        )
 
 
-def log_error(
-    origin: Origin, key_id: str, start: float, code: "Code.ValueType", reason: Reason
-) -> None:
+class _Rejections:
+    """The lines of rejected calls: a limited number a second, and the number of the others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._second = 0
+        self._lines = 0
+        self._unlogged = 0
+
+    def may_log(self) -> bool:
+        """Whether one more line may be logged in this second."""
+        second = int(monotonic())
+        with self._lock:
+            if second != self._second:
+                self._second, self._lines = second, 0
+            self._lines += 1
+            if self._lines <= REJECTIONS_PER_SECOND:
+                return True
+            self._unlogged += 1
+            return False
+
+    def report(self) -> None:
+        """Log the number of calls that were not logged, if any."""
+        with self._lock:
+            unlogged, self._unlogged = self._unlogged, 0
+        if unlogged:
+            log.warning("%d more rejected calls are not in the log", unlogged)
+
+
+_rejections = _Rejections()
+report_rejections = _rejections.report
+
+
+@dataclass(slots=True)
+class Ongoing:
+    """What is known of a call so far. It began at `start`, a time of `perf_counter`."""
+
+    origin: Origin
+    start: float
+    key_id: str = NOBODY
+    request: Any = None
+
+
+def log_ok(call: Ongoing, response: Any) -> None:
+    """Log a call that succeeded."""
+    if log.isEnabledFor(logging.INFO):
+        log.info(_line(call, "OK", "", _id_of(response) or _id_of(call.request)))
+
+
+def log_error(call: Ongoing, code: "Code.ValueType", reason: Reason) -> None:
     """Log a call that ended with an error."""
-    text = f"{Code.Name(code)} {reason} {_ms(start):.1f} ms key={key_id}"
-    log.info("%s %s %s", origin.method, text, _named(origin))
+    if log.isEnabledFor(logging.INFO) and (code not in _REJECTED or _rejections.may_log()):
+        log.info(_line(call, Code.Name(code), reason, _id_of(call.request)))
 
 
-def log_bug(origin: Origin, key_id: str, error: Exception) -> None:
+def log_rejected(origin: Origin, metadata: Metadata, reason: Reason) -> None:
+    """Log a call that was rejected before it had a thread. Its API key was not checked."""
+    if log.isEnabledFor(logging.INFO) and _rejections.may_log():
+        text = text_of(values_of(metadata, AUTHORIZATION))
+        key_id = keys.key_id_of(text or "") or NOBODY
+        call = Ongoing(origin, perf_counter(), key_id)
+        log.info(_line(call, "RESOURCE_EXHAUSTED", reason, ""))
+
+
+def log_bug(call: Ongoing, error: Exception) -> None:
     """Log an exception with its traceback."""
-    log.error("%s INTERNAL key=%s %s", origin.method, key_id, _named(origin), exc_info=error)
+    line = _line(call, "INTERNAL", Reason.INTERNAL, _id_of(call.request))
+    log.error(line, exc_info=error)
 
 
 def log_broken_list(path: str, error: Exception) -> None:
@@ -37,9 +126,17 @@ def log_broken_list(path: str, error: Exception) -> None:
         log.error("%s ended a list early", path, exc_info=error)
 
 
-def _named(origin: Origin) -> str:
-    return f"address={origin.address} trace={origin.trace_id}"
+def _line(call: Ongoing, code: str, reason: str, resource_id: str) -> CallLine:
+    ms = round((perf_counter() - call.start) * 1000, 1)
+    method, trace_id, address = call.origin.method, call.origin.trace_id, call.origin.address
+    return CallLine(method, code, reason, ms, call.key_id, address, trace_id, resource_id)
 
 
-def _ms(start: float) -> float:
-    return (perf_counter() - start) * 1000
+def _id_of(message: Any) -> str:
+    """The ID in a message. In REST's requests it is text: anything but a number is omitted."""
+    for field in _ID_FIELDS:
+        found = getattr(message, field, None)
+        if found:
+            text = str(found)
+            return text if text.isdecimal() and len(text) <= _MAX_DIGITS else ""
+    return ""

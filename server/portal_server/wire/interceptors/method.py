@@ -17,7 +17,13 @@ from portal_server.wire.calls import CallContext
 from portal_server.wire.events import send
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import abort
-from portal_server.wire.interceptors.log import log_broken_list, log_bug, log_error, log_ok
+from portal_server.wire.interceptors.log import (
+    Ongoing,
+    log_broken_list,
+    log_bug,
+    log_error,
+    log_ok,
+)
 from portal_server.wire.origin import name_origin, origin_of
 from portal_server.wire.requests import Metadata, identify, validates_only
 from portal_server.wire.status import Surface, internal, to_status
@@ -90,32 +96,31 @@ class Method:
         queues: CallerQueues,
         complete: Callable[[Any], Any],
     ) -> Any:
-        start = perf_counter()
-        key_id = "-"
         origin = origin_of(self.path, context)
+        ongoing = Ongoing(origin, perf_counter())
         name_origin(context, origin)
         try:
             metadata = context.invocation_metadata()
-            still_wanted = _still_wanted(context, start, self.max_call_s)
+            still_wanted = _still_wanted(context, ongoing.start, self.max_call_s)
             caller = self.authenticator.authenticate(
                 Call(still_wanted, origin=origin), metadata, queues
             )
-            key_id = caller.key_id
+            ongoing.key_id = caller.key_id
             caller.require(self.needs.role)
-            request = self._decode(message)
+            request = ongoing.request = self._decode(message)
             call = Call(still_wanted, caller=caller, origin=origin)
             if self.writes:
-                key = self._identify(request, metadata, key_id)
+                key = self._identify(request, metadata, caller.key_id)
                 call = Call(still_wanted, key, validates_only(request), caller, origin)
             response = complete(self.serve(request, CallContext(call, context)))
         except PortalError as error:
             status = to_status(error, self.surface)
-            log_error(origin, key_id, start, status.code, error.reason)
+            log_error(ongoing, status.code, error.reason)
         except Exception as error:  # noqa: BLE001 - a bug; the log has it
-            log_bug(origin, key_id, error)
+            log_bug(ongoing, error)
             status = internal(origin.trace_id)
         else:
-            log_ok(origin, key_id, start)
+            log_ok(ongoing, response)
             return response
         return abort(context, status, origin)
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME
 
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.wire.callers import Callers
 from portal_server.wire.events import Streaming
-from portal_server.wire.interceptors.errors import abort_with, reject
+from portal_server.wire.interceptors.errors import abort_with, rejection_of
 from portal_server.wire.pool import Pool, Queue
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
@@ -18,6 +19,9 @@ ANONYMOUS_STREAMS = 8
 """How many streams without an API key may be open."""
 STREAMS_WITH_KEY = 4
 """How many more streams with an API key may be open."""
+
+
+_reject = rejection_of(f"/{SERVICE_NAME}/ServerReflectionInfo")
 
 
 class Reflection:
@@ -61,7 +65,8 @@ class Reflection:
 
 def _in_pool(serve: Any, pool: Pool, streams: int, handler: Any) -> Any:
     queue = Queue(owner=pool, running=streams, running_alone=streams, max_waiting=0)
-    serve.experimental_thread_pool = Streaming(pool, queue, reject)
+    serve.experimental_thread_pool = Streaming(pool, queue)
+    serve.reject = _reject
     return grpc.stream_stream_rpc_method_handler(
         serve, handler.request_deserializer, handler.response_serializer
     )
