@@ -29,6 +29,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 import portal_client
 from portal.oauth.v1 import (
+    api_key_pb2,
     client_pb2,
     client_type_pb2,
     errors_pb2,
@@ -53,6 +54,7 @@ from tests.support.stack import ROOT
 from tools.cli_docs import __main__ as cli_docs
 
 FILES: list[FileDescriptor] = [
+    api_key_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,

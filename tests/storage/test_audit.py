@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, exc, text
 
-from portal_server.catalog.api_keys import ApiKeys
+from portal_server.catalog.api_keys import ApiKeys, Rotation
 from portal_server.catalog.audit_log import AuditLog
 from portal_server.catalog.audit_verification import InvalidHead, Report, verify
 from portal_server.catalog.rotation import encrypt_again
@@ -107,7 +107,26 @@ def test_no_event_has_a_secret(store: Store, catalog: Catalog) -> None:
     assert json.loads(created.after)["note"] == "a note"
     assert not {"digest", "previous_secrets"} & json.loads(created.after).keys()
     assert made.text.split("_")[2] not in created.after
-    assert (created.kind, created.uid) == (Kind.API_KEY, made.key.id)
+    assert (created.kind, created.uid) == (Kind.API_KEY, made.api_key.id)
+
+
+def test_each_change_of_an_api_key_has_an_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal_server.catalog.api_keys.REMEMBERED_S", 0.0)
+    api_keys = ApiKeys(store)
+    key_id = api_keys.create(BY, ApiKeyDraft(role=Role.VIEWER)).api_key.id
+    api_keys.update(BY, key_id, Change(ApiKeyDraft(note="new"), {"note"}))
+    made = api_keys.rotate(BY, key_id, Rotation(overlap_s=60))
+    last = api_keys.revoke(BY, key_id)
+    api_keys.revoke(BY, key_id)
+    events = sealed(store)
+
+    assert [event.uid for event in events] == [key_id] * 4
+    assert [event.action for event in events] == [Action.CREATE, *[Action.UPDATE] * 3]
+    assert events[2].etag_after == events[3].etag_before == made.api_key.etag
+    assert events[3].etag_after == last.etag
+    assert "digest" not in "".join(event.after for event in events)
 
 
 def test_a_write_that_was_rejected_validated_or_done_before_has_no_event(
@@ -146,7 +165,7 @@ def test_commands_on_the_database_have_events(store: Store, catalog: Catalog) ->
     other = Store(store._engine, Vault([bytes(32), KEY]))  # noqa: SLF001
     encrypt_again(other, command, lambda _table, _count: None)
     api_keys = ApiKeys(store)
-    api_keys.revoke(BY, api_keys.create(BY, ApiKeyDraft(role=Role.VIEWER)).key.id)
+    api_keys.revoke(BY, api_keys.create(BY, ApiKeyDraft(role=Role.VIEWER)).api_key.id)
     _, rotated, created, revoked = sealed(store)
 
     assert (rotated.kind, rotated.action, rotated.method) == (

@@ -844,14 +844,14 @@ def test_a_key_is_stored_as_its_digest_and_is_valid_until_it_is_revoked(store: S
     assert (kept.role, kept.note, kept.revoke_time) == (Role.VIEWER, "a note", None)
     assert keyring.authenticate(CALL, [text]).role is Role.VIEWER
 
-    assert keyring.revoke(kept.id)
-    assert not keyring.revoke(kept.id)
+    revoked = keyring.revoke(kept.id)
+    assert keyring.revoke(kept.id) == revoked
     with pytest.raises(PortalError, match="valid API key"):
         keyring.authenticate(CALL, [text])
-    [revoked] = keyring.list()
+    assert keyring.list() == [revoked]
     assert revoked.revoke_time
     assert revoked.revoke_time.tzinfo is UTC
-    assert replace(revoked, revoke_time=None) == kept
+    assert replace(revoked, revoke_time=None, update_time=kept.update_time) == kept
 
 
 def test_keys_are_listed_oldest_first(store: Store) -> None:
@@ -866,7 +866,9 @@ def test_revoking_an_unknown_key_changes_nothing(store: Store) -> None:
     keyring = Keys(store)
     text = keyring.create(Role.ADMIN, "")
 
-    assert not keyring.revoke("nosuchky")
+    for unknown in ("nosuchky", "", "settings", "x\0xxxxxx", "x" * 10_000):
+        with pytest.raises(NotFound):
+            keyring.revoke(unknown)
     assert keyring.authenticate(CALL, [text]).role is Role.ADMIN
 
 
@@ -898,7 +900,7 @@ def test_the_first_key_is_created_once_even_by_two_processes_at_once(
 
     def work(tx: Transaction) -> list[ApiKey]:
         tx.api_keys.lock()
-        before = tx.api_keys.list()
+        before = tx.api_keys.all()
         rivals.append(pool.submit(rival.create_first, "second"))
         wait(rivals, 0.5)
         tx.api_keys.add(key)

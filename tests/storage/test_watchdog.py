@@ -42,7 +42,7 @@ def test_a_read_ends_when_its_caller_is_gone(store: Store, engine: Engine, how: 
     took = time.monotonic() - start
 
     assert 0.3 <= took < 3
-    assert store.read_latest(CALL, lambda tx: tx.api_keys.list()) == []
+    assert store.read_latest(CALL, lambda tx: tx.api_keys.all()) == []
 
 
 @pytest.mark.parametrize("how", ["read_latest", "read_snapshot"])

@@ -30,9 +30,9 @@ class Keys:
 
     def list(self) -> list[ApiKey]:
         """All keys."""
-        return self.api_keys.list(CALL)
+        return self.api_keys.page(CALL, 0, 1000).items
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str) -> ApiKey:
         """Revoke a key."""
         return self.api_keys.revoke(CALL, key_id)
 

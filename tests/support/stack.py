@@ -34,7 +34,7 @@ TLS = ssl.create_default_context()
 
 def portal(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command `portal …` to its end."""
-    return commands.run("portal_server", arguments, ENVIRONMENT | settings)
+    return commands.run("portal_cli", arguments, ENVIRONMENT | settings)
 
 
 def listening(port: int) -> bool:

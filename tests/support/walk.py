@@ -45,6 +45,8 @@ def is_read(name: str) -> bool:
 def role_of(name: str) -> str:
     """The least role that may call the method with this full name."""
     service, _, method = name.rpartition(".")
+    if service.endswith(".ApiKeyService"):
+        return "admin"
     if is_read(name):
         return "viewer"
     is_of_clients = service.endswith(".ClientService") or method.endswith(

@@ -25,6 +25,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from portal.oauth.v1 import (
+    api_key_pb2,
     client_pb2,
     client_type_pb2,
     errors_pb2,
@@ -59,6 +60,7 @@ from tests.support.walk import READS, is_read
 from tools.openapi.__main__ import DESCRIPTORS
 
 NATIVE: list[FileDescriptor] = [
+    api_key_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     finding_pb2.DESCRIPTOR,
@@ -603,7 +605,9 @@ def test_the_comment_of_each_reason_has_its_status_on_both_surfaces() -> None:
     assert of_edge == {}
 
 
-WRITES = ("Create", "Update", "Delete", "Register", "Rotate", "Resolve", "Forget", "Check")
+WRITES = (
+    *("Create", "Update", "Delete", "Register", "Rotate", "Resolve", "Forget", "Check", "Revoke"),
+)
 
 
 @pytest.mark.parametrize("file", [*NATIVE, REST], ids=lambda file: file.name)

@@ -61,7 +61,7 @@ def _sections() -> Iterator[str]:
     root: Any = typer.main.get_command(app)
     yield "Before or after the command:\n"
     yield from _table({"portal": (*common.COMMON, *root.params)})
-    for group in ("providers", "client-types", "clients"):
+    for group in ("providers", "client-types", "clients", "keys"):
         yield f"\n`portal {group}`:\n"
         yield from _table(_parameters(root.commands[group], root.commands[group].commands))
     yield "\nFiles and other portals:\n"

@@ -18,6 +18,7 @@ from portal_cli import (
     completing,
     context_commands,
     importing,
+    keys,
     processes,
     providers,
     status,
@@ -41,6 +42,7 @@ app = Commands(name="portal", help="OAuth 2.0 client types as a service.")
 app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
 app.add_typer(clients.app, name="clients")
+app.add_typer(keys.app, name="keys")
 app.add_typer(context_commands.app, name="contexts")
 app.command(
     examples=(

@@ -114,6 +114,13 @@ class Given:
         found: Output = self.arguments.get("output", Output.TABLE)
         return found
 
+    @property
+    def names_portal(self) -> bool:
+        """Whether a portal is given: a target, a context, or a current context."""
+        names = {"target", "context"}
+        given = self.arguments.keys() | self.variables.keys()
+        return bool(names & given) or contexts.load().current is not None
+
     def options(self) -> Options:
         """The options: an argument wins over a variable, and a variable over a context.
 

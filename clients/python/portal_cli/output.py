@@ -12,9 +12,9 @@ from rich.table import Table
 
 from portal_cli import documents, fields
 from portal_cli.options import Output
-from portal_client import Client, ClientType, Finding, Provider
+from portal_client import ApiKey, Client, ClientType, Finding, Provider
 
-Resource = Provider | ClientType | Client
+Resource = Provider | ClientType | Client | ApiKey
 
 _UNLIMITED: Final = 1 << 16
 _MINUTE: Final = "%Y-%m-%d %H:%M"

@@ -1,10 +1,19 @@
 """The client for event loops: the methods of `Portal` as coroutines."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
+from portal.oauth.v1.api_key_pb2 import (
+    ApiKey,
+    CreateApiKeyResponse,
+    GetApiKeyRequest,
+    ListApiKeysRequest,
+    RotateApiKeyResponse,
+)
+from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceStub
 from portal.oauth.v1.client_pb2 import (
     CheckClientRequest,
     Client,
@@ -34,6 +43,7 @@ from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connec
 from portal_client.errors import from_rpc
 
 if TYPE_CHECKING:  # these stubs exist only as types
+    from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceAsyncStub
     from portal.oauth.v1.client_pb2_grpc import ClientServiceAsyncStub
     from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
     from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
@@ -76,6 +86,7 @@ class AsyncPortal:
         self._client_types: ClientTypeServiceAsyncStub = ClientTypeServiceStub(channel)
         self._clients: ClientServiceAsyncStub = ClientServiceStub(channel)
         self._system: SystemServiceAsyncStub = SystemServiceStub(channel)
+        self._api_keys: ApiKeyServiceAsyncStub = ApiKeyServiceStub(channel)
 
     async def __aenter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -322,6 +333,47 @@ class AsyncPortal:
             request_id=request_id,
         )
         return await self._call(self._clients.ResolveClient, request, waits=True)
+
+    async def create_api_key(
+        self, api_key: ApiKey, *, request_id: str = ""
+    ) -> CreateApiKeyResponse:
+        """Create an API key. Only this response has the key itself."""
+        request = requests.create_api_key(api_key, request_id)
+        return await self._call(self._api_keys.CreateApiKey, request)
+
+    async def get_api_key(self, key_id: str) -> ApiKey:
+        """Get the API key with this id, which is a part of the key. Raises: NotFound."""
+        return await self._call(self._api_keys.GetApiKey, GetApiKeyRequest(id=key_id))
+
+    def list_api_keys(self, *, page_size: int = 0) -> AsyncIterator[ApiKey]:
+        """All API keys, revoked and expired ones too, in the order of their creation."""
+        request = ListApiKeysRequest(page_size=page_size)
+        return self._pages(self._api_keys.ListApiKeys, request, lambda page: page.api_keys)
+
+    async def update_api_key(
+        self, api_key: ApiKey, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> ApiKey:
+        """Update fields of the API key with this id; arguments as in `update_provider`."""
+        request = requests.update_api_key(api_key, fields, request_id)
+        return await self._call(self._api_keys.UpdateApiKey, request)
+
+    async def rotate_api_key(
+        self,
+        key_id: str,
+        *,
+        overlap: timedelta = requests.NO_OVERLAP,
+        expire_time: datetime | None = None,
+        etag: str = "",
+        request_id: str = "",
+    ) -> RotateApiKeyResponse:
+        """Give an API key a new secret. Only this response has the new key itself."""
+        request = requests.rotate_api_key(key_id, overlap, expire_time, etag, request_id)
+        return await self._call(self._api_keys.RotateApiKey, request)
+
+    async def revoke_api_key(self, key_id: str, *, etag: str = "", request_id: str = "") -> ApiKey:
+        """Revoke an API key: when this returns, every server rejects it."""
+        request = requests.revoke_api_key(key_id, etag, request_id)
+        return await self._call(self._api_keys.RevokeApiKey, request)
 
     async def get_server_info(self) -> ServerInfo:
         """Get the version of the server, the schema of its database, and the name of the key."""

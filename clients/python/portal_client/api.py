@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.descriptor import FileDescriptor
 
 from portal.oauth.v1 import (
+    api_key_pb2,
     client_pb2,
     client_type_pb2,
     errors_pb2,
@@ -14,6 +15,7 @@ from portal.oauth.v1 import (
     role_pb2,
     system_pb2,
 )
+from portal.oauth.v1.api_key_pb2 import *  # noqa: F403
 from portal.oauth.v1.client_pb2 import *  # noqa: F403
 from portal.oauth.v1.client_type_pb2 import *  # noqa: F403
 from portal.oauth.v1.errors_pb2 import *  # noqa: F403
@@ -23,6 +25,7 @@ from portal.oauth.v1.role_pb2 import *  # noqa: F403
 from portal.oauth.v1.system_pb2 import *  # noqa: F403
 
 _FILES: Final[list[FileDescriptor]] = [
+    api_key_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,

@@ -1,14 +1,19 @@
 """The requests of the API, for both clients. Each write has a request id (AIP-155)."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import uuid4
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
+from portal.oauth.v1 import api_key_pb2, client_pb2, client_type_pb2, provider_pb2
+from portal.oauth.v1.api_key_pb2 import ApiKey
 from portal.oauth.v1.client_pb2 import Client, ClientResolution
 from portal.oauth.v1.client_type_pb2 import ClientType
 from portal.oauth.v1.provider_pb2 import Provider, ProviderType
+
+NO_OVERLAP: Final = timedelta()
 
 
 def create_provider(
@@ -208,6 +213,36 @@ def resolve_client(
         etag=etag,
         request_id=_id(request_id),
     )
+
+
+def create_api_key(api_key: ApiKey, request_id: str) -> api_key_pb2.CreateApiKeyRequest:
+    """The request of CreateApiKey."""
+    return api_key_pb2.CreateApiKeyRequest(api_key=api_key, request_id=_id(request_id))
+
+
+def update_api_key(
+    api_key: ApiKey, fields: Iterable[str], request_id: str
+) -> api_key_pb2.UpdateApiKeyRequest:
+    """The request of UpdateApiKey; without fields, the server updates those that are set."""
+    return api_key_pb2.UpdateApiKeyRequest(
+        api_key=api_key, update_mask=_mask(fields), request_id=_id(request_id)
+    )
+
+
+def rotate_api_key(
+    key_id: str, overlap: timedelta, expire_time: datetime | None, etag: str, request_id: str
+) -> api_key_pb2.RotateApiKeyRequest:
+    """The request of RotateApiKey."""
+    request = api_key_pb2.RotateApiKeyRequest(id=key_id, etag=etag, request_id=_id(request_id))
+    request.overlap.FromTimedelta(overlap)
+    if expire_time:
+        request.expire_time.FromDatetime(expire_time)
+    return request
+
+
+def revoke_api_key(key_id: str, etag: str, request_id: str) -> api_key_pb2.RevokeApiKeyRequest:
+    """The request of RevokeApiKey."""
+    return api_key_pb2.RevokeApiKeyRequest(id=key_id, etag=etag, request_id=_id(request_id))
 
 
 def _id(given: str) -> str:

@@ -1,10 +1,19 @@
 """The client for programs with threads."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import grpc
 
+from portal.oauth.v1.api_key_pb2 import (
+    ApiKey,
+    CreateApiKeyResponse,
+    GetApiKeyRequest,
+    ListApiKeysRequest,
+    RotateApiKeyResponse,
+)
+from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceStub
 from portal.oauth.v1.client_pb2 import (
     CheckClientRequest,
     Client,
@@ -92,6 +101,7 @@ class Portal:
         self._client_types = ClientTypeServiceStub(self._channel)
         self._clients = ClientServiceStub(self._channel)
         self._system = SystemServiceStub(self._channel)
+        self._api_keys = ApiKeyServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         """Return the client; the end of the block closes it."""
@@ -459,6 +469,67 @@ class Portal:
             request_id=request_id,
         )
         return self._call(self._clients.ResolveClient, request, waits=True)
+
+    # API keys
+
+    def create_api_key(self, api_key: ApiKey, *, request_id: str = "") -> CreateApiKeyResponse:
+        """Create an API key. Only this response has the key itself.
+
+            >>> from portal_client import ROLE_REGISTRAR, ApiKey
+            >>> with Portal() as portal:
+            ...     created = portal.create_api_key(ApiKey(role=ROLE_REGISTRAR, note="shop"))
+            ...     portal.revoke_api_key(created.api_key.id).note
+            'shop'
+
+        Args:
+            api_key: role is required.
+            request_id: as in `create_provider`, but the response to a retry does not have the key:
+                rotate the API key then.
+        """
+        request = requests.create_api_key(api_key, request_id)
+        return self._call(self._api_keys.CreateApiKey, request)
+
+    def get_api_key(self, key_id: str) -> ApiKey:
+        """Get the API key with this id, which is a part of the key. Raises: NotFound."""
+        return self._call(self._api_keys.GetApiKey, GetApiKeyRequest(id=key_id))
+
+    def list_api_keys(self, *, page_size: int = 0) -> Iterator[ApiKey]:
+        """All API keys, revoked and expired ones too, in the order of their creation."""
+        request = ListApiKeysRequest(page_size=page_size)
+        return self._pages(self._api_keys.ListApiKeys, request, lambda page: page.api_keys)
+
+    def update_api_key(
+        self, api_key: ApiKey, *, fields: Iterable[str] = (), request_id: str = ""
+    ) -> ApiKey:
+        """Update fields of the API key with this id; arguments as in `update_provider`."""
+        request = requests.update_api_key(api_key, fields, request_id)
+        return self._call(self._api_keys.UpdateApiKey, request)
+
+    def rotate_api_key(
+        self,
+        key_id: str,
+        *,
+        overlap: timedelta = requests.NO_OVERLAP,
+        expire_time: datetime | None = None,
+        etag: str = "",
+        request_id: str = "",
+    ) -> RotateApiKeyResponse:
+        """Give an API key a new secret. Only this response has the new key itself.
+
+        Args:
+            key_id: the id of the API key.
+            overlap: how long the current secret stays valid.
+            expire_time: the new expiry of the API key, an aware time; default: it stays the same.
+            etag: the etag that the API key must have.
+            request_id: as in `create_api_key`.
+        """
+        request = requests.rotate_api_key(key_id, overlap, expire_time, etag, request_id)
+        return self._call(self._api_keys.RotateApiKey, request)
+
+    def revoke_api_key(self, key_id: str, *, etag: str = "", request_id: str = "") -> ApiKey:
+        """Revoke an API key: when this returns, every server rejects it."""
+        request = requests.revoke_api_key(key_id, etag, request_id)
+        return self._call(self._api_keys.RevokeApiKey, request)
 
     # The server
 

@@ -20,6 +20,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from portal_server.catalog.quota import Quota
+from portal_server.domain.api_key import ApiKey
 from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.client_type import ClientType
 from portal_server.domain.errors import (
@@ -82,7 +83,7 @@ _MAX_PERIOD_S = 60.0
 _CLOCK_SKEW = timedelta(minutes=5)
 
 _JSON: dict[Any, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Provider, ClientType, WrittenClient, type(None))
+    kind: TypeAdapter(kind) for kind in (Provider, ClientType, WrittenClient, ApiKey, type(None))
 }
 
 

@@ -89,7 +89,7 @@ class KeyRing:
 
         Only to choose the queue of a call cheaply, not to authenticate it.
         """
-        found = self._store.read_latest(Call(), lambda tx: tx.api_keys.list())
+        found = self._store.read_latest(Call(), lambda tx: tx.api_keys.all())
         now = datetime.now(UTC)
         valid = {digest: key.id for key in found for digest in key.digests(now)}
         if self._admin_digest:

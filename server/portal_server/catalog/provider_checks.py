@@ -59,8 +59,11 @@ class ProviderChecks:
         return (*checks, *(_support(one, provider, discovery) for one in client_types))
 
     def check_draft(self, call: Call, draft: ProviderDraft) -> tuple[ProviderCheck, ...]:
-        """Check a provider that is not stored. Raises: Invalid."""
-        del call
+        """Check a provider that is not stored.
+
+        Raises: Forbidden (the key is limited to other providers), Invalid.
+        """
+        call.caller.require_all_providers()
         spec = check_provider(draft)
         time = now()
         names = spec.__dataclass_fields__

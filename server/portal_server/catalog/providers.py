@@ -52,8 +52,10 @@ class Providers:
     def create(self, call: Call, draft: ProviderDraft, uid: str | None = None) -> Provider:
         """Create a provider, with this uid or a new one.
 
-        Raises: Invalid, AlreadyExists (the uid), Precondition (there are no more ids).
+        Raises: Forbidden (the key is limited to other providers), Invalid, AlreadyExists (the
+        uid), Precondition (there are no more ids).
         """
+        call.caller.require_all_providers()
         spec = check_provider(draft, check_uid(uid))
 
         def work(tx: Transaction) -> Provider:

@@ -5,24 +5,28 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from portal_server.domain import fields, keys
-from portal_server.domain.errors import Invalid, Violation
+from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Field, Ids, Integer, Text, Time, Unknown, Word
 from portal_server.domain.identity import etag_of
-from portal_server.domain.keys import Caller, Role
+from portal_server.domain.keys import MAX_PROVIDERS, Caller, Role
 
 API_KEY: Mapping[str, Field] = {
     "role": Word(vocabulary=Role, required=True),
     "note": Text(max_length=1024),
-    "provider_ids": Ids(max_count=100),
+    "provider_ids": Ids(max_count=MAX_PROVIDERS),
     "expire_time": Time(),
     "requests_per_second": Integer(maximum=100_000),
     "burst": Integer(maximum=100_000),
 }
 """The fields that a caller can write."""
 
+MAX_PREVIOUS_SECRETS = 4
+"""How many previous secrets of a key may be valid at the same time."""
+MAX_OVERLAP = timedelta(days=366)
+"""How long a previous secret may stay valid."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -79,14 +83,20 @@ class ApiKey(ApiKeySpec):
         """The entity tag of what is stored, quotes included (RFC 9110, section 8.8.3)."""
         return etag_of(self.id, self.update_time)
 
+    @property
+    def previous_secret_expire_time(self) -> datetime | None:
+        """When the last previous secret ends."""
+        return max((one.expire_time for one in self.previous_secrets), default=None)
+
     def redacted(self) -> "ApiKey":
         """The same without the digests of its secrets."""
-        return replace(self, digest=b"", previous_secrets=())
+        previous = tuple(replace(one, digest=b"") for one in self.previous_secrets)
+        return replace(self, digest=b"", previous_secrets=previous)
 
     @property
     def caller(self) -> Caller:
         """Who calls with this key."""
-        return Caller(self.id, self.role, self.expire_time)
+        return Caller(self.id, self.role, self.expire_time, frozenset(self.provider_ids))
 
     def end_of(self, digest: bytes) -> datetime | None:
         """When the secret with this digest ends, at most `NEVER`; None if it is not valid."""
@@ -114,6 +124,10 @@ def check_api_key(draft: ApiKeyDraft, others: Iterable[Violation] = ()) -> ApiKe
     """
     violations = list(others)
     accepted = fields.check(draft, API_KEY, violations)
+    if accepted["role"] is Role.ADMIN and accepted["provider_ids"]:
+        # It could create a key without this limit.
+        text = "must be empty for the role admin"
+        violations.append(Violation("provider_ids", Rule.MALFORMED, text))
     if violations:
         raise Invalid(*violations)
     return ApiKeySpec(**accepted)

@@ -97,6 +97,10 @@ class Reason(StrEnum):
     PROVIDER_BUSY = "PROVIDER_BUSY"
     ROTATION_NOT_SUPPORTED = "ROTATION_NOT_SUPPORTED"
     NO_ENCRYPTION_KEY = "NO_ENCRYPTION_KEY"
+    KEY_LIMITED_TO_PROVIDERS = "KEY_LIMITED_TO_PROVIDERS"
+    API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
+    API_KEY_STATE = "API_KEY_STATE"
+    TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
 
 
 class Resource(StrEnum):
@@ -105,6 +109,7 @@ class Resource(StrEnum):
     PROVIDER = "provider"
     CLIENT_TYPE = "client type"
     CLIENT = "client"
+    API_KEY = "API key"
 
 
 class OperatorError(Exception):
@@ -139,6 +144,7 @@ _NOT_FOUND = {
     Resource.PROVIDER: Reason.PROVIDER_NOT_FOUND,
     Resource.CLIENT_TYPE: Reason.CLIENT_TYPE_NOT_FOUND,
     Resource.CLIENT: Reason.CLIENT_NOT_FOUND,
+    Resource.API_KEY: Reason.API_KEY_NOT_FOUND,
 }
 
 

@@ -23,9 +23,14 @@ from portal_server.domain.errors import Forbidden, Reason
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID, _SECRET, _CHECKSUM = 8, 32, 6
+_KEY_ID = re.compile(rf"[A-Za-z0-9]{{{_ID}}}")
 _KEY = re.compile(
     rf"(oap_([A-Za-z0-9]{{{_ID}}})_[A-Za-z0-9]{{{_SECRET}}})([A-Za-z0-9]{{{_CHECKSUM}}})?"
 )
+
+
+MAX_PROVIDERS = 100
+"""To how many providers a key may be limited."""
 
 
 class Role(StrEnum):
@@ -46,11 +51,15 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender of a call: the id of the API key, never the key, its role, and its end."""
+    """The sender of a call: the id of the API key, never the key, and what it may do.
+
+    It may use the providers with the ids `provider_ids`, or all if there are none.
+    """
 
     key_id: str
     role: Role
     expire_time: datetime | None = None
+    provider_ids: frozenset[int] = frozenset()
 
     def require(self, needed: Role) -> None:
         """Accept a call that needs this role.
@@ -61,6 +70,16 @@ class Caller:
         if _RANKS[self.role] < _RANKS[needed]:
             text = f"this needs the role {needed}; the API key has the role {self.role}"
             raise Forbidden(Reason.ROLE_NOT_ALLOWED, text)
+
+    def require_all_providers(self) -> None:
+        """Accept a call that is not about a stored provider.
+
+        Raises:
+            Forbidden: the key is limited to some providers.
+        """
+        if self.provider_ids:
+            text = "the API key is limited to some providers: it can neither create nor test others"
+            raise Forbidden(Reason.KEY_LIMITED_TO_PROVIDERS, text)
 
 
 SYSTEM = Caller("", Role.ADMIN)
@@ -81,6 +100,11 @@ def key_id_of(text: str) -> str | None:
         return None
     checked, key_id, checksum = match.groups()
     return key_id if checksum in (None, _checksum(checked)) else None
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of a key's id."""
+    return bool(_KEY_ID.fullmatch(text))
 
 
 def digest(text: str) -> bytes:

@@ -36,7 +36,7 @@ from portal_server.wire.interceptors.admission import Admission
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import rejection_of
 from portal_server.wire.interceptors.reflection import Reflection
-from portal_server.wire.oauth_v1 import client_types, clients, providers, system
+from portal_server.wire.oauth_v1 import api_keys, client_types, clients, providers, system
 from portal_server.wire.pool import Pool
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
@@ -129,6 +129,7 @@ class Server:
             client_types.SERVICE.full_name: client_types.SURFACE,
             clients.SERVICE.full_name: clients.SURFACE,
             system.SERVICE.full_name: system.SURFACE,
+            api_keys.SERVICE.full_name: api_keys.SURFACE,
             service.SERVICE.full_name: dialect.SURFACE,
         }
         self._callers = Callers(settings.threads, settings.max_waiting)
@@ -177,6 +178,7 @@ class Server:
         register(server, client_types.SERVICE, client_types.ClientTypeService(cases))
         register(server, clients.SERVICE, clients.ClientService(cases))
         register(server, system.SERVICE, system.SystemService(cases))
+        register(server, api_keys.SERVICE, api_keys.ApiKeyService(cases.api_keys))
         register(server, service.SERVICE, service.PortalRestService(cases))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(

@@ -261,6 +261,14 @@ class Settings(BaseSettings):
         return parse_url(self.database_url.get_secret_value())
 
     @property
+    def database_name(self) -> str:
+        """The database for people: the path of a file, or a URL without its password."""
+        url = self.database
+        if url.get_backend_name() == "sqlite":
+            return str(Path(url.database or "").absolute())
+        return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+    @property
     def encryption_key_bytes(self) -> list[bytes]:
         """The encryption keys of the variable, secrets; empty if it is not set."""
         return _parse_keys(self.encryption_keys) if self.encryption_keys else []

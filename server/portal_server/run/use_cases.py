@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 
+from portal_server.catalog.api_keys import ApiKeys
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.idempotency import ExpiryTask, Idempotency
@@ -44,6 +45,7 @@ def assemble(store: Store, settings: Settings) -> Assembled:
             client_types=ClientTypes(store, idempotency, clients),
             clients=clients,
             provider_checks=ProviderChecks(store, registrations, registrar),
+            api_keys=ApiKeys(store, idempotency),
             system=System(store, version("oauth-portal-server")),
         ),
         expiry=ExpiryTask(idempotency),

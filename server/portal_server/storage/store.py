@@ -49,6 +49,7 @@ class Store:
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
+        work = _for_caller(call, work)
         with self._transactions.reading(call) as cursor:
             return work(Transaction(cursor, self._statements))
 
@@ -60,8 +61,9 @@ class Store:
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
+        allowed = _for_caller(call, work)
         return self._transactions.read_latest(
-            call, lambda cursor: work(Transaction(cursor, self._statements))
+            call, lambda cursor: allowed(Transaction(cursor, self._statements))
         )
 
     def write(
@@ -77,7 +79,7 @@ class Store:
             PortalError: what the work raises, or a failure of the storage. Nothing is stored
                 then, but after Unavailable and DeadlineExceeded this is unknown.
         """
-        return self._group.run(call, work, adds)
+        return self._group.run(call, _for_caller(call, work), adds)
 
     def validate(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
         """Run work that writes, in a transaction that only reads: writes have no effect.
@@ -87,6 +89,7 @@ class Store:
         Raises:
             PortalError: what the work raises, or a failure of the storage.
         """
+        work = _for_caller(call, work)
         with self._transactions.reading(call) as cursor:
             return work(Transaction(cursor, self._statements, validate_only=True))
 
@@ -107,3 +110,19 @@ class Store:
     def _writing(self, adds: Adds) -> Iterator[Transaction]:
         with self._transactions.writing() as cursor:
             yield Transaction(cursor, self._statements, adds)
+
+
+def _for_caller(
+    call: Call, work: Callable[[Transaction], Result]
+) -> Callable[[Transaction], Result]:
+    """The work, which finds only the providers that the caller may use."""
+    provider_ids = call.caller.provider_ids
+    if not provider_ids:
+        return work
+
+    def limited(tx: Transaction) -> Result:
+        # The transaction may be shared with work of other callers.
+        with tx.within(provider_ids):
+            return work(tx)
+
+    return limited

@@ -1,5 +1,7 @@
 """What a job can do with rows: one attribute for each resource."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy
@@ -83,6 +85,15 @@ class Transaction:
         self.leases = LeaseRows(self._cursor, statements.leases)
         self.audit = AuditRows(self._cursor, statements.audit)
         self.secrets = SecretRows(self._cursor, statements.secrets)
+
+    @contextmanager
+    def within(self, provider_ids: frozenset[int]) -> Iterator[None]:
+        """Find only the providers with these ids in this block, or all if there are none."""
+        self.providers.allowed = provider_ids
+        try:
+            yield
+        finally:
+            self.providers.allowed = frozenset()
 
     @property
     def written(self) -> int:

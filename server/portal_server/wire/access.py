@@ -68,6 +68,14 @@ METHODS: Mapping[str, Mapping[str, Access]] = {
         "CheckClient": _REGISTER,
         "ResolveClient": _REGISTER,
     },
+    "portal.oauth.v1.ApiKeyService": {
+        "CreateApiKey": _ADMINISTER,
+        "GetApiKey": _ADMINISTER,
+        "ListApiKeys": _ADMINISTER,
+        "UpdateApiKey": _ADMINISTER,
+        "RotateApiKey": _ADMINISTER,
+        "RevokeApiKey": _ADMINISTER,
+    },
     "portal.oauth.v1.SystemService": {
         "GetServerInfo": _READ,
     },

@@ -76,6 +76,7 @@ _RESOURCE_TYPES = {
     Resource.PROVIDER: "portal.oauth.v1.Provider",
     Resource.CLIENT_TYPE: "portal.oauth.v1.ClientType",
     Resource.CLIENT: "portal.oauth.v1.Client",
+    Resource.API_KEY: "portal.oauth.v1.ApiKey",
 }
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from portal_server.catalog.api_keys import ApiKeys
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.provider_checks import ProviderChecks
@@ -17,4 +18,5 @@ class UseCases:
     client_types: ClientTypes
     clients: Clients
     provider_checks: ProviderChecks
+    api_keys: ApiKeys
     system: System

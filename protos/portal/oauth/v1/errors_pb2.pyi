@@ -39,7 +39,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     method. Use an API key with the role that the text names.
     """
     ERROR_REASON_PROVIDER_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""
+    """NOT_FOUND, REST 404. There is no provider with this id or uid, or the API key
+    may not use it. Check it.
+    """
     ERROR_REASON_CLIENT_TYPE_NOT_FOUND: _ErrorReason.ValueType  # 5
     """NOT_FOUND, REST 404. The provider has no client type with this id or uid.
     Check both.
@@ -181,6 +183,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
     stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
     """
+    ERROR_REASON_KEY_LIMITED_TO_PROVIDERS: _ErrorReason.ValueType  # 41
+    """PERMISSION_DENIED, REST 403. The API key is limited to some providers, and
+    the request is about another one that does not exist yet. Use a key without
+    this limit.
+    """
+    ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 42
+    """NOT_FOUND, REST 404. There is no API key with this id."""
+    ERROR_REASON_API_KEY_STATE: _ErrorReason.ValueType  # 43
+    """FAILED_PRECONDITION, REST 400. The API key is revoked or has expired, or too
+    many of its previous secrets are valid.
+    """
+    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 44
+    """RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
+    it may. Retry after the delay of the google.rpc.RetryInfo.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -211,7 +228,9 @@ ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 3
 method. Use an API key with the role that the text names.
 """
 ERROR_REASON_PROVIDER_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND, REST 404. There is no provider with this id or uid. Check it."""
+"""NOT_FOUND, REST 404. There is no provider with this id or uid, or the API key
+may not use it. Check it.
+"""
 ERROR_REASON_CLIENT_TYPE_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND, REST 404. The provider has no client type with this id or uid.
 Check both.
@@ -352,6 +371,21 @@ ERROR_REASON_ROTATION_NOT_SUPPORTED: ErrorReason.ValueType  # 39
 ERROR_REASON_NO_ENCRYPTION_KEY: ErrorReason.ValueType  # 40
 """FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
 stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
+"""
+ERROR_REASON_KEY_LIMITED_TO_PROVIDERS: ErrorReason.ValueType  # 41
+"""PERMISSION_DENIED, REST 403. The API key is limited to some providers, and
+the request is about another one that does not exist yet. Use a key without
+this limit.
+"""
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 42
+"""NOT_FOUND, REST 404. There is no API key with this id."""
+ERROR_REASON_API_KEY_STATE: ErrorReason.ValueType  # 43
+"""FAILED_PRECONDITION, REST 400. The API key is revoked or has expired, or too
+many of its previous secrets are valid.
+"""
+ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 44
+"""RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
+it may. Retry after the delay of the google.rpc.RetryInfo.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -13,9 +13,11 @@ from sqlalchemy import JSON, LargeBinary, String, Table, bindparam, insert, or_,
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain.api_key import ApiKey, ApiKeySpec, PreviousSecret
+from portal_server.domain.errors import NotFound, Resource
 from portal_server.domain.keys import Role
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
+from portal_server.storage.sql.clauses import LIMIT, OFFSET, locked
 from portal_server.storage.sql.statements import Statement
 from portal_server.storage.sql.types import UtcTime, Word
 
@@ -59,10 +61,11 @@ class ApiKeyStatements:
     def __init__(self, dialect: sqlalchemy.Dialect) -> None:
         self.add = Statement(insert(TABLE), dialect, *_COLUMNS)
         self.find = Statement(select(TABLE).where(_this), dialect)
-        self.list = Statement(select(TABLE).order_by(TABLE.c.create_time, TABLE.c.key_id), dialect)
+        self.get = locked(select(TABLE).where(_this), dialect)
+        oldest = select(TABLE).order_by(TABLE.c.create_time, TABLE.c.key_id)
+        self.all = Statement(oldest, dialect)
+        self.page = Statement(oldest.limit(LIMIT).offset(OFFSET), dialect)
         self.save = Statement(update(TABLE).where(_this), dialect, *_CHANGES)
-        valid = TABLE.c.revoke_time.is_(None)
-        self.revoke = Statement(update(TABLE).where(_this, valid), dialect, "revoke_time")
         used = TABLE.c.last_use_time
         before = used < bindparam("before", type_=used.type)
         is_old = or_(used.is_(None), before)
@@ -89,25 +92,31 @@ class ApiKeyRows:
             return _from_row(row)
         return None
 
+    def get(self, key_id: str) -> ApiKey:
+        """The API key with this id, locked until the transaction ends. Raises: NotFound."""
+        for row in self._cursor.rows(self._statements.get["exclusive"], which=key_id):
+            return _from_row(row)
+        raise NotFound(Resource.API_KEY, key_id)
+
     def lock(self) -> None:
         """Prevent others from changing API keys until the transaction ends."""
         if self._statements.lock:
             self._cursor.execute(self._statements.lock.format(TABLE.name))
 
-    def list(self) -> list[ApiKey]:
+    def all(self) -> list[ApiKey]:
         """All API keys, oldest first."""
-        return list(map(_from_row, self._cursor.rows(self._statements.list)))
+        return list(map(_from_row, self._cursor.rows(self._statements.all)))
+
+    def page(self, offset: int, limit: int) -> list[ApiKey]:
+        """Some API keys, oldest first."""
+        rows = self._cursor.rows(self._statements.page, offset=offset, limit=limit)
+        return list(map(_from_row, rows))
 
     def save(self, key: ApiKey) -> None:
         """Store a changed API key."""
         row = _to_row(key)
         changes = {name: row[name] for name in _CHANGES}
         self._cursor.change(self._statements.save, {"which": key.id, **changes})
-
-    def revoke(self, key_id: str, now: datetime) -> bool:
-        """Revoke an API key; False if there is no valid one with this id."""
-        values = {"which": key_id, "revoke_time": now}
-        return self._cursor.change(self._statements.revoke, values)
 
     def note_use(self, key_id: str, time: datetime) -> bool:
         """Store that an API key was used at this time; False if a later use is stored."""

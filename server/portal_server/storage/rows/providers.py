@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 from portal_server.domain import fields
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
+from portal_server.domain.keys import MAX_PROVIDERS
 from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.provider import (
     PROVIDER,
@@ -62,8 +63,16 @@ _this = TABLE.c.id == number("which")
 _has_uid = TABLE.c.uid == bindparam("uid", type_=String)
 
 
+# A name for each place of a list of ids; places that are left over have the id 0.
+_ALLOWED = tuple(f"allowed_{place}" for place in range(MAX_PROVIDERS))
+
+
 def _following(query: Select[Any]) -> Select[Any]:
     return query.where(TABLE.c.id > number("after")).order_by(TABLE.c.id)
+
+
+def _following_allowed(query: Select[Any]) -> Select[Any]:
+    return _following(query.where(TABLE.c.id.in_(list(map(number, _ALLOWED)))))
 
 
 class ProviderStatements:
@@ -76,17 +85,23 @@ class ProviderStatements:
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
         self.list = FilteredList(TABLE, _following, dialect)
+        self.list_allowed = FilteredList(TABLE, _following_allowed, dialect)
 
 
 class ProviderRows:
-    """The providers, in one transaction. A provider that is locked is read once."""
+    """The providers, in one transaction. A provider that is locked is read once.
 
-    __slots__ = ("_cursor", "_locked", "_statements")
+    While there are `allowed` ids, no other provider is found. Every way to a provider, its
+    client types and its clients begins in this class.
+    """
+
+    __slots__ = ("_cursor", "_locked", "_statements", "allowed")
 
     def __init__(self, cursor: Cursor, statements: ProviderStatements) -> None:
         self._cursor = cursor
         self._statements = statements
         self._locked: dict[tuple[int, Lock], Provider] = {}
+        self.allowed: frozenset[int] = frozenset()
 
     def add(self, spec: ProviderSpec, uid: str, now: datetime) -> Provider:
         """Insert a provider. Raises: Precondition (there is no encryption key)."""
@@ -115,11 +130,15 @@ class ProviderRows:
 
     def id_of(self, ref: Ref) -> int:
         """The id of the provider; it may not exist if `ref` is its id. Raises: NotFound."""
-        if isinstance(ref, int):
-            return ref
-        for row in self._cursor.rows(self._statements.id_of, uid=ref.lower()):
+        id_ = ref if isinstance(ref, int) else self._find(ref)
+        if id_ is None or (self.allowed and id_ not in self.allowed):
+            raise NotFound(Resource.PROVIDER, ref)
+        return id_
+
+    def _find(self, uid: str) -> int | None:
+        for row in self._cursor.rows(self._statements.id_of, uid=uid.lower()):
             return int(row["id"])
-        raise NotFound(Resource.PROVIDER, ref)
+        return None
 
     def require_unused(self, uid: str) -> None:
         """Accept a uid that no provider has. Raises: AlreadyExists."""
@@ -128,7 +147,11 @@ class ProviderRows:
 
     def list(self, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """The providers that meet all conditions, in ascending order of id."""
-        return self._statements.list.page(self._cursor, lambda row: Provider(**row), where, rows)
+        statement = self._statements.list_allowed if self.allowed else self._statements.list
+        values: dict[str, int] = {}
+        if self.allowed:
+            values = dict.fromkeys(_ALLOWED, 0) | dict(zip(_ALLOWED, self.allowed, strict=False))
+        return statement.page(self._cursor, lambda row: Provider(**row), where, rows, **values)
 
     def update(self, stored: Provider, spec: ProviderSpec, now: datetime) -> Provider:
         """Update a provider. Raises: Precondition (there is no encryption key)."""

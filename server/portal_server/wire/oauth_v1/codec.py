@@ -13,7 +13,7 @@ the table of fields does not have a field of the proto.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -30,7 +30,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from portal_server.catalog.updates import Change
 from portal_server.domain.errors import Invalid, Rule, Violation
-from portal_server.domain.fields import MAX_NAMED, Field, Labels, RedirectUris, Word, Words, quote
+from portal_server.domain.fields import (
+    MAX_NAMED,
+    Field,
+    Ids,
+    Integer,
+    Labels,
+    RedirectUris,
+    Time,
+    Unknown,
+    Word,
+    Words,
+    quote,
+)
 from portal_server.wire.oauth_v1.enums import number_of, vocabulary_of
 
 Resource = TypeVar("Resource")
@@ -209,6 +221,16 @@ def _optional_timestamp(time: datetime | None) -> dict[str, int] | None:
     return timestamp(time) if time else None
 
 
+def optional_time(given: Timestamp) -> datetime | Unknown | None:
+    """The time of a Timestamp; None if it is not set, Unknown if it is out of range."""
+    if not given.ListFields():
+        return None
+    try:
+        return given.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        return Unknown(str(given.seconds))
+
+
 def struct(values: Mapping[str, Any]) -> Struct:
     """JSON values as a Struct."""
     made = Struct()
@@ -234,17 +256,21 @@ def _to_value(field: FieldDescriptor) -> Callable[[Any], Any] | None:
     return struct if kind is Struct.DESCRIPTOR else Writer(GetMessageClass(kind)).message
 
 
-def _from_field(field: Field) -> Callable[[Any], Any] | None:
+def _from_field(field: Field) -> Callable[[Any], Any] | None:  # noqa: PLR0911 - a kind each
     match field:
         case Word(vocabulary=words):
             return vocabulary_of(words).optional_word
         case Words(vocabulary=words):
             word = vocabulary_of(words).word
             return lambda numbers: tuple(map(word, numbers))
-        case RedirectUris():
+        case RedirectUris() | Ids():
             return tuple
         case Labels():
             return dict
+        case Integer():
+            return lambda number: number or None
+        case Time():
+            return optional_time
         case _:
             return None
 

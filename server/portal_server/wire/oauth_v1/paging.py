@@ -18,11 +18,10 @@ _TOKEN = struct.Struct(">qI")
 
 
 class ListRequest(Protocol):
-    """The fields of every List request (AIP-132, AIP-158)."""
+    """The fields of every List request (AIP-158). Most also have a `filter` (AIP-132)."""
 
     page_size: int
     page_token: str
-    filter: str
 
 
 def collect_violations(*checks: Callable[[], Any]) -> list[Any]:
@@ -43,11 +42,11 @@ def collect_violations(*checks: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def required_ids(**ids: int) -> None:
+def required_ids(**ids: int | str) -> None:
     """Accept ids that are set.
 
     Raises:
-        Invalid: one is 0, which stands for "not set" in proto3.
+        Invalid: one is 0 or empty, which stands for "not set" in proto3.
     """
     absent = [missing(name) for name, id_ in ids.items() if not id_]
     if absent:
@@ -96,5 +95,7 @@ def page_token(after: int | None, request: ListRequest, *scope: object) -> str:
     """
     if after is None:
         return ""
-    packed = _TOKEN.pack(after, crc32(repr((*scope, request.filter, after)).encode()))
+    packed = _TOKEN.pack(
+        after, crc32(repr((*scope, getattr(request, "filter", ""), after)).encode())
+    )
     return urlsafe_b64encode(packed).rstrip(b"=").decode()

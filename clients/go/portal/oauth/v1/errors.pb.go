@@ -46,7 +46,8 @@ const (
 	// PERMISSION_DENIED, REST 403. The role of the API key does not allow the
 	// method. Use an API key with the role that the text names.
 	ErrorReason_ERROR_REASON_ROLE_NOT_ALLOWED ErrorReason = 3
-	// NOT_FOUND, REST 404. There is no provider with this id or uid. Check it.
+	// NOT_FOUND, REST 404. There is no provider with this id or uid, or the API key
+	// may not use it. Check it.
 	ErrorReason_ERROR_REASON_PROVIDER_NOT_FOUND ErrorReason = 4
 	// NOT_FOUND, REST 404. The provider has no client type with this id or uid.
 	// Check both.
@@ -156,6 +157,18 @@ const (
 	// FAILED_PRECONDITION, REST 400. The server has no encryption key, so it
 	// stores no secrets. The operator sets PORTAL_ENCRYPTION_KEYS.
 	ErrorReason_ERROR_REASON_NO_ENCRYPTION_KEY ErrorReason = 40
+	// PERMISSION_DENIED, REST 403. The API key is limited to some providers, and
+	// the request is about another one that does not exist yet. Use a key without
+	// this limit.
+	ErrorReason_ERROR_REASON_KEY_LIMITED_TO_PROVIDERS ErrorReason = 41
+	// NOT_FOUND, REST 404. There is no API key with this id.
+	ErrorReason_ERROR_REASON_API_KEY_NOT_FOUND ErrorReason = 42
+	// FAILED_PRECONDITION, REST 400. The API key is revoked or has expired, or too
+	// many of its previous secrets are valid.
+	ErrorReason_ERROR_REASON_API_KEY_STATE ErrorReason = 43
+	// RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
+	// it may. Retry after the delay of the google.rpc.RetryInfo.
+	ErrorReason_ERROR_REASON_TOO_MANY_REQUESTS ErrorReason = 44
 )
 
 // Enum value maps for ErrorReason.
@@ -202,6 +215,10 @@ var (
 		38: "ERROR_REASON_PROVIDER_BUSY",
 		39: "ERROR_REASON_ROTATION_NOT_SUPPORTED",
 		40: "ERROR_REASON_NO_ENCRYPTION_KEY",
+		41: "ERROR_REASON_KEY_LIMITED_TO_PROVIDERS",
+		42: "ERROR_REASON_API_KEY_NOT_FOUND",
+		43: "ERROR_REASON_API_KEY_STATE",
+		44: "ERROR_REASON_TOO_MANY_REQUESTS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -245,6 +262,10 @@ var (
 		"ERROR_REASON_PROVIDER_BUSY":                38,
 		"ERROR_REASON_ROTATION_NOT_SUPPORTED":       39,
 		"ERROR_REASON_NO_ENCRYPTION_KEY":            40,
+		"ERROR_REASON_KEY_LIMITED_TO_PROVIDERS":     41,
+		"ERROR_REASON_API_KEY_NOT_FOUND":            42,
+		"ERROR_REASON_API_KEY_STATE":                43,
+		"ERROR_REASON_TOO_MANY_REQUESTS":            44,
 	}
 )
 
@@ -355,7 +376,7 @@ var File_portal_oauth_v1_errors_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xdc\v\n" +
+	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xef\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_INVALID_FIELDS\x10\x01\x12\x1c\n" +
@@ -398,7 +419,11 @@ const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"%ERROR_REASON_PROVIDER_OUTCOME_UNKNOWN\x10%\x12\x1e\n" +
 	"\x1aERROR_REASON_PROVIDER_BUSY\x10&\x12'\n" +
 	"#ERROR_REASON_ROTATION_NOT_SUPPORTED\x10'\x12\"\n" +
-	"\x1eERROR_REASON_NO_ENCRYPTION_KEY\x10(*\xb0\x02\n" +
+	"\x1eERROR_REASON_NO_ENCRYPTION_KEY\x10(\x12)\n" +
+	"%ERROR_REASON_KEY_LIMITED_TO_PROVIDERS\x10)\x12\"\n" +
+	"\x1eERROR_REASON_API_KEY_NOT_FOUND\x10*\x12\x1e\n" +
+	"\x1aERROR_REASON_API_KEY_STATE\x10+\x12\"\n" +
+	"\x1eERROR_REASON_TOO_MANY_REQUESTS\x10,*\xb0\x02\n" +
 	"\x10FieldErrorReason\x12\"\n" +
 	"\x1eFIELD_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bFIELD_ERROR_REASON_REQUIRED\x10\x01\x12$\n" +
