@@ -21,8 +21,8 @@ STUBS := build/stubs
 # The protos and all they import, with comments: what Envoy, reflection and the generators read.
 DESCRIPTORS := protos/portal/descriptors.binpb
 # The languages whose stubs are committed, beside Python.
-LANGUAGES := go node web
-GENERATED := protos/portal clients/go/portal clients/node/src/gen clients/web/src/gen bench/peers/go/gen \
+LANGUAGES := go typescript
+GENERATED := protos/portal clients/go/portal clients/typescript/api/gen bench/peers/go/gen \
 	edge/openapi.json edge/api-explorer/grpc.html docs deploy server/pyproject.toml
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
@@ -132,9 +132,9 @@ protos: .venv/dev ## Generate the Python stubs and the descriptor set
 
 # What runs a language's generator; go.mod and package.json pin the generator itself.
 generate-go: TOOL := go
-generate-node generate-web: TOOL := npm
+generate-typescript: TOOL := npm
 generate-go: INSTALL := true
-generate-node generate-web: INSTALL := [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
+generate-typescript: INSTALL := [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund
 $(LANGUAGES:%=generate-%): generate-%: protos .venv/dev
 	@if command -v $(TOOL) >/dev/null; \
 	then cd clients/$* && { $(INSTALL); } && $(CURDIR)/$(BIN)/buf generate; \

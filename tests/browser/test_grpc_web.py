@@ -1,4 +1,4 @@
-"""The page in clients/web, served from a separate origin, in a real Chromium."""
+"""The page in clients/typescript/web, served from a separate origin, in a real Chromium."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from tests.clients import programs
 from tests.support.postgres import free_port
 from tests.support.stack import ADMIN_KEY, Stack
 
-FOLDER = programs.CLIENTS / "web"
+FOLDER = programs.CLIENTS / "typescript" / "web"
 
 pytestmark = [
     pytest.mark.needs("chromium", "npm"),
@@ -32,7 +32,7 @@ class _Files(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The page's folder, with the tools that it needs."""
-    programs.build("npm ci --no-audit --no-fund", FOLDER)
+    programs.build("npm ci --no-audit --no-fund", FOLDER.parent)
     return FOLDER
 
 

@@ -82,7 +82,7 @@ def test_verify_finds_a_stub_whose_proto_is_gone(copy: Path) -> None:
     assert not stub.exists()
 
 
-@pytest.mark.parametrize(("language", "tool"), [("go", "go"), ("node", "npm"), ("web", "npm")])
+@pytest.mark.parametrize(("language", "tool"), [("go", "go"), ("typescript", "npm")])
 def test_a_language_without_its_tool_is_named_and_fails_in_ci(
     copy: Path, language: str, tool: str
 ) -> None:

@@ -54,14 +54,14 @@ LANGUAGES = [
         late="DEADLINE_EXCEEDED",
     ),
     Language(
-        name="node",
+        name="typescript",
         tools=("node", "npm"),
-        build=("npm ci --no-audit --no-fund", "npm run build"),
-        run=("node", "dist/main.js"),
+        build=("npm ci --no-audit --no-fund", "npm run build --workspace node"),
+        run=("node", "node/dist/main.js"),
         bad_key="unauthenticated",
         nobody="ECONNREFUSED",
         late="deadline_exceeded",
-        committed_stubs="*_pb.ts",
+        committed_stubs="*_pb.*",
     ),
     Language(
         name="rust",
