@@ -128,7 +128,3 @@ def test_the_page_reports_that_there_is_no_response(browser: Browser, origin: st
         page.get_by_role("button", name="List").click()
 
         expect(page.get_by_role("alert")).to_contain_text("Failed to fetch")
-
-
-def test_its_stubs_are_fresh(folder: Path, tmp_path: Path) -> None:
-    programs.check_stubs(folder, "*_pb.ts", tmp_path)

@@ -54,6 +54,15 @@ LANGUAGES = [
         late="DEADLINE_EXCEEDED",
     ),
     Language(
+        name="kotlin",
+        tools=("mvn", "javac"),
+        build=("mvn --batch-mode --quiet package",),
+        run=("java", "-cp", "target/classes:target/lib/*", "com.example.portal.CreateClientTypeKt"),
+        bad_key="UNAUTHENTICATED",
+        nobody="UNAVAILABLE",
+        late="DEADLINE_EXCEEDED",
+    ),
+    Language(
         name="typescript",
         tools=("node", "npm"),
         build=("npm ci --no-audit --no-fund", "npm run build --workspace node"),
