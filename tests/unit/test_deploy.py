@@ -57,6 +57,18 @@ def test_a_file_has_its_schema(schema: str, file: str) -> None:
     check(BIN / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", file)
 
 
+def test_the_manifests_have_the_schemas_of_kubernetes(tmp_path: Path) -> None:
+    file = DEPLOY / "kubernetes.yaml"
+    for version in ("1.31.0", "1.37.0"):
+        found = check(BIN / "kubernetes-validate", "--strict", "-k", version, file)
+        assert found.count(" passed ") == len(manifests())
+    misspelled = tmp_path / file.name
+    misspelled.write_text(file.read_text().replace("maxSurge", "maxSurges"))
+
+    with pytest.raises(AssertionError, match="maxSurges"):
+        check(BIN / "kubernetes-validate", "--strict", misspelled)
+
+
 @pytest.mark.needs("systemd-analyze")
 def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     # The program is not installed here.
