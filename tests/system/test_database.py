@@ -161,6 +161,27 @@ def test_a_port_where_nothing_listens_is_named(host: str) -> None:
     )
 
 
+def test_each_of_several_hosts_is_named(cluster: Postgres) -> None:
+    closed, writable = free_port(), f"127.0.0.1:{cluster.port}"
+    hosts = f"127.0.0.1:{closed},{writable}"
+    reported = rejection("migrate", f"postgresql://trusted:{PASSWORD}@{hosts}/nowhere")
+    cluster.set("default_transaction_read_only", "on")
+    read_only = rejection("migrate", f"postgresql://trusted:{PASSWORD}@{hosts}/postgres")
+    with psycopg.connect(cluster.url().replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        connection.execute("SELECT pg_reload_conf()")
+    place = f"PostgreSQL at {hosts}"
+
+    assert reported == (
+        f'{place}: the database "nowhere" does not exist; create it, or set the database in'
+        " PORTAL_DATABASE_URL"
+    )
+    assert read_only == (
+        f"{place}: it accepts no writes; promote a standby, or set the hosts in PORTAL_DATABASE_URL"
+    )
+
+
 @contextmanager
 def listening_program(response: bytes) -> Iterator[int]:
     """A port of something else, which sends this to everyone, or nothing."""

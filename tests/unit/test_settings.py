@@ -325,6 +325,22 @@ def test_settings_do_not_change_after_the_start() -> None:
             id="all parts",
         ),
         pytest.param("postgresql://[::1]:5/d", "postgresql+psycopg://[::1]:5/d", id="IPv6"),
+        pytest.param(
+            "postgresql://u:p@a,b/d",
+            "postgresql+psycopg://u:p@/d?host=a%2Cb&target_session_attrs=read-write",
+            id="two hosts",
+        ),
+        pytest.param(
+            "postgres://[::1]:5,b/d?target_session_attrs=any&sslmode=require",
+            "postgresql+psycopg:///d?host=%3A%3A1%2Cb&port=5%2C&sslmode=require"
+            "&target_session_attrs=any",
+            id="two hosts with a port and parameters",
+        ),
+        pytest.param(
+            "postgresql:///d?host=a:1&host=b:2",
+            "postgresql+psycopg:///d?host=a%3A1&host=b%3A2&target_session_attrs=read-write",
+            id="two hosts as SQLAlchemy has them",
+        ),
     ],
 )
 def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
@@ -349,6 +365,8 @@ def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
         pytest.param("postgresql+psycopg2://h/d", id="another driver of PostgreSQL"),
         pytest.param(f"mysql://u:{SECRET}@h/d", id="another database"),
         pytest.param(f"postgresql://u:{SECRET}@h:port/d", id="a port that is not a number"),
+        pytest.param(f"postgresql://u:{SECRET}@a:1,b:port/d", id="a port of several"),
+        pytest.param(f"postgresql://u:{SECRET}@a,,b/d", id="an empty host of several"),
         pytest.param(f"http://u:{SECRET}@h/d", id="no database"),
     ],
 )

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from portal_server.storage.sql import dialects
+from portal_server.storage.sql import dialects, hosts
 from portal_server.storage.sql.failures import translated
 from portal_server.storage.sql.types import from_json
 
@@ -31,9 +31,10 @@ POOL_SIZE = 16
 POOL_TIMEOUT_S = 2.0
 LOCK_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 9
-CONNECT_TIMEOUT_S = 3
+# For each host of the URL.
+CONNECT_TIMEOUT_S = 2
 # When PostgreSQL's machine is gone, nothing is acknowledged: the system then ends the connection.
-TCP_TIMEOUT_S = 10
+TCP_TIMEOUT_S = 5
 
 NOTICES = "notices"
 """The key in a connection's `info` of the SQLSTATEs of PostgreSQL's notices."""
@@ -56,7 +57,7 @@ def parse_url(text: str) -> URL:
     if _UNESCAPED.match(text):
         raise ValueError("percent-encode @, / and : in its user and password (%40, %2F and %3A)")
     try:
-        url = make_url(text)
+        url = make_url(hosts.in_query(text))
     except (ArgumentError, ValueError):
         raise ValueError("is not a SQLAlchemy URL") from None
     match url.drivername:
@@ -66,7 +67,7 @@ def parse_url(text: str) -> URL:
             ):
                 raise ValueError("needs a file, as in sqlite:///./data/portal.db")
         case "postgres" | "postgresql" | "postgresql+psycopg":
-            url = url.set(drivername="postgresql+psycopg")
+            url = hosts.writable(url.set(drivername="postgresql+psycopg"))
         case _:
             raise ValueError("must start with sqlite:/// or postgresql://")
     return url
@@ -100,13 +101,16 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": TCP_TIMEOUT_S * 1000,
             "keepalives_idle": TCP_TIMEOUT_S,
-            "keepalives_interval": 3,
+            "keepalives_interval": 2,
             "keepalives_count": 3,
+            # `portal restore` finds running portals by it. The URL may have another one.
+            "fallback_application_name": "oauth-portal",
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s"
             f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC",
         },
     )
     event.listen(engine, "connect", _note_notices)
+    hosts.prefer_last(engine)
     return engine
 
 

@@ -127,6 +127,11 @@ def is_busy(error: BaseException) -> bool:
     return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Whether PostgreSQL rejects the write because it has become a standby, or read-only."""
+    return getattr(error, "sqlstate", None) == "25006"  # read_only_sql_transaction
+
+
 def leaves_open(error: BaseException) -> bool:
     """Whether a COMMIT that fails with this error may have been done."""
     return _failure(error) in (_AWAY, _SLOW)

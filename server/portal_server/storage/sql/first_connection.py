@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from portal_server.domain.errors import OperatorError
 from portal_server.storage.sql.engine import POOL_SIZE, open_engine
 from portal_server.storage.sql.failures import translated
+from portal_server.storage.sql.hosts import hosts_of
 
 _SETTING = "PORTAL_DATABASE_URL"
 _PORT = 5432
@@ -92,6 +93,11 @@ _REASONS = (
         "the host name does not resolve",
         "set the host in",
     ),
+    (
+        r"session is read-only|server is in hot standby mode",
+        "it accepts no writes",
+        "promote a standby, or set the hosts in",
+    ),
     (r"Connection refused|No such file or directory", "nothing listens there", "start it, or set"),
     (
         r"No route to host|Network is unreachable",
@@ -141,14 +147,18 @@ def open_connected(url: URL, connections: int = POOL_SIZE) -> Engine:
 
 def place(url: URL) -> str:
     """Where PostgreSQL is, for people: host and port."""
-    hosts = url.query.get("host", ())
-    host = url.host or (hosts if isinstance(hosts, str) else ",".join(hosts))
+    hosts = hosts_of(url)
+    if not hosts:
+        return "at its default address"
+    if len(hosts) > 1:
+        return f"at {','.join(hosts)}"
+    [host] = hosts
     if host.startswith("/"):
         return f"in {host}"
-    if not host:
-        return "at its default address"
-    address = f"[{host}]" if ":" in host and url.host else host
-    return f"at {address}" if not url.host else f"at {address}:{url.port or _PORT}"
+    if not url.host:
+        return f"at {host}"
+    address = f"[{url.host}]" if ":" in url.host else url.host
+    return f"at {address}:{url.port or _PORT}"
 
 
 def explanation(url: URL, text: str) -> str:

@@ -2,7 +2,9 @@
 
 When the database restarts, the pool has dead connections. A ping before each use
 would cost every call a round trip. Instead the first statement runs again, once, on
-a new connection: nothing was done before it.
+a new connection: nothing was done before it. All connections of the pool are replaced
+when one is dead, when PostgreSQL does not respond, and when it has become read-only
+because another host is the primary now.
 
 The watchdog (`storage.sql.watchdog`) ends everything that takes too long.
 """
@@ -24,6 +26,7 @@ from portal_server.storage.sql import dialects
 from portal_server.storage.sql.engine import NOTICES
 from portal_server.storage.sql.failures import (
     is_busy,
+    is_read_only,
     leaves_open,
     text_of,
     translated,
@@ -46,6 +49,8 @@ STALL_MEMORY_S = 8.0
 # After a write that was not confirmed, none may begin for this long. Then one is tried; until it
 # ends, all others fail at once, because they would wait for one attempt after the other.
 RETRY_PAUSE_S = 1.0
+# A database may stay read-only: then the pool is replaced at most this often.
+REPLACE_PERIOD_S = 1.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: a warning. A COMMIT whose wait
 # for a standby was cancelled succeeds with it: the data may be on this server only.
@@ -75,6 +80,7 @@ class Transactions:
         self._commit_timeout_s = dialect.commit_timeout_s
         self._stalling: float | None = None
         self._unconfirmed = (math.inf, -math.inf)
+        self._replaced = -math.inf
 
     @property
     def stall(self) -> float:
@@ -135,6 +141,10 @@ class Transactions:
                 with self._ended(started, lambda: self._commit(started)):
                     started.watched.enter(WORK_TIMEOUT_S)
                     yield started.cursor
+            except self._error as error:
+                if is_read_only(error):
+                    self._replace_connections()
+                raise
             finally:
                 self._stalling = None
             self._unconfirmed = (math.inf, -math.inf)
@@ -203,6 +213,15 @@ class Transactions:
             # The pool must not use it again.
             started.connection.invalidate()
         started.connection.close()
+        if started.watched.silent:
+            self._replace_connections()
+
+    def _replace_connections(self) -> None:
+        """Close the connections of the pool that are not in use: they are to the same host."""
+        now = time.monotonic()
+        if now - self._replaced > REPLACE_PERIOD_S:
+            self._replaced = now
+            self._engine.dispose()
 
     def _start(
         self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
@@ -231,6 +250,8 @@ class Transactions:
             self._watchdog.forget(watched)
             dead = getattr(driver, "closed", False)
             connection.invalidate(error)
+            if watched.silent:
+                self._replace_connections()
             if watched.cause:
                 raise watched.cause from None
             if dead:

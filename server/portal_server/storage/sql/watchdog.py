@@ -39,7 +39,7 @@ class Watched:
     `wanted` returns whether the caller of a read still waits; None for a write.
     """
 
-    __slots__ = ("_connection", "_ended", "_lock", "_max_s", "_since", "_wanted", "cause")
+    __slots__ = ("_connection", "_ended", "_lock", "_max_s", "_since", "_wanted", "cause", "silent")
 
     def __init__(self, connection: Any, wanted: Callable[[], bool] | None, max_s: float) -> None:
         self._connection = connection
@@ -50,6 +50,8 @@ class Watched:
         self._ended = False
         self.cause: PortalError | None = None
         """Why it was interrupted; it may have ended before that."""
+        self.silent = False
+        """Whether PostgreSQL did not respond to the cancellation either."""
 
     @property
     def age(self) -> float:
@@ -100,6 +102,7 @@ class Watched:
         with self._lock:
             if not self._ended:
                 log.warning("storage: PostgreSQL does not respond: a connection is shut down")
+                self.silent = True
                 _cut(self._connection)
 
 
