@@ -26,6 +26,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "mvn": "maven",
         "node": "nodejs",
         "npm": "npm",
+        "pgbouncer": "pgbouncer",
         "rustfmt": "rustfmt",
         "systemd-analyze": "systemd",
     }

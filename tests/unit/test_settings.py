@@ -367,6 +367,7 @@ def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
         pytest.param(f"postgresql://u:{SECRET}@h:port/d", id="a port that is not a number"),
         pytest.param(f"postgresql://u:{SECRET}@a:1,b:port/d", id="a port of several"),
         pytest.param(f"postgresql://u:{SECRET}@a,,b/d", id="an empty host of several"),
+        pytest.param(f"postgresql://u:{SECRET}@h/d?pgbouncer=1", id="a pooler, perhaps"),
         pytest.param(f"http://u:{SECRET}@h/d", id="no database"),
     ],
 )

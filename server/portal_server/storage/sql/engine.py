@@ -39,6 +39,13 @@ TCP_TIMEOUT_S = 5
 NOTICES = "notices"
 """The key in a connection's `info` of the SQLSTATEs of PostgreSQL's notices."""
 
+POOLER = "pgbouncer"
+"""The parameter of a URL that leads to PgBouncer in transaction mode: `pgbouncer=true`.
+
+There each transaction may have another session: there are no prepared statements, and no settings
+of a session.
+"""
+
 # Group and others.
 _NOT_OURS = 0o077
 
@@ -68,6 +75,8 @@ def parse_url(text: str) -> URL:
                 raise ValueError("needs a file, as in sqlite:///./data/portal.db")
         case "postgres" | "postgresql" | "postgresql+psycopg":
             url = hosts.writable(url.set(drivername="postgresql+psycopg"))
+            if url.query.get(POOLER, "true") not in ("true", "false"):
+                raise ValueError(f"needs {POOLER}=true or {POOLER}=false")
         case _:
             raise ValueError("must start with sqlite:/// or postgresql://")
     return url
@@ -85,8 +94,12 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
     """
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, connections)
+    in_session = {
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s"
+        f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC"
+    }
     engine = create_engine(
-        url,
+        url.difference_update_query([POOLER]),
         pool_size=connections,
         max_overflow=0,
         # The connections that were used last have warm caches; the others stay small.
@@ -105,8 +118,7 @@ def open_engine(url: URL, connections: int = POOL_SIZE) -> Engine:
             "keepalives_count": 3,
             # `portal restore` finds running portals by it. The URL may have another one.
             "fallback_application_name": "oauth-portal",
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s"
-            f" -c lock_timeout={LOCK_TIMEOUT_S}s -c timezone=UTC",
+            **({"prepare_threshold": None} if url.query.get(POOLER) == "true" else in_session),
         },
     )
     event.listen(engine, "connect", _note_notices)

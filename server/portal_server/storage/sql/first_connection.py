@@ -120,6 +120,11 @@ _REASONS = (
         "raise max_connections there, or start fewer servers (PORTAL_WORKERS) on",
     ),
     (
+        r"unsupported startup parameter",
+        "it is PgBouncer",
+        "add pgbouncer=true to",
+    ),
+    (
         r"starting up|shutting down|in recovery",
         "it does not accept connections yet",
         "wait, or set",
