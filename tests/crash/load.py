@@ -81,16 +81,16 @@ class Ledger:
 
 
 class OwnServer:
-    """`portal serve` in a process that a test may kill."""
+    """`portal serve` in a process that a test may kill; with these environment variables too."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, **environment: str) -> None:
         self._settings = {
             "PORTAL_DATABASE_URL": database_url,
             "PORTAL_DIRECT_GRPC_PORT": str(free_port()),
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
             "PORTAL_ENCRYPTION_KEYS": KEYS.get_secret_value(),
             "PORTAL_LOG_LEVEL": "ERROR",
-        }
+        } | environment
         self.target = f"127.0.0.1:{self._settings['PORTAL_DIRECT_GRPC_PORT']}"
         self._process: subprocess.Popen[bytes] | None = None
         assert portal("migrate", **self._settings).returncode == 0

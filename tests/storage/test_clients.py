@@ -301,6 +301,16 @@ def test_one_holder_has_a_lease_at_a_time(store: Store) -> None:
     assert not acquire(store, "a", NOW + MINUTE, NOW + 2 * MINUTE)
 
 
+def test_a_lease_of_a_clock_that_was_set_back_is_ignored(store: Store) -> None:
+    wrong = NOW + 60 * MINUTE
+    assert acquire(store, "a", wrong, wrong + MINUTE)
+    assert acquire(store, "b", NOW, NOW + MINUTE)
+    # The clocks of servers may differ by less than the time of a lease.
+    ahead = NOW + 0.9 * MINUTE
+    assert acquire(store, "b", ahead, ahead + MINUTE)
+    assert not acquire(store, "c", NOW, NOW + MINUTE)
+
+
 def test_a_holder_renews_its_lease(store: Store) -> None:
     assert acquire(store, "a", NOW, NOW + MINUTE)
     assert acquire(store, "a", NOW, NOW + 3 * MINUTE)

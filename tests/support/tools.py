@@ -18,6 +18,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "cc": "gcc libc6-dev",
         "chromium": "chromium",
         "curl": "curl",
+        "faketime": "faketime",
         "git": "git",
         "go": "golang",
         "gofmt": "golang",

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def test_a_portal_works_through_a_pooler_in_transaction_mode(pooled: str, tmp_pa
     server.start()
     add_provider(server.target)
     load = Load(server.target, ledger)
-    time.sleep(3)
+    written = soon(lambda: len(ledger.reported) > 200, 60)
     load.stop()
     rows = stored(server.target)
     server.stop()
@@ -77,7 +76,7 @@ def test_a_portal_works_through_a_pooler_in_transaction_mode(pooled: str, tmp_pa
     check = portal("check", PORTAL_DATABASE_URL=url)
 
     assert not ledger.errors
-    assert len(ledger.reported) > 100
+    assert written
     ledger.compare(rows)
     assert backup.returncode == 0, backup.stderr
     assert check.returncode == 0, check.stdout

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from portal_server.catalog import audit_verification
 from portal_server.catalog.idempotency import unreadable
+from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
 from portal_server.run.encryption_keys import vault_of
 from portal_server.run.new_files import new_private_file
@@ -16,6 +18,7 @@ from portal_server.storage.backup.archive import Manifest, Reader
 from portal_server.storage.consistency import problems
 from portal_server.storage.rows import responses
 from portal_server.storage.sql.first_connection import open_connected
+from portal_server.storage.store import Store
 
 
 def back_up(settings: Settings, file: Path, *, replace: bool) -> Manifest:
@@ -67,14 +70,19 @@ def restore(settings: Settings, file: Path) -> Manifest:
 
 
 def check(settings: Settings) -> Iterator[str]:
-    """Every problem of the database. Raises: OperatorError, PortalError."""
+    """Every problem of the database, and of the chain of its audit events if there is no other.
+
+    Raises: OperatorError, PortalError.
+    """
     require_database(settings)
     vault = vault_of(settings)
     engine = open_connected(settings.database, connections=1)
+    store = Store(engine, vault)
     try:
-        yield from problems(engine, vault, {responses.TABLE.name: unreadable})
+        found = list(problems(engine, vault, {responses.TABLE.name: unreadable}))
+        yield from found or audit_verification.verify(store, Call()).problems
     finally:
-        engine.dispose()
+        store.close()
 
 
 def require_database(settings: Settings) -> None:

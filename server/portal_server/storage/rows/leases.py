@@ -34,7 +34,9 @@ class LeaseStatements:
     def __init__(self, dialect: sqlalchemy.Dialect) -> None:
         insert = dialects.of(dialect).insert(TABLE)
         new = insert.excluded
-        free = (TABLE.c.holder == new.holder) | (TABLE.c.until <= bindparam("now", type_=UtcTime))
+        now, latest = (bindparam(name, type_=UtcTime) for name in ("now", "latest"))
+        expired = (TABLE.c.until <= now) | (TABLE.c.until > latest)
+        free = (TABLE.c.holder == new.holder) | expired
         taken = insert.on_conflict_do_update(
             index_elements=[TABLE.c.name],
             set_={"holder": new.holder, "until": new.until},
@@ -58,9 +60,11 @@ class LeaseRows:
     def acquire(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Get or renew a lease; False while another one holds it.
 
-        The clocks of the servers must differ by less than the time of a lease.
+        The clocks of the servers must differ by less than the time of a lease. One that ends
+        later than that is of a clock that was set back since.
         """
-        values = {"name": name, "holder": holder, "until": until, "now": now}
+        latest = until + (until - now)
+        values = {"name": name, "holder": holder, "until": until, "now": now, "latest": latest}
         return self._cursor.change(self._statements.acquire, values)
 
     def release(self, name: str, holder: str) -> None:
