@@ -53,6 +53,8 @@ def test_everything_has_a_default() -> None:
         "threads": 16,
         "workers": None,
         "max_waiting": 1024,
+        "key_requests_per_second": None,
+        "key_burst": None,
         "request_id_seconds": 86400,
         "stop_seconds": 15,
         "log_level": "INFO",

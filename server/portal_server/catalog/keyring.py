@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from portal_server.catalog.last_uses import LastUses
 from portal_server.domain import keys
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import Unauthenticated
@@ -38,11 +39,14 @@ class KeyRing:
     """The valid API keys of one portal.
 
     `admin_key` is the admin key of the settings, a secret. It is valid while it is set,
-    and is not stored.
+    and is not stored. `uses` notes when keys are used.
     """
 
-    def __init__(self, store: Store, admin_key: str | None = None) -> None:
+    def __init__(
+        self, store: Store, admin_key: str | None = None, uses: LastUses | None = None
+    ) -> None:
         self._store = store
+        self._uses = uses
         self._admin_digest = keys.digest(admin_key) if admin_key else None
         # By digest: the caller, and when to look the key up again.
         self._remembered: dict[bytes, tuple[Caller, float]] = {}
@@ -82,16 +86,18 @@ class KeyRing:
         end, now = key.end_of(digest), datetime.now(UTC)
         if end is None or end <= now:
             raise Unauthenticated
+        if self._uses:
+            self._uses.note(key)
         return key.caller, (end - now).total_seconds()
 
-    def known_digests(self) -> dict[bytes, str]:
-        """The ids of the valid keys by the digests of their secrets: see `keys.digest`.
+    def known_digests(self) -> dict[bytes, Caller]:
+        """The callers with valid keys by the digests of their secrets: see `keys.digest`.
 
         Only to choose the queue of a call cheaply, not to authenticate it.
         """
         found = self._store.read_latest(Call(), lambda tx: tx.api_keys.all())
         now = datetime.now(UTC)
-        valid = {digest: key.id for key in found for digest in key.digests(now)}
+        valid = {digest: key.caller for key in found for digest in key.digests(now)}
         if self._admin_digest:
-            valid[self._admin_digest] = _SETTINGS.key_id
+            valid[self._admin_digest] = _SETTINGS
         return valid

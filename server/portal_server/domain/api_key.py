@@ -96,7 +96,14 @@ class ApiKey(ApiKeySpec):
     @property
     def caller(self) -> Caller:
         """Who calls with this key."""
-        return Caller(self.id, self.role, self.expire_time, frozenset(self.provider_ids))
+        return Caller(
+            self.id,
+            self.role,
+            self.expire_time,
+            frozenset(self.provider_ids),
+            self.requests_per_second,
+            self.burst,
+        )
 
     def end_of(self, digest: bytes) -> datetime | None:
         """When the secret with this digest ends, at most `NEVER`; None if it is not valid."""

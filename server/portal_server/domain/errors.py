@@ -187,7 +187,11 @@ class Forbidden(PortalError):
 
 
 class Exhausted(PortalError):
-    """A limit of the server is reached."""
+    """A limit of the server is reached. A retry after this time may succeed."""
+
+    def __init__(self, reason: Reason, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason, message)
+        self.retry_after_s = retry_after_s
 
 
 class Aborted(PortalError):

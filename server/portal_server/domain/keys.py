@@ -53,13 +53,16 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 class Caller:
     """The sender of a call: the id of the API key, never the key, and what it may do.
 
-    It may use the providers with the ids `provider_ids`, or all if there are none.
+    It may use the providers with the ids `provider_ids`, or all if there are none. It has the
+    limits of the settings unless it has its own.
     """
 
     key_id: str
     role: Role
     expire_time: datetime | None = None
     provider_ids: frozenset[int] = frozenset()
+    requests_per_second: int | None = None
+    burst: int | None = None
 
     def require(self, needed: Role) -> None:
         """Accept a call that needs this role.

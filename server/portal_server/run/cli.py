@@ -53,6 +53,9 @@ def serve(
     worker: Annotated[
         int, typer.Option(help="Number of this server, from 0; selects its CPU core.", min=0)
     ] = 0,
+    servers: Annotated[
+        int, typer.Option(help="How many servers share the limits of API keys.", min=1)
+    ] = 1,
 ) -> None:
     """Run one gRPC server, on a migrated database.
 
@@ -61,7 +64,7 @@ def serve(
     settings = logged_settings()
     from portal_server.run.server import Listen, serve
 
-    serve(settings, Listen(socket, worker))
+    serve(settings, Listen(socket, worker, servers))
 
 
 @app.command(

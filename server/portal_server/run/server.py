@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from portal_server.catalog.keyring import KeyRing
+from portal_server.catalog.last_uses import LastUses, LastUseTask
 from portal_server.domain.errors import OperatorError
 from portal_server.run.direct_tls import DirectTls
 from portal_server.run.encryption_keys import vault_of
@@ -38,6 +39,7 @@ from portal_server.wire.interceptors.errors import rejection_of
 from portal_server.wire.interceptors.reflection import Reflection
 from portal_server.wire.oauth_v1 import api_keys, client_types, clients, providers, system
 from portal_server.wire.pool import Pool
+from portal_server.wire.rates import Rates
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
 
@@ -73,10 +75,14 @@ _FLUSH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """The Unix socket of a server, if any, and the number of the server, from 0."""
+    """The Unix socket of a server, if any, and the number of the server, from 0.
+
+    `servers` is how many share the requests of a caller.
+    """
 
     socket: Path | None = None
     number: int = 0
+    servers: int = 1
 
 
 class CannotListen(OperatorError):
@@ -123,7 +129,9 @@ class Server:
         self._reconciler = assembled.reconciler
         self._registrar = assembled.registrar
         self._sealer = assembled.sealer
-        keyring = KeyRing(self._store, settings.admin_key_text)
+        uses = LastUses(self._store)
+        self._last_uses = LastUseTask(uses)
+        keyring = KeyRing(self._store, settings.admin_key_text, uses)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
             client_types.SERVICE.full_name: client_types.SURFACE,
@@ -132,9 +140,10 @@ class Server:
             api_keys.SERVICE.full_name: api_keys.SURFACE,
             service.SERVICE.full_name: dialect.SURFACE,
         }
-        self._callers = Callers(settings.threads, settings.max_waiting)
-        for digest in keyring.known_digests():
-            self._callers.add(digest)
+        rates = Rates(settings.key_requests_per_second, settings.key_burst, listen.servers)
+        self._callers = Callers(settings.threads, settings.max_waiting, rates)
+        for digest, caller in keyring.known_digests().items():
+            self._callers.add(digest, caller)
         self._reflection = Reflection(keyring, self._callers, is_open=settings.open_reflection)
         authenticator = Authenticator(keyring, self._callers)
         self._admission = Admission(self._surfaces, self._callers, authenticator, self._reflection)
@@ -206,6 +215,7 @@ class Server:
         for server in self._servers:
             server.start()
         self._expiry.start()
+        self._last_uses.start()
         self._reconciler.start()
         self._sealer.start()
         self._readiness.start()
@@ -229,6 +239,7 @@ class Server:
         for pool in self._pools:
             pool.stop()
         self._expiry.stop()
+        self._last_uses.stop()
         self._reconciler.stop(_FLUSH_S)
         self._registrar.close()
         self._sealer.stop()

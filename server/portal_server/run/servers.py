@@ -71,16 +71,16 @@ class Backoff:
 
 
 class Server:
-    """One generation of a server."""
+    """One generation of a server; `servers` is how many there are."""
 
-    def __init__(self, number: int, path: Path) -> None:
+    def __init__(self, number: int, path: Path, servers: int) -> None:
         self.name = f"gRPC server {number + 1}"
         self.path = path
         self.listens = False
         self.was_healthy = False
         self.unhealthy_seconds = 0.0
-        command = [sys.executable, "-m", "portal_server", "serve"]
-        self.child = Child([*command, "--worker", str(number), "--socket", str(path)])
+        command = [sys.executable, "-m", "portal_server", "serve", "--socket", str(path)]
+        self.child = Child([*command, "--worker", str(number), "--servers", str(servers)])
 
     def look(self, health: dict[Path, bool], seconds: float) -> None:
         """Record the health that Envoy reports; `seconds` is the time since the last call."""
@@ -226,7 +226,7 @@ class Servers:
 
     def _start(self, slot: _Slot) -> Server:
         name = f"{slot.number}-{next(self._generations)}.sock"
-        return Server(slot.number, self._folder / name)
+        return Server(slot.number, self._folder / name, len(self._slots))
 
     def _keep(self, slot: _Slot) -> None:
         """Start a missing server, replace one that exited or hangs."""

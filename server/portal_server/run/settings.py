@@ -209,6 +209,21 @@ class Settings(BaseSettings):
         " separately. One API key can use a quarter of it. Any further call is rejected with"
         " RESOURCE_EXHAUSTED (429 in REST).",
     )
+    key_requests_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="How many requests a second each API key may send, unless it has its own limit;"
+        " by default there is none. More are rejected with RESOURCE_EXHAUSTED (429 in REST)."
+        " Each of the servers of `portal up` allows its share.",
+    )
+    key_burst: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="How many requests each API key may send at once after a pause, unless it has"
+        " its own limit; by default as many as in one second.",
+    )
     one_core: bool = Field(
         default=True,
         description="Whether each gRPC server is pinned to one core. On two cores, contention for"

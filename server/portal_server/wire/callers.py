@@ -11,8 +11,10 @@ from typing import Any
 
 from portal_server.catalog.keyring import text_of
 from portal_server.domain import keys
+from portal_server.domain.keys import Caller
 from portal_server.wire.events import Queued
 from portal_server.wire.pool import Pool, Queue, Sharing
+from portal_server.wire.rates import Limit, Rates
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 MAX_KNOWN = 10_000
@@ -27,25 +29,37 @@ PROVIDER_THREADS = 128
 """How many calls that wait for identity providers run at the same time. While they wait, they
 use neither the interpreter nor the database."""
 _WAITING_SHARE = 4
+NO_LIMITS = Rates()
 
 
 class CallerQueues:
-    """The queues of one key, and the handlers of its calls by method."""
+    """The queues of one key, its limit, and the handlers of its calls by method.
 
-    __slots__ = ("handlers", "providers", "reads", "verified", "writes")
+    `caller` is whom the limit is for; None for the calls with unknown keys, which have none.
+    """
 
-    def __init__(self, reads: Queued, writes: Queued, providers: Queued, *, verified: bool) -> None:
+    __slots__ = ("caller", "handlers", "limit", "providers", "reads", "writes")
+
+    def __init__(
+        self, reads: Queued, writes: Queued, providers: Queued, limit: Limit, caller: Caller | None
+    ) -> None:
         self.reads = reads
         self.writes = writes
         self.providers = providers
-        self.verified = verified
+        self.limit = limit
+        self.caller = caller
         self.handlers: dict[str, Any] = {}
+
+    @property
+    def verified(self) -> bool:
+        """Whether they are those of a key that was valid."""
+        return self.caller is not None
 
 
 class Callers:
     """The pools of a server, and the queues of each key."""
 
-    def __init__(self, write_threads: int, max_waiting: int) -> None:
+    def __init__(self, write_threads: int, max_waiting: int, rates: Rates = NO_LIMITS) -> None:
         sharing = Sharing()
         self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
         self.writes = Pool("write", write_threads, max_waiting, sharing)
@@ -54,13 +68,18 @@ class Callers:
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
         self._lock = threading.Lock()
-        self._known: dict[bytes, CallerQueues | None] = {}
-        few = UNVERIFIED_THREADS
+        self._rates = rates
+        # By digest: the caller, until its first call.
+        self._known: dict[bytes, CallerQueues | Caller] = {}
+        # By the id of a key, which may have several digests.
+        self._queues: dict[str, CallerQueues] = {}
+        few, limit = UNVERIFIED_THREADS, Limit()
         self.unverified = CallerQueues(
-            self._queued(self.reads, self, 1, few),
-            self._queued(self.writes, self, 1, few),
-            self._queued(self.providers, self, 1, few),
-            verified=False,
+            self._queued(self.reads, self, 1, few, limit),
+            self._queued(self.writes, self, 1, few, limit),
+            self._queued(self.providers, self, 1, few, limit),
+            limit,
+            None,
         )
 
     @property
@@ -74,54 +93,77 @@ class Callers:
         if text is None:
             return self.unverified
         digest = keys.digest(text)
-        try:
-            return self._known[digest] or self._first(digest)
-        except KeyError:
+        found = self._known.get(digest)
+        if found is None:
             return self.unverified
+        return found if isinstance(found, CallerQueues) else self._first(digest, found)
 
-    def add(self, digest: bytes) -> None:
-        """Note that the key with this digest is valid."""
+    def add(self, digest: bytes, caller: Caller) -> None:
+        """Note that the key with this digest is valid, and whose it is."""
         with self._lock:
-            if digest in self._known:
-                return
-            if len(self._known) >= MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = None
+            if digest not in self._known:
+                _make_room(self._known)
+                self._known[digest] = caller
 
-    def note(self, metadata: Metadata, *, valid: bool) -> None:
-        """Note whether the key in these headers is valid."""
-        text = text_of(values_of(metadata, AUTHORIZATION))
-        if text is None:
+    def note_valid(self, metadata: Metadata, queues: CallerQueues, caller: Caller) -> None:
+        """Note whose key is in these headers, and apply its current limit."""
+        if queues.caller is None:
+            text = text_of(values_of(metadata, AUTHORIZATION))
+            if text is not None:
+                self.add(keys.digest(text), caller)
             return
-        if valid:
-            self.add(keys.digest(text))
-        else:
+        queues.caller = caller
+        self._rates.apply(caller, queues.limit)
+
+    def note_invalid(self, metadata: Metadata) -> None:
+        """Note that the key in these headers is not valid."""
+        text = text_of(values_of(metadata, AUTHORIZATION))
+        if text is not None:
             with self._lock:
                 self._known.pop(keys.digest(text), None)
 
-    def _first(self, digest: bytes) -> CallerQueues:
-        """The queues of a valid key, at its first call."""
-        half = max(1, read_threads(self._write_threads) // 2)
-        eighth = max(1, self._write_threads // 8)
-        queues = CallerQueues(
-            self._queued(self.reads, digest, min(SHARED_READS, half), half),
-            self._queued(self.writes, digest, eighth, self._write_threads),
-            self._queued(self.providers, digest, PROVIDER_THREADS // 8, PROVIDER_THREADS // 2),
-            verified=True,
-        )
+    def _first(self, digest: bytes, caller: Caller) -> CallerQueues:
+        """The queues of a valid key, at its first call with this digest."""
         with self._lock:
+            queues = self._queues.get(caller.key_id)
+            if queues is None:
+                queues = self._new(caller)
+                _make_room(self._queues)
+                self._queues[caller.key_id] = queues
             if digest in self._known:
                 self._known[digest] = queues
         return queues
 
-    def _queued(self, pool: Pool, owner: object, running: int, running_alone: int) -> Queued:
+    def _new(self, caller: Caller) -> CallerQueues:
+        half = max(1, read_threads(self._write_threads) // 2)
+        eighth = max(1, self._write_threads // 8)
+        owner, limit = caller.key_id, Limit()
+        self._rates.apply(caller, limit)
+        waiting, alone = PROVIDER_THREADS // 8, PROVIDER_THREADS // 2
+        return CallerQueues(
+            self._queued(self.reads, owner, min(SHARED_READS, half), half, limit),
+            self._queued(self.writes, owner, eighth, self._write_threads, limit),
+            self._queued(self.providers, owner, waiting, alone, limit),
+            limit,
+            caller,
+        )
+
+    def _queued(
+        self, pool: Pool, owner: object, running: int, running_alone: int, limit: Limit
+    ) -> Queued:
         queue = Queue(
             owner=owner,
             running=running,
             running_alone=running_alone,
             max_waiting=self._max_waiting,
         )
-        return Queued(pool, queue)
+        return Queued(pool, queue, limit)
+
+
+def _make_room(known: dict[Any, Any]) -> None:
+    """Forget the oldest entry if there are too many."""
+    if len(known) >= MAX_KNOWN:
+        del known[next(iter(known))]
 
 
 def read_threads(write_threads: int) -> int:

@@ -19,6 +19,7 @@ from grpc import _server as server
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from portal_server.wire.pool import Job, Pool, Queue
+from portal_server.wire.rates import Limit
 
 _NO_FLAGS = 0
 
@@ -126,18 +127,23 @@ class AfterMessage(Front):
 class Queued(AfterMessage):
     """Runs a call in a pool's thread once its message has arrived.
 
-    The behavior's attribute `reject` runs instead if the call may not even wait.
+    The behavior's attribute `reject` runs instead if the call may not even wait, and `limit` if
+    its key sends too many.
     """
 
-    def __init__(self, pool: Pool, queue: Queue) -> None:
+    def __init__(self, pool: Pool, queue: Queue, limit: Limit) -> None:
         self._pool = pool
         self._queue = queue
+        self._limit = limit
 
     def _run(self, call: _Call, message: Callable[[], Any]) -> None:
         self.run(call, message)
 
     def run(self, call: _Call, message: Callable[[], Any]) -> None:
         """Run a call when its turn comes."""
+        if wait_s := self._limit.take():
+            call.serve_by(call.behavior.limit(wait_s), message)
+            return
         job = Job(lambda: call.serve_by(call.behavior, message), call.event.call.cancel)
         if not self._pool.offer(self._queue, job):
             call.serve_by(call.behavior.reject, message)

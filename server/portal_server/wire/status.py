@@ -21,6 +21,7 @@ from google.rpc.status_pb2 import Status
 from portal_server.domain import errors
 from portal_server.domain.errors import (
     AlreadyExists,
+    Exhausted,
     Invalid,
     NotFound,
     PortalError,
@@ -109,9 +110,10 @@ def to_status(error: PortalError, surface: Surface) -> Status:
     details: list[Message] = [info]
     message = error.message
     retry_s = RETRY_SECONDS
+    if isinstance(error, (Exhausted, ProviderError)):
+        retry_s = max(retry_s, math.ceil(error.retry_after_s))
     if isinstance(error, ProviderError):
         info.metadata.update(_of_provider(error))
-        retry_s = max(retry_s, math.ceil(error.retry_after_s))
         if error.reason is Reason.PROVIDER_REJECTED:
             message = error.description or error.error or message
         message = _shortened(message)

@@ -15,7 +15,7 @@ from portal_server.wire.access import Waits, access, is_write
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Chosen, Front, Queued
 from portal_server.wire.interceptors.auth import Authenticator
-from portal_server.wire.interceptors.errors import rejection_of
+from portal_server.wire.interceptors.errors import limit_of, rejection_of
 from portal_server.wire.interceptors.method import MAX_CALL_S, MAX_WAITING_CALL_S, Method
 from portal_server.wire.interceptors.reflection import Reflection
 from portal_server.wire.requests import TRUE, Metadata
@@ -83,7 +83,7 @@ class Admission(grpc.ServerInterceptor):
         # `stream` returns bytes.
         encode = None if streams else handler.response_serializer
 
-        reject = rejection_of(path)
+        reject, limit = rejection_of(path), limit_of(path)
 
         def of_call(metadata: Metadata) -> Any:
             queues = self._callers.of(metadata)
@@ -98,6 +98,7 @@ class Admission(grpc.ServerInterceptor):
                     _front(method, queues)
                 )
                 served.reject = reject  # type: ignore[attr-defined]
+                served.limit = limit  # type: ignore[attr-defined]
                 # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
                 found = grpc.unary_unary_rpc_method_handler(served, None, encode)
                 queues.handlers[path] = found

@@ -21,8 +21,9 @@ class Authenticator:
             caller = self._keyring.authenticate(call, values_of(metadata, AUTHORIZATION))
         except Unauthenticated:
             if queues.verified:
-                self._callers.note(metadata, valid=False)
+                self._callers.note_invalid(metadata)
             raise
-        if not queues.verified:
-            self._callers.note(metadata, valid=True)
+        # The same object is cached for a second.
+        if caller is not queues.caller:
+            self._callers.note_valid(metadata, queues, caller)
         return caller

@@ -29,13 +29,32 @@ def abort_with(context: grpc.ServicerContext, error: PortalError) -> NoReturn:
     abort(context, to_status(error, PLAIN), origin_of("", context))
 
 
-def rejection_of(path: str) -> Callable[[object, grpc.ServicerContext], NoReturn]:
-    """What ends calls of the method with this path whose queue is full."""
+Rejection = Callable[[object, grpc.ServicerContext], NoReturn]
+"""A handler that ends a call."""
 
+
+def rejection_of(path: str) -> Rejection:
+    """What ends calls of the method with this path whose queue is full."""
+    return _rejection(path, Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later"))
+
+
+def limit_of(path: str) -> Callable[[float], Rejection]:
+    """What ends calls of the method with this path whose key sends too many.
+
+    It gets how many seconds too early the call is.
+    """
+
+    def limited(wait_s: float) -> Rejection:
+        text = "the API key sends more requests a second than it may; retry later"
+        return _rejection(path, Exhausted(Reason.TOO_MANY_REQUESTS, text, wait_s))
+
+    return limited
+
+
+def _rejection(path: str, error: Exhausted) -> Rejection:
     def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
-        full = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later")
         origin = origin_of(path, context)
-        log_rejected(origin, context.invocation_metadata(), full.reason)
-        abort(context, to_status(full, PLAIN), origin)
+        log_rejected(origin, context.invocation_metadata(), error.reason)
+        abort(context, to_status(error, PLAIN), origin)
 
     return reject
