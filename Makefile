@@ -24,6 +24,9 @@ DESCRIPTORS := protos/portal/descriptors.binpb
 LANGUAGES := go typescript
 GENERATED := protos/portal clients/go/portal clients/typescript/api/gen bench/peers/go/gen \
 	edge/openapi.json edge/api-explorer/grpc.html docs deploy server/pyproject.toml
+# The packages that a release installs, and the licenses that they may have.
+LICENSES = --from mixed --with-system --packages $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/run.txt) \
+	--allow-only "$(shell sed '/^#/d' requirements/licenses.txt | paste --serial --delimiters ';')"
 CHECKSUMS = find $(GENERATED) -type f ! -name '*.pyc' -exec sha256sum {} + | sort -k 2
 
 # Compiled test modules are kept: without them each process of a test run compiles them again.
@@ -31,7 +34,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help run demo clean test test-bare test-crash test-hostile test-hostile-long test-slow fuzz soak bench check check-bench format \
-	generate generate-peer verify protos protos-export dist baseline lock generate-docs $(LANGUAGES:%=generate-%)
+	generate generate-peer verify protos protos-export dist sbom audit baseline lock generate-docs $(LANGUAGES:%=generate-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  %-18s%s\n", $$1, $$2}' \
@@ -90,13 +93,14 @@ bench: .venv/bench ## Compare with peers on both databases; BENCH=--quick takes 
 
 ##@ Check
 
-check: .venv/dev verify ## Check formatting, lint, types, import contracts, language, protos, generated files
+check: .venv/dev verify ## Check formatting, lint, types, import contracts, language, licenses, protos, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	$(BIN)/python -m tools.language
+	$(BIN)/pip-licenses $(LICENSES) >build/licenses.txt
 	$(BIN)/buf format --path protos --diff --exit-code
 	$(BIN)/buf lint $(DESCRIPTORS)
 	$(BIN)/buf breaking $(DESCRIPTORS) --against protos/baseline.binpb
@@ -161,8 +165,15 @@ protos-export: .venv/run ## Copy the protos and their imports to build/protos, f
 	@cd $(GOOGLE) && cp --parents $(IMPORTS) $(CURDIR)/build/protos
 	@echo build/protos
 
-dist: .venv/dev ## Build wheels and sdists of both packages into dist, and check them
+dist: .venv/dev ## Build wheels and sdists of both packages and the SBOM into dist, and check them
 	@$(BIN)/python -m tools.dist dist
+
+sbom: .venv/dev ## Write the SBOM (CycloneDX) of what a release installs: build/oauth-portal.cdx.json
+	@mkdir -p build && $(BIN)/python -m tools.sbom build/oauth-portal.cdx.json
+
+audit: .venv/dev ## Search an online database for known vulnerabilities of the pinned packages
+	@for file in run dev bench; do $(BIN)/pip-audit --disable-pip --require-hashes --vulnerability-service osv \
+		--progress-spinner off $(AUDIT) --requirement requirements/$$file.txt || exit 1; done
 
 baseline: .venv/dev ## At a release: what `buf breaking` compares with from now on
 	@$(PROTOC) --include_imports --descriptor_set_out=protos/baseline.binpb $(PROTOS)

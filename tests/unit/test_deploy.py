@@ -47,7 +47,9 @@ def test_the_container_file_follows_the_rules_of_hadolint() -> None:
     ("schema", "file"),
     [
         ("compose-spec", "deploy/compose.yaml"),
+        ("github-workflows", ".github/workflows/audit.yml"),
         ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", ".github/workflows/release.yml"),
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml"),
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/feature.yml"),
         ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),

@@ -47,12 +47,32 @@ def test_envoy_takes_the_configuration(tmp_path: Path) -> None:
 
 def test_envoy_takes_the_file_that_is_started_by_hand() -> None:
     command = ["--config-path", "envoy.yaml", "--mode", "validate", "--disable-hot-restart"]
-    program = edge.prepare.__globals__["_program"]()
+    program = edge.program(Settings.model_construct())
     found = subprocess.run(
         [program, *command], env=edge.ENVIRONMENT, capture_output=True, check=False
     )
 
     assert found.returncode == 0, found.stderr[-500:]
+
+
+def test_another_envoy_is_run_if_the_setting_names_it(tmp_path: Path) -> None:
+    official = tmp_path / "envoy"
+    official.symlink_to(edge.program(Settings.model_construct()))
+    command = edge.prepare(Settings.model_construct(envoy=official), tmp_path, 100)
+    edge.set_endpoints(tmp_path, [])
+    found = subprocess.run([*command, "--mode", "validate"], env=edge.ENVIRONMENT, check=False)
+
+    assert command[0] == str(official)
+    assert found.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["missing", "folder", "text"])
+def test_an_envoy_that_is_not_a_program_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").touch(0o644)
+    wrong = Settings.model_construct(envoy=tmp_path / name)
+    with pytest.raises(edge.EdgeError, match=f"^PORTAL_ENVOY: {tmp_path}/{name} is not a program"):
+        edge.prepare(wrong, tmp_path, 100)
 
 
 def test_only_the_owner_can_read_the_written_files(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_everything_has_a_default() -> None:
         "insecure": False,
         "encryption_keys": None,
         "encryption_keys_file": Path("data/encryption.key"),
+        "envoy": None,
         "envoy_config": None,
         "development": False,
         "allow_private_providers": None,

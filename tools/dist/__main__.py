@@ -1,4 +1,4 @@
-"""Build the sdist and the wheel of both packages, and check them.
+"""Build the sdist and the wheel of both packages and the SBOM, and check them.
 
 The build uses a copy of the files that git tracks, so nothing else gets into a package, and each
 wheel is built from its sdist. It downloads nothing. Run it in the project's folder:
@@ -49,6 +49,7 @@ def build(target: Path) -> None:
             _run("check_wheel_contents", *sorted(out.glob("*.whl")), folder=package)
             for file in out.iterdir():
                 shutil.copy2(file, target)
+    _run("tools.sbom", target / "oauth-portal.cdx.json", folder=ROOT)
 
 
 def main() -> int:

