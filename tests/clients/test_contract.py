@@ -30,6 +30,7 @@ from google.protobuf.message_factory import GetMessageClass
 import portal_client
 from portal.oauth.v1 import (
     api_key_pb2,
+    audit_pb2,
     client_pb2,
     client_type_pb2,
     errors_pb2,
@@ -37,6 +38,7 @@ from portal.oauth.v1 import (
     provider_pb2,
     role_pb2,
     system_pb2,
+    watch_pb2,
 )
 from portal.rest.v1 import portal_rest_pb2
 from portal_cli import (
@@ -55,6 +57,7 @@ from tools.cli_docs import __main__ as cli_docs
 
 FILES: list[FileDescriptor] = [
     api_key_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,
@@ -62,6 +65,7 @@ FILES: list[FileDescriptor] = [
     provider_pb2.DESCRIPTOR,
     role_pb2.DESCRIPTOR,
     system_pb2.DESCRIPTOR,
+    watch_pb2.DESCRIPTOR,
 ]
 # Type checkers do not see it.
 EXPORTED: set[str] = set(vars(portal_client)["__all__"])

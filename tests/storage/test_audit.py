@@ -19,7 +19,7 @@ from portal_server.catalog.rotation import encrypt_again
 from portal_server.catalog.sealer import Sealer
 from portal_server.catalog.updates import Change
 from portal_server.domain.api_key import ApiKeyDraft
-from portal_server.domain.audit import Action, Event, Kind, Outcome, Placed
+from portal_server.domain.audit import START, AuditAction, AuditKind, AuditOutcome, Event, Placed
 from portal_server.domain.calls import Call, IdempotencyKey, Origin
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
 from portal_server.domain.errors import Aborted, Invalid
@@ -58,7 +58,7 @@ def seal(store: Store) -> None:
 def sealed(store: Store) -> list[Event]:
     """All events, after they were sealed."""
     seal(store)
-    return [placed.event for placed in AuditLog(store).list(CALL, 0, 1000).items]
+    return [placed.event for placed in AuditLog(store).list(CALL, START, 1000).items]
 
 
 def test_each_write_has_an_event_with_who_what_and_from_where(
@@ -71,9 +71,9 @@ def test_each_write_has_an_event_with_who_what_and_from_where(
     first, second, third = sealed(store)
 
     assert [e.action for e in (first, second, third)] == [
-        Action.CREATE,
-        Action.UPDATE,
-        Action.DELETE,
+        AuditAction.CREATE,
+        AuditAction.UPDATE,
+        AuditAction.DELETE,
     ]
     assert [(e.etag_before, e.etag_after) for e in (first, second, third)] == [
         ("", created.etag),
@@ -87,13 +87,13 @@ def test_each_write_has_an_event_with_who_what_and_from_where(
         "/a.Service/Method",
     )
     assert (first.kind, first.uid, first.resource_id, first.provider_id) == (
-        Kind.PROVIDER,
+        AuditKind.PROVIDER,
         created.uid,
         created.id,
         created.id,
     )
     assert (json.loads(second.before)["name"], json.loads(second.after)["name"]) == ("p", "q")
-    assert (first.before, third.after, first.outcome) == ("", "", Outcome.DONE)
+    assert (first.before, third.after, first.outcome) == ("", "", AuditOutcome.DONE)
 
 
 def test_no_event_has_a_secret(store: Store, catalog: Catalog) -> None:
@@ -107,7 +107,7 @@ def test_no_event_has_a_secret(store: Store, catalog: Catalog) -> None:
     assert json.loads(created.after)["note"] == "a note"
     assert not {"digest", "previous_secrets"} & json.loads(created.after).keys()
     assert made.text.split("_")[2] not in created.after
-    assert (created.kind, created.uid) == (Kind.API_KEY, made.api_key.id)
+    assert (created.kind, created.uid) == (AuditKind.API_KEY, made.api_key.id)
 
 
 def test_each_change_of_an_api_key_has_an_event(
@@ -123,7 +123,7 @@ def test_each_change_of_an_api_key_has_an_event(
     events = sealed(store)
 
     assert [event.uid for event in events] == [key_id] * 4
-    assert [event.action for event in events] == [Action.CREATE, *[Action.UPDATE] * 3]
+    assert [event.action for event in events] == [AuditAction.CREATE, *[AuditAction.UPDATE] * 3]
     assert events[2].etag_after == events[3].etag_before == made.api_key.etag
     assert events[3].etag_after == last.etag
     assert "digest" not in "".join(event.after for event in events)
@@ -142,7 +142,7 @@ def test_a_write_that_was_rejected_validated_or_done_before_has_no_event(
     with pytest.raises(Aborted):
         catalog.providers.update(BY, provider.id, Change(PROVIDER, {"name"}, {"another"}))
 
-    assert [event.kind for event in sealed(store)] == [Kind.PROVIDER, Kind.CLIENT_TYPE]
+    assert [event.kind for event in sealed(store)] == [AuditKind.PROVIDER, AuditKind.CLIENT_TYPE]
 
 
 @pytest.mark.parametrize("deletes", ["delete", "forget"])
@@ -153,7 +153,7 @@ def test_a_provider_is_deleted_with_an_event_for_each_client_type(
     provider = catalog.providers.create(BY, PROVIDER)
     types = [catalog.client_types.create(BY, provider.id, CLIENT_TYPE) for _ in range(8)]
     getattr(catalog.providers, deletes)(BY, provider.id)
-    deleted = [event for event in sealed(store) if event.action is Action.DELETE]
+    deleted = [event for event in sealed(store) if event.action is AuditAction.DELETE]
 
     assert sorted(e.uid for e in deleted) == sorted([provider.uid, *(t.uid for t in types)])
     assert deleted[-1].uid == provider.uid
@@ -169,12 +169,12 @@ def test_commands_on_the_database_have_events(store: Store, catalog: Catalog) ->
     _, rotated, created, revoked = sealed(store)
 
     assert (rotated.kind, rotated.action, rotated.method) == (
-        Kind.DATABASE,
-        Action.MAINTAIN,
+        AuditKind.DATABASE,
+        AuditAction.MAINTAIN,
         "portal encryption rotate",
     )
     assert json.loads(rotated.after) == {"table": "provider", "secrets": 1, "last_id": 1}
-    assert (created.action, revoked.action) == (Action.CREATE, Action.UPDATE)
+    assert (created.action, revoked.action) == (AuditAction.CREATE, AuditAction.UPDATE)
 
 
 @pytest.mark.parametrize("table", ["audit_event", "audit_seal"])
@@ -227,12 +227,12 @@ def test_pages_follow_the_final_order(store: Store, catalog: Catalog) -> None:
         seal(store)
     log = AuditLog(store)
     found: list[Placed] = []
-    page = log.list(CALL, 0, 5)
+    page = log.list(CALL, START, 5)
     while page.items:
         found += page.items
-        page = log.list(CALL, page.next_after, 5)
+        page = log.list(CALL, page.last, 5)
 
-    assert [placed.position for placed in found] == list(range(1, 13))
+    assert [placed.place.position for placed in found] == list(range(1, 13))
     assert [placed.event.resource_id for placed in found] == list(range(1, 13))
 
 
@@ -242,12 +242,12 @@ def test_a_filter_selects_events(store: Store, catalog: Catalog) -> None:
     sealed(store)
     log = AuditLog(store)
 
-    def kinds(*where: Condition) -> list[Kind]:
-        return [placed.event.kind for placed in log.list(CALL, 0, 10, where).items]
+    def kinds(*where: Condition) -> list[AuditKind]:
+        return [placed.event.kind for placed in log.list(CALL, START, 10, where).items]
 
-    assert kinds(Condition("kind", Comparison.EQUALS, "provider")) == [Kind.PROVIDER]
-    assert kinds(Condition("key_id", Comparison.DIFFERS, "3fR0aQ2x")) == [Kind.CLIENT_TYPE]
-    assert kinds(Condition("method", Comparison.HAS, "Service")) == [Kind.PROVIDER]
+    assert kinds(Condition("kind", Comparison.EQUALS, "provider")) == [AuditKind.PROVIDER]
+    assert kinds(Condition("key_id", Comparison.DIFFERS, "3fR0aQ2x")) == [AuditKind.CLIENT_TYPE]
+    assert kinds(Condition("method", Comparison.HAS, "Service")) == [AuditKind.PROVIDER]
 
 
 # The order on PostgreSQL
@@ -266,9 +266,9 @@ def insert_event(connection: Any, number: int) -> None:
     columns = [name for name in Event.__dataclass_fields__ if name != "create_time"]
     event = Event(
         create_time=datetime.now(UTC),
-        kind=Kind.DATABASE,
-        action=Action.MAINTAIN,
-        outcome=Outcome.DONE,
+        kind=AuditKind.DATABASE,
+        action=AuditAction.MAINTAIN,
+        outcome=AuditOutcome.DONE,
         resource_id=0,
         provider_id=0,
         **dict.fromkeys(
@@ -287,7 +287,7 @@ def insert_event(connection: Any, number: int) -> None:
 def numbers(store: Store) -> list[int]:
     return [
         json.loads(placed.event.after)["number"]
-        for placed in AuditLog(store).list(CALL, 0, 99).items
+        for placed in AuditLog(store).list(CALL, START, 99).items
     ]
 
 
@@ -441,9 +441,9 @@ def test_a_removal_is_recorded_and_keeps_the_chain(
         "/a.Service/Method",
     ]
     assert (report.verified, report.removed, report.problems) == (6, 4, [])
-    assert [p.position for p in log.list(CALL, 0, 9).items] == [5, 6, 7, 8, 9, 10]
-    assert not log.list(CALL, 2, 9).complete
-    assert log.list(CALL, 4, 9).complete
+    assert [p.place.position for p in log.list(CALL, START, 9).items] == [5, 6, 7, 8, 9, 10]
+    assert not log.list(CALL, replace(START, position=2), 9).complete
+    assert log.list(CALL, replace(START, position=4), 9).complete
     with engine.connect() as connection, pytest.raises(exc.DBAPIError, match="append-only"):
         connection.execute(text("DELETE FROM audit_event"))
 

@@ -353,6 +353,7 @@ def served(folder: Path, *, envoy: bool = False) -> Iterator[Served]:
             clients=clients,
             provider_checks=provider_checks,
             system=assembled.use_cases.system,
+            audit_log=assembled.use_cases.audit_log,
             api_keys=assembled.use_cases.api_keys,
         )
         return replace(assembled, use_cases=cases)

@@ -31,7 +31,7 @@ METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in 
 NAMES = {service.full_name for service in SERVICES}
 
 
-READS = ("Get", "List", "Preview")
+READS = ("Get", "List", "Preview", "Watch")
 """How the names of methods begin that change nothing."""
 # One more: its request names a stored provider only.
 _CHECK = "portal.rest.v1.PortalRestService.CheckProvider"
@@ -45,7 +45,7 @@ def is_read(name: str) -> bool:
 def role_of(name: str) -> str:
     """The least role that may call the method with this full name."""
     service, _, method = name.rpartition(".")
-    if service.endswith(".ApiKeyService"):
+    if service.endswith((".ApiKeyService", ".AuditService")):
         return "admin"
     if is_read(name):
         return "viewer"

@@ -73,6 +73,7 @@ CODES = {
     "Forbidden": "PERMISSION_DENIED",
     "Exhausted": "RESOURCE_EXHAUSTED",
     "Aborted": "ABORTED",
+    "OutOfRange": "OUT_OF_RANGE",
     "Unavailable": "UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Abandoned": "CANCELLED",

@@ -13,6 +13,7 @@ from typer._completion_classes import completion_init
 
 from portal_cli import (
     applying,
+    audit,
     client_types,
     clients,
     completing,
@@ -43,6 +44,7 @@ app.add_typer(providers.app, name="providers")
 app.add_typer(client_types.app, name="client-types")
 app.add_typer(clients.app, name="clients")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(context_commands.app, name="contexts")
 app.command(
     examples=(
@@ -51,6 +53,12 @@ app.command(
         "portal status >/dev/null && echo up",
     )
 )(status.status)
+app.command(
+    examples=(
+        "portal watch",
+        "portal watch clients --provider 1 --filter 'type = CHANGE_TYPE_DELETED'",
+    )
+)(audit.watch)
 app.command(
     examples=(
         "portal apply -f portal.yaml --dry-run    # exit code 2 if it would change",

@@ -1,5 +1,6 @@
 """The client for event loops: the methods of `Portal` as coroutines."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,6 +15,8 @@ from portal.oauth.v1.api_key_pb2 import (
     RotateApiKeyResponse,
 )
 from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceStub
+from portal.oauth.v1.audit_pb2 import AuditEvent
+from portal.oauth.v1.audit_pb2_grpc import AuditServiceStub
 from portal.oauth.v1.client_pb2 import (
     CheckClientRequest,
     Client,
@@ -38,16 +41,21 @@ from portal.oauth.v1.provider_pb2 import (
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.oauth.v1.system_pb2 import GetServerInfoRequest, ServerInfo
 from portal.oauth.v1.system_pb2_grpc import SystemServiceStub
+from portal.oauth.v1.watch_pb2 import Change, ResourceKind
+from portal.oauth.v1.watch_pb2_grpc import WatchServiceStub
 from portal_client import requests
 from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
+from portal_client.watching import STREAM_S, Resumption, request_of
 
 if TYPE_CHECKING:  # these stubs exist only as types
     from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceAsyncStub
+    from portal.oauth.v1.audit_pb2_grpc import AuditServiceAsyncStub
     from portal.oauth.v1.client_pb2_grpc import ClientServiceAsyncStub
     from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceAsyncStub
     from portal.oauth.v1.provider_pb2_grpc import ProviderServiceAsyncStub
     from portal.oauth.v1.system_pb2_grpc import SystemServiceAsyncStub
+    from portal.oauth.v1.watch_pb2_grpc import WatchServiceAsyncStub
 
 Response = TypeVar("Response")
 
@@ -85,6 +93,8 @@ class AsyncPortal:
         self._providers: ProviderServiceAsyncStub = ProviderServiceStub(channel)
         self._client_types: ClientTypeServiceAsyncStub = ClientTypeServiceStub(channel)
         self._clients: ClientServiceAsyncStub = ClientServiceStub(channel)
+        self._audit: AuditServiceAsyncStub = AuditServiceStub(channel)
+        self._watch: WatchServiceAsyncStub = WatchServiceStub(channel)
         self._system: SystemServiceAsyncStub = SystemServiceStub(channel)
         self._api_keys: ApiKeyServiceAsyncStub = ApiKeyServiceStub(channel)
 
@@ -374,6 +384,41 @@ class AsyncPortal:
         """Revoke an API key: when this returns, every server rejects it."""
         request = requests.revoke_api_key(key_id, etag, request_id)
         return await self._call(self._api_keys.RevokeApiKey, request)
+
+    async def watch(
+        self,
+        *,
+        kinds: Iterable[ResourceKind.ValueType] = (),
+        provider_id: int = 0,
+        filter: str = "",  # noqa: A002 - AIP-160
+        resume_token: str = "",
+    ) -> AsyncIterator[Change]:
+        """Changes of resources from now on, or after a token; it waits for the next ones."""
+        resumption = Resumption(request_of(kinds, provider_id, filter, resume_token), self._timeout)
+        while True:
+            stream = self._watch.Watch(
+                resumption.request, timeout=STREAM_S, metadata=self._metadata
+            )
+            try:
+                async for response in stream:
+                    for change in resumption.changes(response):
+                        yield change
+            except grpc.aio.AioRpcError as error:
+                resumption.check(error)
+            finally:
+                stream.cancel()
+            await asyncio.sleep(resumption.pause())
+
+    def list_audit_events(
+        self,
+        *,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+        start_time: datetime | None = None,
+    ) -> AsyncIterator[AuditEvent]:
+        """All audit events that match a filter, in their final order."""
+        request = requests.list_audit_events(filter, page_size, start_time)
+        return self._pages(self._audit.ListAuditEvents, request, lambda page: page.audit_events)
 
     async def get_server_info(self) -> ServerInfo:
         """Get the version of the server, the schema of its database, and the name of the key."""

@@ -7,6 +7,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from portal.oauth.v1 import (
     api_key_pb2,
+    audit_pb2,
     client_pb2,
     client_type_pb2,
     errors_pb2,
@@ -14,8 +15,10 @@ from portal.oauth.v1 import (
     provider_pb2,
     role_pb2,
     system_pb2,
+    watch_pb2,
 )
 from portal.oauth.v1.api_key_pb2 import *  # noqa: F403
+from portal.oauth.v1.audit_pb2 import *  # noqa: F403
 from portal.oauth.v1.client_pb2 import *  # noqa: F403
 from portal.oauth.v1.client_type_pb2 import *  # noqa: F403
 from portal.oauth.v1.errors_pb2 import *  # noqa: F403
@@ -23,9 +26,11 @@ from portal.oauth.v1.finding_pb2 import *  # noqa: F403
 from portal.oauth.v1.provider_pb2 import *  # noqa: F403
 from portal.oauth.v1.role_pb2 import *  # noqa: F403
 from portal.oauth.v1.system_pb2 import *  # noqa: F403
+from portal.oauth.v1.watch_pb2 import *  # noqa: F403
 
 _FILES: Final[list[FileDescriptor]] = [
     api_key_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
     client_type_pb2.DESCRIPTOR,
     errors_pb2.DESCRIPTOR,
@@ -33,6 +38,7 @@ _FILES: Final[list[FileDescriptor]] = [
     provider_pb2.DESCRIPTOR,
     role_pb2.DESCRIPTOR,
     system_pb2.DESCRIPTOR,
+    watch_pb2.DESCRIPTOR,
 ]
 
 

@@ -30,7 +30,13 @@ _RETRIES: Final = {
 _RETRIED: Final = {
     "name": [
         {"service": f"{_PACKAGE}.{service}"}
-        for service in ("ProviderService", "ClientTypeService", "ClientService", "SystemService")
+        for service in (
+            "ProviderService",
+            "ClientTypeService",
+            "ClientService",
+            "SystemService",
+            "AuditService",
+        )
     ],
     "retryPolicy": _RETRIES | {"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]},
 }
@@ -53,6 +59,9 @@ OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # The longest page is a little over the default limit of gRPC, 4 MiB.
     ("grpc.max_receive_message_length", 16 << 20),
+    # Detects a server that is gone while a stream is open.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 

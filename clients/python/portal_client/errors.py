@@ -22,6 +22,7 @@ __all__ = [
     "FailedPrecondition",
     "InvalidArgument",
     "NotFound",
+    "OutOfRange",
     "PermissionDenied",
     "PortalError",
     "ResourceExhausted",
@@ -129,6 +130,10 @@ class Aborted(PortalError):
     """A concurrent change; with the reason ERROR_REASON_ETAG_MISMATCH, the resource has changed."""
 
 
+class OutOfRange(PortalError):
+    """The changes after the resume token are not available: list the resources again."""
+
+
 class ResourceExhausted(PortalError):
     """The server or the provider is overloaded, and retries did not succeed in time."""
 
@@ -153,6 +158,7 @@ _ERRORS: Final[dict[grpc.StatusCode, type[PortalError]]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.ABORTED: Aborted,
+    grpc.StatusCode.OUT_OF_RANGE: OutOfRange,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,

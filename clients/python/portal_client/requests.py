@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from portal.oauth.v1 import api_key_pb2, client_pb2, client_type_pb2, provider_pb2
+from portal.oauth.v1 import api_key_pb2, audit_pb2, client_pb2, client_type_pb2, provider_pb2
 from portal.oauth.v1.api_key_pb2 import ApiKey
 from portal.oauth.v1.client_pb2 import Client, ClientResolution
 from portal.oauth.v1.client_type_pb2 import ClientType
@@ -23,6 +23,18 @@ def create_provider(
     return provider_pb2.CreateProviderRequest(
         provider=provider, uid=uid, request_id=_id(request_id), validate_only=validate_only
     )
+
+
+def list_audit_events(
+    filter: str,  # noqa: A002 - AIP-132
+    page_size: int,
+    start_time: datetime | None,
+) -> audit_pb2.ListAuditEventsRequest:
+    """The request of ListAuditEvents for the first page."""
+    request = audit_pb2.ListAuditEventsRequest(filter=filter, page_size=page_size)
+    if start_time:
+        request.start_time.FromDatetime(start_time)
+    return request
 
 
 def list_providers(filter: str, page_size: int) -> provider_pb2.ListProvidersRequest:  # noqa: A002 - AIP-132

@@ -1,5 +1,6 @@
 """The client for programs with threads."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -14,6 +15,8 @@ from portal.oauth.v1.api_key_pb2 import (
     RotateApiKeyResponse,
 )
 from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceStub
+from portal.oauth.v1.audit_pb2 import AuditEvent
+from portal.oauth.v1.audit_pb2_grpc import AuditServiceStub
 from portal.oauth.v1.client_pb2 import (
     CheckClientRequest,
     Client,
@@ -38,9 +41,12 @@ from portal.oauth.v1.provider_pb2 import (
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal.oauth.v1.system_pb2 import GetServerInfoRequest, ServerInfo
 from portal.oauth.v1.system_pb2_grpc import SystemServiceStub
+from portal.oauth.v1.watch_pb2 import Change, ResourceKind
+from portal.oauth.v1.watch_pb2_grpc import WatchServiceStub
 from portal_client import requests
 from portal_client.connection import OPTIONS, PROVIDER_WAIT_S, TIMEOUT_S, Connection, Tls
 from portal_client.errors import from_rpc
+from portal_client.watching import STREAM_S, Resumption, request_of
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -100,6 +106,8 @@ class Portal:
         self._providers = ProviderServiceStub(self._channel)
         self._client_types = ClientTypeServiceStub(self._channel)
         self._clients = ClientServiceStub(self._channel)
+        self._audit = AuditServiceStub(self._channel)
+        self._watch = WatchServiceStub(self._channel)
         self._system = SystemServiceStub(self._channel)
         self._api_keys = ApiKeyServiceStub(self._channel)
 
@@ -530,6 +538,61 @@ class Portal:
         """Revoke an API key: when this returns, every server rejects it."""
         request = requests.revoke_api_key(key_id, etag, request_id)
         return self._call(self._api_keys.RevokeApiKey, request)
+
+    # Changes
+
+    def watch(
+        self,
+        *,
+        kinds: Iterable[ResourceKind.ValueType] = (),
+        provider_id: int = 0,
+        filter: str = "",  # noqa: A002 - AIP-160
+        resume_token: str = "",
+    ) -> Iterator[Change]:
+        """Changes of resources from now on, or after a token; it waits for the next ones.
+
+        A stream that ends is opened again: no change is missed or repeated.
+
+        Args:
+            kinds: such as `[RESOURCE_KIND_CLIENT]`; default: all.
+            provider_id: only this provider, its client types and its clients.
+            filter: such as `type = CHANGE_TYPE_DELETED`.
+            resume_token: continue after the change with this `resume_token`.
+
+        Raises:
+            OutOfRange: the changes after the token are not available. List the resources, and
+                watch without a token.
+        """
+        resumption = Resumption(request_of(kinds, provider_id, filter, resume_token), self._timeout)
+        while True:
+            stream = self._watch.Watch(
+                resumption.request, timeout=STREAM_S, metadata=self._metadata
+            )
+            try:
+                for response in stream:
+                    yield from resumption.changes(response)
+            except grpc.RpcError as error:
+                resumption.check(error)
+            finally:
+                stream.cancel()
+            time.sleep(resumption.pause())
+
+    def list_audit_events(
+        self,
+        *,
+        filter: str = "",  # noqa: A002 - AIP-132
+        page_size: int = 0,
+        start_time: datetime | None = None,
+    ) -> Iterator[AuditEvent]:
+        """All audit events that match a filter, in their final order.
+
+        Args:
+            filter: such as `kind = AUDIT_KIND_CLIENT AND action = AUDIT_ACTION_DELETE`.
+            page_size: as in `list_providers`.
+            start_time: only events since this aware time.
+        """
+        request = requests.list_audit_events(filter, page_size, start_time)
+        return self._pages(self._audit.ListAuditEvents, request, lambda page: page.audit_events)
 
     # The server
 

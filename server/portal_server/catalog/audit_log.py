@@ -8,6 +8,8 @@ from itertools import chain
 
 from portal_server.domain.audit import (
     MAX_EVENT_ID,
+    START,
+    Place,
     Placed,
     Range,
     Seal,
@@ -15,6 +17,7 @@ from portal_server.domain.audit import (
     meets,
 )
 from portal_server.domain.calls import Call
+from portal_server.domain.errors import OutOfRange, Reason
 from portal_server.domain.lists import Condition
 from portal_server.storage.store import Store, Transaction
 
@@ -34,13 +37,13 @@ _CLOCK_SKEW = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events in their final order; `next_after` is the position of the last one examined.
+    """Events in their final order; `last` is the place of the last one examined.
 
     `more` is whether others follow. `complete` is whether none of them was removed before.
     """
 
     items: Sequence[Placed]
-    next_after: int
+    last: Place
     more: bool
     complete: bool
 
@@ -56,9 +59,16 @@ class AuditLog:
         return self._store.read_latest(call, lambda tx: tx.audit.head())
 
     def list(
-        self, call: Call, after: int, limit: int, where: Sequence[Condition] = ()
+        self,
+        call: Call,
+        after: Place,
+        limit: int,
+        where: Sequence[Condition] = (),
+        since: datetime | None = None,
     ) -> EventPage:
-        """The events after a position that meet all conditions, at most `limit`.
+        """The events after a place that meet all conditions, at most `limit`.
+
+        With `since`, only events since this time.
 
         A page has at most `MAX_BYTES` and examines at most `MAX_EXAMINED` events.
         """
@@ -66,17 +76,43 @@ class AuditLog:
         def work(tx: Transaction) -> EventPage:
             items: list[Placed] = []
             size, at, complete = 0, after, True
-            for position, stored in _following(tx, after):
+            begin = after.position
+            if since:
+                begin = max(begin, tx.audit.position_before(since))
+            for place, stored in _following(tx, begin):
                 complete = complete and stored is not None
-                if stored and meets(stored.event, where):
+                if stored and _is_since(stored, since) and meets(stored.event, where):
                     size += len(stored.event.before) + len(stored.event.after)
                     if len(items) == limit or (items and size > MAX_BYTES):
                         return EventPage(items, at, more=True, complete=complete)
-                    items.append(Placed(position, stored.event))
-                at = position
-                if at - after >= MAX_EXAMINED:
+                    items.append(Placed(place, stored.event))
+                at = place
+                if at.position - begin >= MAX_EXAMINED:
                     return EventPage(items, at, more=True, complete=complete)
             return EventPage(items, at, more=False, complete=complete)
+
+        return self._store.read_latest(call, work)
+
+    def begin(self, call: Call, after: Place | None) -> Place:
+        """Where a stream of changes begins: after this place, or after the newest seal.
+
+        Raises:
+            OutOfRange: the database does not have this place, or what follows was removed.
+        """
+
+        def work(tx: Transaction) -> Place:
+            if after is None:
+                head = tx.audit.head()
+                return Place(head.position, head.hash) if head else START
+            seals = tx.audit.seals(after.position - 1, 1) if after.position else ()
+            if after.position and not any(seal.hash.startswith(after.hash) for seal in seals):
+                text = "the database has no change with this resume_token"
+                raise OutOfRange(Reason.RESUME_TOKEN_UNKNOWN, f"{text}: list the resources again")
+            for _, stored in _following(tx, after.position):
+                if stored is None:
+                    raise expired()
+                break
+            return after
 
         return self._store.read_latest(call, work)
 
@@ -109,6 +145,12 @@ class AuditLog:
             time.sleep(_PAUSE_S)
 
 
+def expired() -> OutOfRange:
+    """The error of a stream whose next changes were removed."""
+    text = "the changes after this resume_token were removed: list the resources again"
+    return OutOfRange(Reason.RESUME_TOKEN_EXPIRED, text)
+
+
 def seals_of(store: Store, call: Call, last: int) -> Iterator[Seal]:
     """The seals up to the one at this position, in their order."""
 
@@ -138,26 +180,30 @@ def pieces(ids: Range) -> Iterator[Range]:
         yield start, min(last, start + _EVENTS - 1)
 
 
-def _following(tx: Transaction, after: int) -> Iterator[tuple[int, StoredEvent | None]]:
-    """The positions after this one, each with its event; None: it was removed.
+def _is_since(stored: StoredEvent, since: datetime | None) -> bool:
+    return since is None or stored.event.create_time >= since
+
+
+def _following(tx: Transaction, after: int) -> Iterator[tuple[Place, StoredEvent | None]]:
+    """The places after this one, each with its event; None: it was removed.
 
     Of those that were removed, most are skipped.
     """
-    for position, stored in _all_following(tx, after):
-        yield position, stored
+    for place, stored in _all_following(tx, after):
+        yield place, stored
         if stored is None:
-            yield from _all_following(tx, max(position, _before_the_first(tx)))
+            yield from _all_following(tx, max(place.position, _before_the_first(tx)))
             return
 
 
-def _all_following(tx: Transaction, after: int) -> Iterator[tuple[int, StoredEvent | None]]:
+def _all_following(tx: Transaction, after: int) -> Iterator[tuple[Place, StoredEvent | None]]:
     while seals := tx.audit.seals(after, _SEALS):
         for seal in seals:
             at = seal.position - seal.count
             for first, last in seal.ids:
                 begin = first + max(0, after - at)
                 for id_, stored in events_of(tx, (begin, last)):
-                    yield at + 1 + id_ - first, stored
+                    yield Place(at + 1 + id_ - first, seal.hash), stored
                 at += last - first + 1
         after = seals[-1].position
 

@@ -9,7 +9,7 @@ from portal_server.catalog.audit_log import PRUNED_TO, events_of, pieces, seals_
 from portal_server.domain.audit import (
     GENESIS,
     MAX_EVENT_ID,
-    Kind,
+    AuditKind,
     Range,
     Seal,
     StoredEvent,
@@ -108,7 +108,7 @@ class _Verification:
         digest = stored.event.digest()
         if digest != stored.digest:
             self._problems.append(f"the event at position {position} was changed")
-        if stored.event.kind is Kind.DATABASE:
+        if stored.event.kind is AuditKind.DATABASE:
             facts = json.loads(stored.event.after)
             self._removed_to = max(self._removed_to, facts.get(PRUNED_TO, 0))
         return digest

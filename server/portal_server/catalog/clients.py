@@ -24,7 +24,7 @@ from portal_server.catalog.registrations import (
 )
 from portal_server.catalog.updates import Change, Etags, merged, now, require_etag
 from portal_server.domain import registration
-from portal_server.domain.audit import Outcome
+from portal_server.domain.audit import AuditOutcome
 from portal_server.domain.calls import Call
 from portal_server.domain.client import (
     CLIENT,
@@ -522,7 +522,7 @@ class Clients:
         except (NotSent, Rejected):
 
             def undo(tx: Transaction, current: Client) -> None:
-                remove(tx, current, call=call, outcome=Outcome.FAILED)
+                remove(tx, current, call=call, outcome=AuditOutcome.FAILED)
                 self._idempotency.forget(tx, call)
 
             self._registrations.settle(call, client, undo)

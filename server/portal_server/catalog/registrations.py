@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from portal_server.catalog.updates import now, now_after
-from portal_server.domain.audit import Outcome
+from portal_server.domain.audit import AuditOutcome
 from portal_server.domain.calls import Call
 from portal_server.domain.client import Client, ClientState, Metadata, ProviderClient
 from portal_server.domain.errors import (
@@ -343,7 +343,7 @@ def save(
     call: Call,
     before: Client,
     after: Client,
-    outcome: Outcome | None = None,
+    outcome: AuditOutcome | None = None,
 ) -> Client:
     """Store a change of a client; returns it with sealed secrets.
 
@@ -355,7 +355,9 @@ def save(
     return saved
 
 
-def remove(tx: Transaction, client: Client, *, call: Call, outcome: Outcome | None = None) -> None:
+def remove(
+    tx: Transaction, client: Client, *, call: Call, outcome: AuditOutcome | None = None
+) -> None:
     """Delete the row of a client."""
     tx.clients.remove(client.id)
     tx.audit.add(call, client, None, outcome)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from portal_server.domain.api_key import ApiKey
 from portal_server.domain.calls import Call
@@ -20,8 +21,13 @@ from portal_server.domain.client_type import ClientType
 from portal_server.domain.lists import Comparison, Condition
 from portal_server.domain.provider import Provider
 
+MAX_EVENT_ID = 2**62
+"""Far above the ID of any event."""
+GENESIS = "0" * 64
+"""The hash before the first seal."""
 
-class Kind(StrEnum):
+
+class AuditKind(StrEnum):
     """What an event is about."""
 
     PROVIDER = "provider"
@@ -31,7 +37,7 @@ class Kind(StrEnum):
     DATABASE = "database"
 
 
-class Action(StrEnum):
+class AuditAction(StrEnum):
     """What was done; MAINTAIN is a command on the database."""
 
     CREATE = "create"
@@ -40,7 +46,7 @@ class Action(StrEnum):
     MAINTAIN = "maintain"
 
 
-class Outcome(StrEnum):
+class AuditOutcome(StrEnum):
     """What was known of the write when its event was stored."""
 
     DONE = "done"
@@ -50,6 +56,22 @@ class Outcome(StrEnum):
     """It is not known whether the provider did it."""
     FAILED = "failed"
     """It was undone, because the provider did not do it."""
+
+
+class ResourceKind(StrEnum):
+    """The kinds of resources whose changes are streamed."""
+
+    PROVIDER = AuditKind.PROVIDER
+    CLIENT_TYPE = AuditKind.CLIENT_TYPE
+    CLIENT = AuditKind.CLIENT
+
+
+class ChangeType(StrEnum):
+    """What was done with a resource, as a stream of changes has it."""
+
+    CREATED = AuditAction.CREATE
+    UPDATED = AuditAction.UPDATE
+    DELETED = AuditAction.DELETE
 
 
 class Resource(Protocol):
@@ -63,7 +85,7 @@ class Resource(Protocol):
 class _Described:
     """How the resources of one kind are stored in events."""
 
-    kind: Kind
+    kind: AuditKind
     to_json: TypeAdapter[Any]
     without: frozenset[str] = frozenset()
     """Fields that are not stored."""
@@ -71,22 +93,17 @@ class _Described:
 
 # A new kind of resource needs only its line here.
 _DESCRIBED: Mapping[type[Any], _Described] = {
-    Provider: _Described(Kind.PROVIDER, TypeAdapter(Provider)),
-    ClientType: _Described(Kind.CLIENT_TYPE, TypeAdapter(ClientType), frozenset({"findings"})),
-    Client: _Described(Kind.CLIENT, TypeAdapter(Client)),
+    Provider: _Described(AuditKind.PROVIDER, TypeAdapter(Provider)),
+    ClientType: _Described(AuditKind.CLIENT_TYPE, TypeAdapter(ClientType), frozenset({"findings"})),
+    Client: _Described(AuditKind.CLIENT, TypeAdapter(Client)),
     ApiKey: _Described(
-        Kind.API_KEY,
+        AuditKind.API_KEY,
         TypeAdapter(ApiKey),
         frozenset({"digest", "previous_secrets", "last_use_time"}),
     ),
 }
 
 _IN_PROGRESS = (ClientState.REGISTERING, ClientState.UPDATING, ClientState.DELETING)
-
-MAX_EVENT_ID = 2**62
-"""Far above the ID of any event."""
-GENESIS = "0" * 64
-"""The hash before the first seal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +115,9 @@ class Event:
     address: str
     trace_id: str
     method: str
-    kind: Kind
-    action: Action
-    outcome: Outcome
+    kind: AuditKind
+    action: AuditAction
+    outcome: AuditOutcome
     resource_id: int
     uid: str
     provider_id: int
@@ -110,12 +127,21 @@ class Event:
     after: str
 
     def digest(self) -> str:
-        """The SHA-256 of a JSON array of the values in their order, in hexadecimal."""
-        values = [getattr(self, name) for name in _VALUES]
-        return _hash([self.create_time.astimezone(UTC).isoformat(), *values])
+        """The SHA-256 of the values in their order, separated by NUL, in hexadecimal.
+
+        No value contains NUL: PostgreSQL has no such text, and JSON escapes it.
+        """
+        time, resource_id, provider_id, *texts = _values_of(self)
+        text = "\0".join(
+            [time.astimezone(UTC).isoformat(), f"{resource_id}", f"{provider_id}", *texts]
+        )
+        return sha256(text.encode()).hexdigest()
 
 
-_VALUES = tuple(name for name in Event.__dataclass_fields__ if name != "create_time")
+_NO_TEXTS = ("create_time", "resource_id", "provider_id")
+_values_of = attrgetter(
+    *_NO_TEXTS, *(name for name in Event.__dataclass_fields__ if name not in _NO_TEXTS)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +154,21 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """An event at its final position, from 1."""
+class Place:
+    """A position in the final order, from 1, and the hash of its seal; 0 is before the first."""
 
     position: int
+    hash: str
+
+
+START = Place(0, GENESIS)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event at its final place."""
+
+    place: Place
     event: Event
 
 
@@ -174,19 +211,19 @@ class Seal:
 
 
 def event_of(
-    call: Call, before: Resource | None, after: Resource | None, outcome: Outcome | None = None
+    call: Call, before: Resource | None, after: Resource | None, outcome: AuditOutcome | None = None
 ) -> Event:
     """The event of a write by this call: None before is a create, None after a deletion."""
     given: Any = after if after is not None else before
     described = _DESCRIBED[type(given)]
-    provider_id = given.id if described.kind is Kind.PROVIDER else _of(given, "provider_id", 0)
+    provider_id = given.id if described.kind is AuditKind.PROVIDER else _of(given, "provider_id", 0)
     return Event(
         **_origin_of(call),
         kind=described.kind,
         action=_action(before, after),
         outcome=outcome or _outcome(after),
-        resource_id=0 if described.kind is Kind.API_KEY else given.id,
-        uid=given.id if described.kind is Kind.API_KEY else given.uid,
+        resource_id=0 if described.kind is AuditKind.API_KEY else given.id,
+        uid=given.id if described.kind is AuditKind.API_KEY else given.uid,
         provider_id=provider_id,
         etag_before=_of(before, "etag", ""),
         etag_after=_of(after, "etag", ""),
@@ -199,9 +236,9 @@ def maintenance(call: Call, facts: Mapping[str, str | int]) -> Event:
     """The event of a command on the database; `facts` are what it did, without secrets."""
     return Event(
         **_origin_of(call),
-        kind=Kind.DATABASE,
-        action=Action.MAINTAIN,
-        outcome=Outcome.DONE,
+        kind=AuditKind.DATABASE,
+        action=AuditAction.MAINTAIN,
+        outcome=AuditOutcome.DONE,
         resource_id=0,
         uid="",
         provider_id=0,
@@ -210,6 +247,18 @@ def maintenance(call: Call, facts: Mapping[str, str | int]) -> Event:
         before="",
         after=json.dumps(facts),
     )
+
+
+def resource_of(event: Event) -> Any:
+    """The resource after a change, or before it if it was deleted.
+
+    None: this version of the server cannot read it.
+    """
+    kinds = {described.kind: described for described in _DESCRIBED.values()}
+    try:
+        return kinds[event.kind].to_json.validate_json(event.after or event.before)
+    except ValidationError:
+        return None
 
 
 def meets(event: Event, where: Sequence[Condition]) -> bool:
@@ -254,17 +303,17 @@ def _origin_of(call: Call) -> dict[str, Any]:
     }
 
 
-def _action(before: object, after: object) -> Action:
+def _action(before: object, after: object) -> AuditAction:
     if before is None:
-        return Action.CREATE
-    return Action.DELETE if after is None else Action.UPDATE
+        return AuditAction.CREATE
+    return AuditAction.DELETE if after is None else AuditAction.UPDATE
 
 
-def _outcome(after: Any) -> Outcome:
+def _outcome(after: Any) -> AuditOutcome:
     state = _of(after, "state", None)
     if state in _IN_PROGRESS:
-        return Outcome.PENDING
-    return Outcome.UNKNOWN if state is ClientState.UNKNOWN else Outcome.DONE
+        return AuditOutcome.PENDING
+    return AuditOutcome.UNKNOWN if state is ClientState.UNKNOWN else AuditOutcome.DONE
 
 
 def _of(resource: object, name: str, default: Any) -> Any:

@@ -144,8 +144,12 @@ class Client(ClientSpec):
         return client_name(self.name, self.uid)
 
     def redacted(self) -> "Client":
-        """The same without its secrets."""
-        return replace(self, client_secret="", registration_access_token="")
+        """The same without its secrets, but with whether they are set."""
+        return replace(
+            self,
+            client_secret="set" if self.client_secret else "",
+            registration_access_token="set" if self.registration_access_token else "",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ PortalError
  +- Unauthenticated   no API key, or an invalid one
  +- Forbidden         the role of the API key does not allow the call
  +- Exhausted         a limit of this server is reached
+ +- OutOfRange        the request begins where there is nothing anymore, or not yet
  +- Aborted           a concurrent call changed the same data; retry
  +- Unavailable       the storage is not available; retry
  +- Abandoned         the caller is gone or its deadline has passed
@@ -101,6 +102,10 @@ class Reason(StrEnum):
     API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
     API_KEY_STATE = "API_KEY_STATE"
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+    RESUME_TOKEN_EXPIRED = "RESUME_TOKEN_EXPIRED"  # noqa: S105 - a reason
+    RESUME_TOKEN_UNKNOWN = "RESUME_TOKEN_UNKNOWN"  # noqa: S105
+    TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
+    STREAM_NOT_READ = "STREAM_NOT_READ"
 
 
 class Resource(StrEnum):
@@ -192,6 +197,10 @@ class Exhausted(PortalError):
     def __init__(self, reason: Reason, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason, message)
         self.retry_after_s = retry_after_s
+
+
+class OutOfRange(PortalError):
+    """The request begins where there is nothing anymore, or not yet."""
 
 
 class Aborted(PortalError):

@@ -16,7 +16,7 @@ from portal_cli.errors import CommandError
 from portal_cli.key_places import Place
 from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import OperatorError
-from portal_server.run import database_cli, tls_cli
+from portal_server.run import audit_cli, database_cli, tls_cli
 from portal_server.run.commands import (
     load_settings,
     logged_settings,
@@ -27,6 +27,7 @@ app = Commands(help="OAuth 2.0 client types as a service.", cls=LocalGroup)
 encryption = Commands(help="Create encryption keys, and encrypt secrets again.", cls=LocalGroup)
 app.add_typer(encryption, name="encryption")
 app.add_typer(database_cli.app)
+app.add_typer(audit_cli.app, name="audit")
 app.add_typer(tls_cli.app, name="tls")
 
 
@@ -76,17 +77,27 @@ def migrate(
     timeout: Annotated[
         int, typer.Option(help="Seconds that a statement of the migration may take.", min=1)
     ] = 3600,
+    service_role: Annotated[
+        str,
+        typer.Option(
+            help="PostgreSQL: also grant this role what a server needs. It cannot change the"
+            " audit log.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Migrate the database to the schema of this version."""
     settings = logged_settings()
     from portal_server.run.encryption_keys import vault_of
-    from portal_server.storage.sql import migrations, schema
+    from portal_server.storage.sql import migrations, roles, schema
     from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.stored_secrets import require_keys
 
     engine, vault = open_connected(settings.database), vault_of(settings)
     require_keys(engine, vault)
     before = migrations.migrate(engine, timeout_s=timeout, seal=vault.seal)
+    if service_role:
+        roles.grant(engine, service_role)
     now = schema.HEAD if before is None or before in schema.REVISIONS else before
     change = "" if before == now else f"; before: {before or 'none'}"
     typer.echo(f"portal: {settings.database_name} has schema {now}{change}", err=True)

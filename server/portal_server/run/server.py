@@ -37,11 +37,20 @@ from portal_server.wire.interceptors.admission import Admission
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import rejection_of
 from portal_server.wire.interceptors.reflection import Reflection
-from portal_server.wire.oauth_v1 import api_keys, client_types, clients, providers, system
+from portal_server.wire.oauth_v1 import (
+    api_keys,
+    audit,
+    client_types,
+    clients,
+    providers,
+    system,
+    watch,
+)
 from portal_server.wire.pool import Pool
 from portal_server.wire.rates import Rates
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
+from portal_server.wire.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +145,8 @@ class Server:
             providers.SERVICE.full_name: providers.SURFACE,
             client_types.SERVICE.full_name: client_types.SURFACE,
             clients.SERVICE.full_name: clients.SURFACE,
+            audit.SERVICE.full_name: audit.SURFACE,
+            watch.SERVICE.full_name: watch.SURFACE,
             system.SERVICE.full_name: system.SURFACE,
             api_keys.SERVICE.full_name: api_keys.SURFACE,
             service.SERVICE.full_name: dialect.SURFACE,
@@ -152,7 +163,9 @@ class Server:
         if tls:
             # Under `portal up`, that warns.
             tasks += tls.tasks(warn=not listen.socket)
-        self._upkeep = Upkeep(self._pools, (self._health,), tasks)
+        self._streams = Streams(self._use_cases.audit_log, watch.encode)
+        self._watch = watch.WatchService(self._use_cases, keyring, self._streams)
+        self._upkeep = Upkeep(self._pools, (self._health, self._streams), tasks)
         self._readiness = Readiness(
             query=lambda call: self._store.read_latest(call, lambda tx: tx.api_keys.find("")),
             commit_age=self._store.commit_age,
@@ -186,6 +199,8 @@ class Server:
         register(server, providers.SERVICE, providers.ProviderService(cases))
         register(server, client_types.SERVICE, client_types.ClientTypeService(cases))
         register(server, clients.SERVICE, clients.ClientService(cases))
+        register(server, audit.SERVICE, audit.AuditService(cases))
+        register(server, watch.SERVICE, self._watch)
         register(server, system.SERVICE, system.SystemService(cases))
         register(server, api_keys.SERVICE, api_keys.ApiKeyService(cases.api_keys))
         register(server, service.SERVICE, service.PortalRestService(cases))
@@ -218,6 +233,7 @@ class Server:
         self._last_uses.start()
         self._reconciler.start()
         self._sealer.start()
+        self._streams.start()
         self._readiness.start()
 
     def stop(self) -> None:
@@ -227,10 +243,12 @@ class Server:
         self._health.drain()
         self._serve_until_quiet()
         self._health.end_watches()
+        self._streams.end()
         for pool in self._reflection.pools:
             pool.cancel()
         stopped = [server.stop(self._stop_seconds) for server in self._servers]
         self._health.cancel_watches()
+        self._streams.cancel()
         # Do not wait for connections whose caller does not acknowledge the GOAWAY.
         flushed = self._await_calls(stopped)
         for server, event in zip(self._servers, stopped, strict=True):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from importlib.metadata import version
 
 from portal_server.catalog.api_keys import ApiKeys
+from portal_server.catalog.audit_log import AuditLog
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.idempotency import ExpiryTask, Idempotency
@@ -46,6 +47,7 @@ def assemble(store: Store, settings: Settings) -> Assembled:
             clients=clients,
             provider_checks=ProviderChecks(store, registrations, registrar),
             api_keys=ApiKeys(store, idempotency),
+            audit_log=AuditLog(store),
             system=System(store, version("oauth-portal-server")),
         ),
         expiry=ExpiryTask(idempotency),

@@ -26,10 +26,11 @@ class Waits(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The role that a method needs, and when it waits."""
+    """The role that a method needs, when it waits, and whether its call stays open after it."""
 
     role: Role
     waits: Waits = Waits.NEVER
+    stays_open: bool = False
 
 
 _READ = Access(Role.VIEWER)
@@ -75,6 +76,12 @@ METHODS: Mapping[str, Mapping[str, Access]] = {
         "UpdateApiKey": _ADMINISTER,
         "RotateApiKey": _ADMINISTER,
         "RevokeApiKey": _ADMINISTER,
+    },
+    "portal.oauth.v1.AuditService": {
+        "ListAuditEvents": _ADMINISTER,
+    },
+    "portal.oauth.v1.WatchService": {
+        "Watch": Access(Role.VIEWER, stays_open=True),
     },
     "portal.oauth.v1.SystemService": {
         "GetServerInfo": _READ,

@@ -1,5 +1,6 @@
 """What a servicer's method gets in addition to the request, and how gRPC finds the method."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from portal_server.domain.calls import Call
+from portal_server.wire.events import Sender
 from portal_server.wire.requests import Metadata
 
 
@@ -24,6 +26,14 @@ class CallContext:
     def invocation_metadata(self) -> Metadata:
         """The headers of the request."""
         return self._context.invocation_metadata()
+
+    def stay_open(self, sent: Callable[[], object], ended: Callable[[], None]) -> Sender | None:
+        """Keep the call open after the servicer's method: for methods that `access` lists so.
+
+        `sent` is called when a message has left, and `ended` at the end. None: it has ended.
+        """
+        sender = Sender(self._context, sent)
+        return sender if self._context.add_callback(ended) else None
 
     def set_trailing_metadata(self, trailers: tuple[tuple[str, str], ...]) -> None:
         """Send these trailers after the response."""

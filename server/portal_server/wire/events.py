@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from grpc import _common as common
 from grpc import _server as server
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
@@ -22,6 +23,7 @@ from portal_server.wire.pool import Job, Pool, Queue
 from portal_server.wire.rates import Limit
 
 _NO_FLAGS = 0
+_CODES = common.STATUS_CODE_TO_CYGRPC_STATUS_CODE
 
 
 class _Submitted:
@@ -170,13 +172,24 @@ def send(context: grpc.ServicerContext, message: bytes) -> bool:
 
 
 class Sender:
-    """Sends the newest of the given messages on an open stream, and never waits."""
+    """Sends the newest of the given messages on an open stream, and never waits.
 
-    def __init__(self, context: grpc.ServicerContext) -> None:
+    `sent` is called when a message has left and no other follows.
+    """
+
+    def __init__(
+        self, context: grpc.ServicerContext, sent: Callable[[], object] = lambda: None
+    ) -> None:
         self._call = context._rpc_event.call  # type: ignore[attr-defined]  # noqa: SLF001
         self._state = context._state  # type: ignore[attr-defined]  # noqa: SLF001
         self._next: bytes | None = None
         self._sending = False
+        self._on_sent = sent
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last message has not left yet."""
+        return self._sending
 
     def send(self, message: bytes) -> None:
         """Send this message once the previous one was sent."""
@@ -187,9 +200,16 @@ class Sender:
 
     def end(self, details: str) -> None:
         """End the stream; its caller may call another server."""
+        self._abort(cygrpc.StatusCode.unavailable, details, None)
+
+    def end_with(self, status: grpc.Status) -> None:
+        """End the stream with this status, once the last message has left."""
+        self._abort(_CODES[status.code], status.details, status.trailing_metadata)
+
+    def _abort(self, code: Any, details: str, trailers: Any) -> None:
         with self._state.condition:
             if server._is_rpc_state_active(self._state):  # noqa: SLF001
-                code = cygrpc.StatusCode.unavailable
+                self._state.trailing_metadata = trailers or self._state.trailing_metadata
                 server._abort(self._state, self._call, code, details.encode())  # noqa: SLF001
 
     def cancel(self) -> None:
@@ -215,4 +235,6 @@ class Sender:
             ended = server._possibly_finish_call(self._state, token)  # noqa: SLF001
             self._sending = False
             self._send()
+            if not self._sending:
+                self._on_sent()
             return ended

@@ -49,6 +49,7 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.Unauthenticated: Code.UNAUTHENTICATED,
     errors.Forbidden: Code.PERMISSION_DENIED,
     errors.Exhausted: Code.RESOURCE_EXHAUSTED,
+    errors.OutOfRange: Code.OUT_OF_RANGE,
     errors.Aborted: Code.ABORTED,
     errors.Unavailable: Code.UNAVAILABLE,
     errors.Abandoned: Code.CANCELLED,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from portal_server.catalog.api_keys import ApiKeys
+from portal_server.catalog.audit_log import AuditLog
 from portal_server.catalog.client_types import ClientTypes
 from portal_server.catalog.clients import Clients
 from portal_server.catalog.provider_checks import ProviderChecks
@@ -20,3 +21,4 @@ class UseCases:
     provider_checks: ProviderChecks
     api_keys: ApiKeys
     system: System
+    audit_log: AuditLog

@@ -198,6 +198,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
     it may. Retry after the delay of the google.rpc.RetryInfo.
     """
+    ERROR_REASON_RESUME_TOKEN_EXPIRED: _ErrorReason.ValueType  # 45
+    """OUT_OF_RANGE, REST 400. The changes after the resume token were removed from
+    the audit log: list the resources, and watch without a token.
+    """
+    ERROR_REASON_RESUME_TOKEN_UNKNOWN: _ErrorReason.ValueType  # 46
+    """OUT_OF_RANGE, REST 400. The database has no changes with this resume token:
+    it was restored to an earlier state, or is another one. List the resources,
+    and watch without a token.
+    """
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 47
+    """RESOURCE_EXHAUSTED, REST 429. The API key, or the server, has too many open
+    streams.
+    """
+    ERROR_REASON_STREAM_NOT_READ: _ErrorReason.ValueType  # 48
+    """RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
+    continue with the last resume token.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -386,6 +403,23 @@ many of its previous secrets are valid.
 ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 44
 """RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
 it may. Retry after the delay of the google.rpc.RetryInfo.
+"""
+ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason.ValueType  # 45
+"""OUT_OF_RANGE, REST 400. The changes after the resume token were removed from
+the audit log: list the resources, and watch without a token.
+"""
+ERROR_REASON_RESUME_TOKEN_UNKNOWN: ErrorReason.ValueType  # 46
+"""OUT_OF_RANGE, REST 400. The database has no changes with this resume token:
+it was restored to an earlier state, or is another one. List the resources,
+and watch without a token.
+"""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 47
+"""RESOURCE_EXHAUSTED, REST 429. The API key, or the server, has too many open
+streams.
+"""
+ERROR_REASON_STREAM_NOT_READ: ErrorReason.ValueType  # 48
+"""RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
+continue with the last resume token.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import sqlalchemy
@@ -20,10 +21,10 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from portal_server.domain.audit import (
-    Action,
+    AuditAction,
+    AuditKind,
+    AuditOutcome,
     Event,
-    Kind,
-    Outcome,
     Range,
     Resource,
     Seal,
@@ -53,9 +54,9 @@ class AuditEventRow(SQLModel, table=True):
     address: str
     trace_id: str
     method: str
-    kind: Kind = Field(sa_type=Word(Kind))
-    action: Action = Field(sa_type=Word(Action))
-    outcome: Outcome = Field(sa_type=Word(Outcome))
+    kind: AuditKind = Field(sa_type=Word(AuditKind))
+    action: AuditAction = Field(sa_type=Word(AuditAction))
+    outcome: AuditOutcome = Field(sa_type=Word(AuditOutcome))
     resource_id: int
     uid: str
     provider_id: int
@@ -86,6 +87,7 @@ EVENTS: Table = AuditEventRow.__table__  # type: ignore[attr-defined]
 SEALS: Table = AuditSealRow.__table__  # type: ignore[attr-defined]
 
 _EVENT = tuple(Event.__dataclass_fields__)
+_values_of = attrgetter(*_EVENT)
 _between = (EVENTS.c.id >= number("first"), EVENTS.c.id <= number("last"))
 
 
@@ -129,7 +131,7 @@ class AuditRows:
         call: Call,
         before: Resource | None,
         after: Resource | None,
-        outcome: Outcome | None = None,
+        outcome: AuditOutcome | None = None,
     ) -> None:
         """Store that this call changed a resource from `before` to `after`.
 
@@ -142,8 +144,9 @@ class AuditRows:
         self._add(maintenance(call, facts))
 
     def _add(self, event: Event) -> None:
-        row = {name: getattr(event, name) for name in _EVENT}
-        self._cursor.insert_last(self._statements.add, {**row, "digest": event.digest()})
+        row = dict(zip(_EVENT, _values_of(event), strict=True))
+        row["digest"] = event.digest()
+        self._cursor.insert_last(self._statements.add, row)
 
     def events(self, ids: Range, limit: int) -> list[StoredEvent]:
         """The events with these IDs, in ascending order, at most `limit`."""

@@ -79,7 +79,9 @@ class Admission(grpc.ServerInterceptor):
             surface=surface,
             authenticator=self._authenticator,
         )
-        serve = method.stream if streams else method.one
+        serve: Callable[..., Any] = method.stream if streams else method.one
+        if needs.stays_open:
+            serve = method.open
         # `stream` returns bytes.
         encode = None if streams else handler.response_serializer
 
@@ -90,7 +92,9 @@ class Admission(grpc.ServerInterceptor):
             found = queues.handlers.get(path)
             if found is None:
 
-                def served(message: bytes, context: grpc.ServicerContext) -> Any:
+                def served(
+                    message: bytes, context: grpc.ServicerContext, _send: object = None
+                ) -> Any:
                     return serve(message, context, queues)
 
                 # grpcio's health servicer also uses this attribute to avoid the default pool.
@@ -100,7 +104,11 @@ class Admission(grpc.ServerInterceptor):
                 served.reject = reject  # type: ignore[attr-defined]
                 served.limit = limit  # type: ignore[attr-defined]
                 # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
-                found = grpc.unary_unary_rpc_method_handler(served, None, encode)
+                if needs.stays_open:
+                    served.experimental_non_blocking = True  # type: ignore[attr-defined]
+                    found = grpc.unary_stream_rpc_method_handler(served, None, None)
+                else:
+                    found = grpc.unary_unary_rpc_method_handler(served, None, encode)
                 queues.handlers[path] = found
             return found
 

@@ -74,6 +74,10 @@ class Method:
             last = response
         return last
 
+    def open(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> None:
+        """Serve a call that stays open: the servicer keeps its `Sender`."""
+        self._serve(message, context, queues, lambda response: response)
+
     def _encoded(self, responses: Iterable[Any]) -> Iterator[bytes]:
         """The responses as bytes; an error of the first is raised at once, so it has a status.
 

@@ -212,7 +212,7 @@ def etags_of(message: HasEtag) -> set[str] | None:
     return {message.etag} if message.etag else None
 
 
-def timestamp(time: datetime) -> dict[str, int]:
+def timestamp(time: datetime) -> Any:
     """An aware time as the fields of a Timestamp."""
     return {"seconds": int(time.timestamp()), "nanos": time.microsecond * 1000}
 

@@ -169,6 +169,19 @@ const (
 	// RESOURCE_EXHAUSTED, REST 429. The API key sends more requests a second than
 	// it may. Retry after the delay of the google.rpc.RetryInfo.
 	ErrorReason_ERROR_REASON_TOO_MANY_REQUESTS ErrorReason = 44
+	// OUT_OF_RANGE, REST 400. The changes after the resume token were removed from
+	// the audit log: list the resources, and watch without a token.
+	ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED ErrorReason = 45
+	// OUT_OF_RANGE, REST 400. The database has no changes with this resume token:
+	// it was restored to an earlier state, or is another one. List the resources,
+	// and watch without a token.
+	ErrorReason_ERROR_REASON_RESUME_TOKEN_UNKNOWN ErrorReason = 46
+	// RESOURCE_EXHAUSTED, REST 429. The API key, or the server, has too many open
+	// streams.
+	ErrorReason_ERROR_REASON_TOO_MANY_STREAMS ErrorReason = 47
+	// RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
+	// continue with the last resume token.
+	ErrorReason_ERROR_REASON_STREAM_NOT_READ ErrorReason = 48
 )
 
 // Enum value maps for ErrorReason.
@@ -219,6 +232,10 @@ var (
 		42: "ERROR_REASON_API_KEY_NOT_FOUND",
 		43: "ERROR_REASON_API_KEY_STATE",
 		44: "ERROR_REASON_TOO_MANY_REQUESTS",
+		45: "ERROR_REASON_RESUME_TOKEN_EXPIRED",
+		46: "ERROR_REASON_RESUME_TOKEN_UNKNOWN",
+		47: "ERROR_REASON_TOO_MANY_STREAMS",
+		48: "ERROR_REASON_STREAM_NOT_READ",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -266,6 +283,10 @@ var (
 		"ERROR_REASON_API_KEY_NOT_FOUND":            42,
 		"ERROR_REASON_API_KEY_STATE":                43,
 		"ERROR_REASON_TOO_MANY_REQUESTS":            44,
+		"ERROR_REASON_RESUME_TOKEN_EXPIRED":         45,
+		"ERROR_REASON_RESUME_TOKEN_UNKNOWN":         46,
+		"ERROR_REASON_TOO_MANY_STREAMS":             47,
+		"ERROR_REASON_STREAM_NOT_READ":              48,
 	}
 )
 
@@ -376,7 +397,7 @@ var File_portal_oauth_v1_errors_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xef\f\n" +
+	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\x82\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_INVALID_FIELDS\x10\x01\x12\x1c\n" +
@@ -423,7 +444,11 @@ const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"%ERROR_REASON_KEY_LIMITED_TO_PROVIDERS\x10)\x12\"\n" +
 	"\x1eERROR_REASON_API_KEY_NOT_FOUND\x10*\x12\x1e\n" +
 	"\x1aERROR_REASON_API_KEY_STATE\x10+\x12\"\n" +
-	"\x1eERROR_REASON_TOO_MANY_REQUESTS\x10,*\xb0\x02\n" +
+	"\x1eERROR_REASON_TOO_MANY_REQUESTS\x10,\x12%\n" +
+	"!ERROR_REASON_RESUME_TOKEN_EXPIRED\x10-\x12%\n" +
+	"!ERROR_REASON_RESUME_TOKEN_UNKNOWN\x10.\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10/\x12 \n" +
+	"\x1cERROR_REASON_STREAM_NOT_READ\x100*\xb0\x02\n" +
 	"\x10FieldErrorReason\x12\"\n" +
 	"\x1eFIELD_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bFIELD_ERROR_REASON_REQUIRED\x10\x01\x12$\n" +

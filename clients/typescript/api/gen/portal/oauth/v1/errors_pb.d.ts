@@ -383,6 +383,39 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_REQUESTS = 44;
    */
   TOO_MANY_REQUESTS = 44,
+
+  /**
+   * OUT_OF_RANGE, REST 400. The changes after the resume token were removed from
+   * the audit log: list the resources, and watch without a token.
+   *
+   * @generated from enum value: ERROR_REASON_RESUME_TOKEN_EXPIRED = 45;
+   */
+  RESUME_TOKEN_EXPIRED = 45,
+
+  /**
+   * OUT_OF_RANGE, REST 400. The database has no changes with this resume token:
+   * it was restored to an earlier state, or is another one. List the resources,
+   * and watch without a token.
+   *
+   * @generated from enum value: ERROR_REASON_RESUME_TOKEN_UNKNOWN = 46;
+   */
+  RESUME_TOKEN_UNKNOWN = 46,
+
+  /**
+   * RESOURCE_EXHAUSTED, REST 429. The API key, or the server, has too many open
+   * streams.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_STREAMS = 47;
+   */
+  TOO_MANY_STREAMS = 47,
+
+  /**
+   * RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
+   * continue with the last resume token.
+   *
+   * @generated from enum value: ERROR_REASON_STREAM_NOT_READ = 48;
+   */
+  STREAM_NOT_READ = 48,
 }
 
 /**
