@@ -107,7 +107,7 @@ def portal(database: Database, folder: Path, **settings: str) -> Iterator[tuple[
 def command(*arguments: str, **settings: str) -> str:
     """Run a command `portal …`; returns what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "portal_server", *arguments],
+        [sys.executable, "-m", "portal_cli", *arguments],
         cwd=ROOT,
         env=ENVIRONMENT | settings,
         stdout=subprocess.PIPE,
