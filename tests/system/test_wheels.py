@@ -1,5 +1,6 @@
 """The packages as they are released: installed from wheels, without a clone, in an empty folder."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -180,6 +181,10 @@ def test_every_part_reports_the_same_version(installed: Installed, packages: Pat
 
     assert installed.run("--version") == f"portal {version}\n"
     assert f"OAuth Portal {version} is up" in installed.stack.out.read_text()
+    key = (installed.stack.folder / "data/admin.key").read_text().strip()
+    target = f"127.0.0.1:{installed.stack.grpc_port}"
+    status = json.loads(installed.run("status", f"--target={target}", f"--key={key}", "-o", "json"))
+    assert (status["server_version"], status["client_version"]) == (version, version)
 
 
 def test_everything_stops(installed: Installed) -> None:

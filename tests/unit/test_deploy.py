@@ -11,7 +11,7 @@ import yaml
 
 from portal_server.run.settings import Settings
 from tests.support.commands import ROOT
-from tools.version.__main__ import PLACES, current
+from tools.version.__main__ import PLACES, current, version
 
 BIN = Path(sys.executable).parent
 DEPLOY = ROOT / "deploy"
@@ -61,8 +61,8 @@ def test_a_file_has_its_schema(schema: str, file: str) -> None:
 
 def test_the_manifests_have_the_schemas_of_kubernetes(tmp_path: Path) -> None:
     file = DEPLOY / "kubernetes.yaml"
-    for version in ("1.31.0", "1.37.0"):
-        found = check(BIN / "kubernetes-validate", "--strict", "-k", version, file)
+    for release in ("1.31.0", "1.37.0"):
+        found = check(BIN / "kubernetes-validate", "--strict", "-k", release, file)
         assert found.count(" passed ") == len(manifests())
     misspelled = tmp_path / file.name
     misspelled.write_text(file.read_text().replace("maxSurge", "maxSurges"))
@@ -143,6 +143,13 @@ def test_the_version_is_that_of_the_root(name: str) -> None:
 
     assert re.search(PLACES[name], text, re.MULTILINE)
     assert current(PLACES[name], text) == text
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert first
+    assert first[1] == version()
 
 
 @pytest.mark.needs("git")

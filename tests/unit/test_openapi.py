@@ -100,6 +100,17 @@ def test_the_examples_are_what_the_schemas_allow(name: str) -> None:
     assert accepts(name, {"ClientTypes": [], **example} if "ClientTypes" in properties else example)
 
 
+def test_each_body_has_an_example_with_known_fields_that_its_schema_allows() -> None:
+    bodies = [item["requestBody"] for _, _, item in operations() if "requestBody" in item]
+
+    assert len(bodies) >= 5
+    for body in bodies:
+        content = body["content"]["application/json"]
+        message = content["schema"]["$ref"].rpartition("/")[2]
+        assert content["example"].keys() <= SCHEMAS[message]["properties"].keys()
+        assert accepts(message, content["example"])
+
+
 @pytest.mark.parametrize(
     ("body", "good"),
     [

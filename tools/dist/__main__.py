@@ -15,7 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def _run(*command: str | Path, folder: Path) -> None:
-    subprocess.run([sys.executable, "-m", *command], cwd=folder, check=True)  # noqa: S603
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def _copy(target: Path) -> None:
@@ -36,7 +43,7 @@ def build(target: Path) -> None:
     """Build into a folder.
 
     Raises:
-        subprocess.CalledProcessError: a build or a check failed; it has printed why.
+        subprocess.CalledProcessError: a build or a check failed; `stdout` has the reason.
     """
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as name:
@@ -53,11 +60,14 @@ def build(target: Path) -> None:
 
 
 def main() -> int:
-    """Build into the folder of the first argument; the exit status."""
+    """Build into the folder of the first argument, and print the files; the exit status."""
+    target = Path(sys.argv[1])
     try:
-        build(Path(sys.argv[1]).absolute())
+        build(target.absolute())
     except subprocess.CalledProcessError as error:
+        sys.stderr.write(error.stdout)
         return error.returncode
+    sys.stdout.writelines(f"{file}\n" for file in sorted(target.iterdir()))
     return 0
 
 

@@ -26,7 +26,7 @@ _INTRO = """\
 <p class="pages"><a href="/docs">REST API</a> <b>gRPC API</b></p>
 <h1>The gRPC API</h1>
 <p>The package is <code>{package}</code>. Every method needs an API key in the metadata
-<code>authorization</code>, bare or after <code>Bearer </code>. Keys with the role
+<code>authorization</code>, bare or after <code>Bearer</code>. Keys with the role
 <code>viewer</code> may only call methods that are marked <i>read</i>. The server supports
 reflection. With TLS, omit <code>-plaintext</code>:</p>
 <pre tabindex="0">grpcurl -plaintext -H "authorization: $PORTAL_KEY" -d '{{"provider_id": 1}}' \\
@@ -37,7 +37,9 @@ reflection. With TLS, omit <code>-plaintext</code>:</p>
 
 def page(package: Package) -> str:
     """The page of a package."""
-    return "\n".join([_HEAD + _nav(package), "<main>", *_main(package), "</main>"]) + _END
+    # The introduction comes first on a phone, where the contents fill a screen.
+    intro = _INTRO.format(package=package.name)
+    return "\n".join([_HEAD + intro + _nav(package), "<main>", *_main(package), "</main>"]) + _END
 
 
 _END = """
@@ -63,7 +65,6 @@ def _nav(package: Package) -> str:
 
 
 def _main(package: Package) -> Iterator[str]:
-    yield _INTRO.format(package=package.name)
     for service in package.services:
         yield from _service(service, package)
     yield '<h2 id="messages">Messages</h2>'

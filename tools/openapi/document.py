@@ -266,19 +266,22 @@ def _operation(method: Method, messages: Mapping[str, Message]) -> Schema:
     if rest:
         operation["description"] = rest
     operation["parameters"] = _parameters(method)
-    if method.body and method.body.message:
+    body = method.body and method.body.message
+    example = schemas.example(messages[body]) if body else None
+    if method.body and body:
+        content = _json(reference(body))
+        # Otherwise pages that try a document out invent values.
+        content["application/json"]["example"] = example
         operation["requestBody"] = {
             "description": method.body.comment,
             "required": True,
-            "content": _json(reference(method.body.message)),
+            "content": content,
         }
     statuses = sorted(_ALWAYS | _more_statuses(method))
     operation["responses"] = {"200": _response(method, messages[method.response].fields)} | {
         str(status): {"$ref": f"#/components/responses/{ERRORS[status].name}"}
         for status in statuses
     }
-    body = method.body and method.body.message
-    example = schemas.example(messages[body]) if body else None
     operation["x-codeSamples"] = samples(method.verb, method.path, example)
     return operation
 

@@ -17,6 +17,7 @@ _IMAGE: Final = r"(oauth-portal:)\d[\w.]*"
 # In each file, what stands before a version and the version.
 PLACES: Final = {
     "server/pyproject.toml": r'(^version = "|"oauth-portal\[cli\]==)[^"]+',
+    "clients/go/README.md": r"(clients/go[/@]v)\d[\w.]*",
     "deploy/Containerfile": _IMAGE,
     "deploy/compose.yaml": _IMAGE,
     "deploy/kubernetes.yaml": _IMAGE,
