@@ -85,6 +85,7 @@ class Stack:
             "PORTAL_KEY_FILE": str(folder / "admin.key"),
             "PORTAL_ENCRYPTION_KEYS_FILE": str(folder / "encryption.key"),
             "PORTAL_DEVELOPMENT": "true",
+            "PORTAL_METRICS_PORT": "0",
         } | settings
         self.out = folder / "out.txt"
         self.err = folder / "err.txt"

@@ -28,6 +28,8 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "node": "nodejs",
         "npm": "npm",
         "pgbouncer": "pgbouncer",
+        "prometheus": "prometheus",
+        "promtool": "prometheus",
         "rustfmt": "rustfmt",
         "systemd-analyze": "systemd",
     }

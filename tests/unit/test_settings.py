@@ -34,6 +34,8 @@ def test_everything_has_a_default() -> None:
         "http_port": 3001,
         "grpc_port": 50051,
         "direct_grpc_port": None,
+        "metrics_port": 9464,
+        "metrics_host": IPv4Address("127.0.0.1"),
         "trusted_hops": 0,
         "log_format": "text",
         "admin_key": None,

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from portal_server.idp.limits import Limits, Ticket
 from portal_server.idp.network import Deadline
 from portal_server.idp.tls import Trust
 from portal_server.idp.urls import Url
+from portal_server.metrics import PROVIDER_CALLS, provider_label
 
 TOTAL_S = 10.0
 """How long a call may take: waiting, discovery, a token, and the request itself."""
@@ -93,6 +95,19 @@ class Call:
         return response
 
     def _exchange(self, request: Request) -> Response:
+        began, outcome = time.monotonic(), "error"
+        try:
+            response = self._respond(request)
+            outcome = "timeout" if response.timed_out else f"{response.status // 100}xx"
+        except (NotSent, OutcomeUnknown) as error:
+            outcome = error.reason.lower()
+            raise
+        finally:
+            provider = provider_label(self.access.provider.id)
+            PROVIDER_CALLS.labels(provider, outcome).observe(time.monotonic() - began)
+        return response
+
+    def _respond(self, request: Request) -> Response:
         is_tls = request.url.scheme == "https"
         context = self._trust.context(self.access.provider) if is_tls else None
         try:

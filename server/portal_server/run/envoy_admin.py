@@ -30,6 +30,10 @@ class Admin:
                 found[name] = int(number)
         return found
 
+    def prometheus(self) -> str:
+        """All counters in the text format of Prometheus; empty if Envoy does not respond."""
+        return self._request("GET", "/stats/prometheus?usedonly") or ""
+
     def post(self, path: str) -> bool:
         """Send a command; whether Envoy accepted it."""
         return self._request("POST", path) is not None

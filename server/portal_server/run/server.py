@@ -19,6 +19,8 @@ from portal_server.catalog.last_uses import LastUses, LastUseTask
 from portal_server.domain.errors import OperatorError
 from portal_server.run.direct_tls import DirectTls
 from portal_server.run.encryption_keys import vault_of
+from portal_server.run.gauges import Gauges
+from portal_server.run.metrics_socket import MetricsSocket, path_beside
 from portal_server.run.process import freeze_gc, schedule
 from portal_server.run.readiness import Readiness
 from portal_server.run.settings import Settings
@@ -172,6 +174,7 @@ class Server:
             report=lambda ready: self._health.set_ready(ready=ready),
             each_time=self._upkeep.look,
         )
+        self._metrics = self._metrics_of(listen, settings)
         self._servers: list[grpc.Server] = []
         self.addresses: list[str] = []
         self.port = 0
@@ -235,6 +238,17 @@ class Server:
         self._sealer.start()
         self._streams.start()
         self._readiness.start()
+        if self._metrics:
+            self._metrics.start()
+
+    def _metrics_of(self, listen: Listen, settings: Settings) -> MetricsSocket | None:
+        if not listen.socket:
+            return None
+        database = settings.database
+        file = Path(database.database or "") if database.get_backend_name() == "sqlite" else None
+        first = listen.number == 0
+        gauges = Gauges(self._pools, self._store, file=file, reads_rows=first)
+        return MetricsSocket(path_beside(listen.socket), gauges.refresh)
 
     def stop(self) -> None:
         """Drain: report that the server is stopping, finish all calls, close the database."""
@@ -256,6 +270,8 @@ class Server:
                 server.stop(None)
         for pool in self._pools:
             pool.stop()
+        if self._metrics:
+            self._metrics.stop()
         self._expiry.stop()
         self._last_uses.stop()
         self._reconciler.stop(_FLUSH_S)

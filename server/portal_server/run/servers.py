@@ -164,6 +164,11 @@ class Servers:
         return len(self._endpoints or ())
 
     @property
+    def by_number(self) -> dict[int, Path]:
+        """The sockets of the servers that are not being replaced, by their number."""
+        return {slot.number: slot.server.path for slot in self._slots if slot.server}
+
+    @property
     def seen(self) -> bool:
         """Whether Envoy responds and knows one of them."""
         return bool(self._health)

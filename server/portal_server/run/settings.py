@@ -107,6 +107,18 @@ class Settings(BaseSettings):
         default=IPv4Address("127.0.0.1"),
         description="IPv4 or IPv6 address that the ports listen on; `0.0.0.0` for all of IPv4.",
     )
+    metrics_port: int = Field(
+        default=9464,
+        ge=0,
+        le=65535,
+        description="Port of `/metrics`, for Prometheus; 0 for none. If it is in use and not set,"
+        " `portal up` logs a warning and has no metrics.",
+    )
+    metrics_host: IPvAnyAddress = Field(
+        default=IPv4Address("127.0.0.1"),
+        description="Address that this port listens on. Metrics need no API key: if it is not a"
+        " loopback address, let only Prometheus connect.",
+    )
     trusted_hops: int = Field(
         default=0,
         ge=0,

@@ -13,7 +13,7 @@ stops them in order. A private folder has the files that they share:
     admin.sock                 Envoy's admin interface
     server.pem, server.json    with TLS: the certificate and its key, and their name in Envoy
     callers.pem, callers.json  with mutual TLS: the CAs of callers, and their name in Envoy
-    <server>-<generation>.sock
+    <server>-<generation>.sock, .metrics
 """
 
 import logging
@@ -40,6 +40,8 @@ from portal_server.run.edge_log import EdgeLog
 from portal_server.run.encryption_keys import create_missing_key, vault_of
 from portal_server.run.envoy_admin import Admin
 from portal_server.run.first_key import create_first_key
+from portal_server.run.metrics_page import MetricsPage, Sources
+from portal_server.run.metrics_socket import path_beside
 from portal_server.run.process import raise_open_files
 from portal_server.run.servers import Servers
 from portal_server.run.settings import Settings
@@ -56,7 +58,7 @@ log = logging.getLogger(__name__)
 
 # Maximum length of the path of a Unix socket (unix(7): 108 bytes including a NUL).
 _LONGEST_SOCKET_PATH = 107
-_LONGEST_SOCKET_NAME = len("63-9999999999.sock")
+_LONGEST_SOCKET_NAME = len("63-9999999999.metrics")
 
 # Open files of Envoy: each connection of a caller is one.
 _OPEN_FILES = 65_536
@@ -107,11 +109,38 @@ def up(settings: Settings) -> None:
         tasks = (certificates.look, certificates.warn) if certificates else ()
         supervisor = Supervisor(servers, envoy, admin, signals, settings.stop_seconds)
         identity = certificates.identity if certificates else None
+        sources = Sources(
+            lambda: {n: path_beside(path) for n, path in servers.by_number.items()},
+            admin,
+            lambda: certificates.identity.expires if certificates else None,
+        )
+        page = _metrics_page(settings, sources)
         edge_log = EdgeLog(folder / edge.LOG)
         try:
             supervisor.run(lambda: print(banner(settings, found, identity), flush=True), tasks)
         finally:
             edge_log.close()
+            if page:
+                page.close()
+
+
+def _metrics_page(settings: Settings, sources: Sources) -> MetricsPage | None:
+    """Serve the metrics, unless the port is 0, or it has its default and is in use.
+
+    Raises:
+        UpError: the port of the setting is in use.
+    """
+    if not settings.metrics_port:
+        return None
+    try:
+        return MetricsPage(settings, sources)
+    except OSError as error:
+        where = f"{settings.metrics_host}:{settings.metrics_port}"
+        text = f"cannot listen on {where}: {error.strerror}; set PORTAL_METRICS_PORT"
+        if "metrics_port" in settings.model_fields_set:
+            raise UpError(text) from None
+        log.warning("no metrics: %s", text)
+        return None
 
 
 def _certificates(settings: Settings, folder: Path) -> CertificateWatch | None:

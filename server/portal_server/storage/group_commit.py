@@ -35,6 +35,7 @@ from portal_server.domain.errors import (
     Resource,
     Unavailable,
 )
+from portal_server.metrics import COMMIT_SECONDS, GROUP_SIZE
 from portal_server.storage.inserts import Adds
 from portal_server.storage.sql.dialects import COMMIT_TIMEOUT_S
 from portal_server.storage.sql.failures import stalled
@@ -184,6 +185,8 @@ class GroupCommit:
             group = [leader, *(self._waiting.popleft() for _ in range(others))]
         began = time.monotonic()
         self._commit(group)
+        GROUP_SIZE.observe(len(group))
+        COMMIT_SECONDS.observe(time.monotonic() - began)
         failed = any(isinstance(job.error, Unavailable) for job in group)
         if failed and time.monotonic() - began > STALLED_S:
             self._fail_waiting()

@@ -6,7 +6,8 @@ rows.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
@@ -14,12 +15,14 @@ from portal_server.domain.calls import Call
 from portal_server.domain.errors import Resource
 from portal_server.storage.encryption import Vault
 from portal_server.storage.group_commit import GroupCommit
-from portal_server.storage.inserts import Adds
+from portal_server.storage.inserts import Adds, Cursor
 from portal_server.storage.sql.clauses import Lock
 from portal_server.storage.sql.failures import unconfirmed
 from portal_server.storage.sql.schema import read_revision
 from portal_server.storage.sql.transactions import Transactions
 from portal_server.storage.sql.watchdog import Watchdog
+from portal_server.storage.statistics import Statistics, StatisticsStatements
+from portal_server.storage.statistics import read as read_statistics
 from portal_server.storage.transaction import Transaction, statements_for
 
 __all__ = ["Lock", "Store", "Transaction"]
@@ -40,6 +43,7 @@ class Store:
         self._statements = statements_for(engine.dialect, self.vault)
         self._watchdog = Watchdog(unconfirmed)
         self._transactions = Transactions(engine, self._watchdog)
+        self._statistics = StatisticsStatements(engine.dialect)
         self._group = GroupCommit(self._writing, self._transactions)
         self._watchdog.each_time(self._group.end_stall)
 
@@ -96,6 +100,16 @@ class Store:
     def schema_revision(self, call: Call) -> str:
         """The revision of the database's schema. Raises: PortalError."""
         return self._transactions.read_latest(call, read_revision)
+
+    def statistics(self, call: Call, now: datetime) -> Statistics:
+        """Numbers of all rows; reads whole tables. Raises: PortalError."""
+        with self._transactions.reading(call) as cursor:
+            return read_statistics(Cursor(cursor, {}), self._statistics, now)
+
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections are in use, are idle, and may be open."""
+        pool: Any = self._engine.pool
+        return pool.checkedout(), pool.checkedin(), pool.size()
 
     def commit_age(self) -> float:
         """How many seconds writes have waited without a confirmed one; 0.0: none waits."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 
+from portal_server.metrics import QUEUE_WAIT
+
 log = logging.getLogger(__name__)
 
 # A key counts as alone if no other key has called for this long.
@@ -29,6 +31,8 @@ class Job:
 
     run: Callable[[], object]
     cancel: Callable[[], object]
+    since: float = 0.0
+    """When it began to wait."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -99,8 +103,9 @@ class Pool:
         """How many calls were rejected."""
         self.offered = 0
         """How many calls there have been."""
-        self._name = name
-        self._size = threads
+        self.name = name
+        self.size = threads
+        self._wait_seconds = QUEUE_WAIT.labels(name)
         self._max_waiting = max_waiting
         self._waiting = 0
         self._lock = threading.Lock()
@@ -109,6 +114,17 @@ class Pool:
         # Queues with a call that may run, in the order of their turns.
         self._turns: deque[Queue] = deque()
         self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """How many threads run a call."""
+        with self._lock:
+            return len(self._threads) - len(self._idle)
 
     @property
     def in_flight(self) -> int:
@@ -127,14 +143,17 @@ class Pool:
                 if full or len(queue.waiting) >= queue.max_waiting:
                     self.rejected += 1
                     return False
+                job.since = monotonic()
                 queue.waiting.append(job)
                 self._waiting += 1
                 self._give_turn(queue)
                 return True
             queue.active += 1
             if queue.waiting:  # the key is alone again, and may run more
+                job.since = monotonic()
                 queue.waiting.append(job)
                 job = queue.waiting.popleft()
+                self._wait_seconds.observe(monotonic() - job.since)
             thread.take(queue, job)
         thread.awake.release()
         return True
@@ -168,11 +187,11 @@ class Pool:
         """A thread without a job. There is none while a queue waits for its turn."""
         if self._idle:
             return self._idle.pop()
-        if len(self._threads) == self._size or self._stopped:
+        if len(self._threads) == self.size or self._stopped:
             return None
         thread = _Thread()
         self._threads.append(thread)
-        name = f"{self._name}-{len(self._threads)}"
+        name = f"{self.name}-{len(self._threads)}"
         threading.Thread(target=self._work, args=(thread,), name=name, daemon=True).start()
         return thread
 
@@ -222,7 +241,9 @@ class Pool:
                 continue
             queue.active += 1
             self._waiting -= 1
-            thread.take(queue, queue.waiting.popleft())
+            job = queue.waiting.popleft()
+            self._wait_seconds.observe(monotonic() - job.since)
+            thread.take(queue, job)
             self._give_turn(queue)
             return True
         return False

@@ -48,6 +48,8 @@ class ResponseRow(SQLModel, table=True):
 
 TABLE: Table = ResponseRow.__table__  # type: ignore[attr-defined]
 
+RESPONSE = TABLE.c.answer
+
 _this = TABLE.c.digest == bindparam("which", type_=LargeBinary)
 _after = TABLE.c.id > number("after")
 

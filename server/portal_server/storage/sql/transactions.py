@@ -22,6 +22,7 @@ from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
+from portal_server.metrics import CONNECTION_WAIT
 from portal_server.storage.sql import dialects
 from portal_server.storage.sql.engine import NOTICES
 from portal_server.storage.sql.failures import (
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Wanted = Callable[[], bool]
 
+# A shorter wait for a connection is not counted.
+_NOTED_WAIT_S = 0.001
 # For everything that a transaction does before its commit.
 WORK_TIMEOUT_S = 8.0
 # Once a transaction has tried to begin or to commit for this long, new writes do not wait for it.
@@ -240,7 +243,11 @@ class Transactions:
     def _try_to_start(
         self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
     ) -> _Started[Result]:
+        began = time.monotonic()
         connection = self._engine.raw_connection()
+        waited = time.monotonic() - began
+        if waited >= _NOTED_WAIT_S:
+            CONNECTION_WAIT.observe(waited)
         driver: Any = connection.driver_connection
         watched = self._watchdog.watch(driver, wanted, max_s)
         try:

@@ -16,6 +16,7 @@ from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Chosen, Front, Queued
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import limit_of, rejection_of
+from portal_server.wire.interceptors.measures import Measures
 from portal_server.wire.interceptors.method import MAX_CALL_S, MAX_WAITING_CALL_S, Method
 from portal_server.wire.interceptors.reflection import Reflection
 from portal_server.wire.requests import TRUE, Metadata
@@ -68,6 +69,7 @@ class Admission(grpc.ServerInterceptor):
     ) -> Callable[[Metadata], Any]:
         streams = handler.response_streaming
         needs = access(path)
+        measures = Measures(path)
         method = Method(
             path=path,
             needs=needs,
@@ -78,6 +80,7 @@ class Admission(grpc.ServerInterceptor):
             encode=handler.response_serializer,
             surface=surface,
             authenticator=self._authenticator,
+            measures=measures,
         )
         serve: Callable[..., Any] = method.stream if streams else method.one
         if needs.stays_open:

@@ -1,9 +1,11 @@
 """How a call ends with an error."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import NoReturn
 
 import grpc
+from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import RequestInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -11,6 +13,7 @@ from grpc_status import rpc_status
 from portal_server.domain.calls import Origin
 from portal_server.domain.errors import Exhausted, PortalError, Reason
 from portal_server.wire.interceptors.log import log_rejected
+from portal_server.wire.interceptors.measures import Measures
 from portal_server.wire.origin import origin_of
 from portal_server.wire.status import Surface, to_status
 
@@ -35,7 +38,8 @@ Rejection = Callable[[object, grpc.ServicerContext], NoReturn]
 
 def rejection_of(path: str) -> Rejection:
     """What ends calls of the method with this path whose queue is full."""
-    return _rejection(path, Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later"))
+    error = Exhausted(Reason.TOO_MANY_CALLS, "too many calls wait; retry later")
+    return _rejection(path, Measures(path), error)
 
 
 def limit_of(path: str) -> Callable[[float], Rejection]:
@@ -43,17 +47,19 @@ def limit_of(path: str) -> Callable[[float], Rejection]:
 
     It gets how many seconds too early the call is.
     """
+    measures = Measures(path)
 
     def limited(wait_s: float) -> Rejection:
         text = "the API key sends more requests a second than it may; retry later"
-        return _rejection(path, Exhausted(Reason.TOO_MANY_REQUESTS, text, wait_s))
+        return _rejection(path, measures, Exhausted(Reason.TOO_MANY_REQUESTS, text, wait_s))
 
     return limited
 
 
-def _rejection(path: str, error: Exhausted) -> Rejection:
+def _rejection(path: str, measures: Measures, error: Exhausted) -> Rejection:
     def reject(_request: object, context: grpc.ServicerContext) -> NoReturn:
         origin = origin_of(path, context)
+        measures.failed(perf_counter(), Code.RESOURCE_EXHAUSTED, error.reason)
         log_rejected(origin, context.invocation_metadata(), error.reason)
         abort(context, to_status(error, PLAIN), origin)
 

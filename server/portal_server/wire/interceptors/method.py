@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from portal_server.domain.calls import Call, IdempotencyKey
-from portal_server.domain.errors import Invalid, PortalError, Rule, Violation
+from portal_server.domain.errors import Invalid, PortalError, Reason, Rule, Violation
 from portal_server.wire.access import Access
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
@@ -24,6 +24,7 @@ from portal_server.wire.interceptors.log import (
     log_error,
     log_ok,
 )
+from portal_server.wire.interceptors.measures import Measures
 from portal_server.wire.origin import name_origin, origin_of
 from portal_server.wire.requests import Metadata, identify, validates_only
 from portal_server.wire.status import Surface, internal, to_status
@@ -55,6 +56,7 @@ class Method:
     encode: Callable[[Any], bytes]
     surface: Surface
     authenticator: Authenticator
+    measures: Measures
 
     def one(self, message: bytes, context: grpc.ServicerContext, queues: CallerQueues) -> Any:
         """Serve a call with one response."""
@@ -119,11 +121,14 @@ class Method:
             response = complete(self.serve(request, CallContext(call, context)))
         except PortalError as error:
             status = to_status(error, self.surface)
+            self.measures.failed(ongoing.start, status.code, error.reason)
             log_error(ongoing, status.code, error.reason)
         except Exception as error:  # noqa: BLE001 - a bug; the log has it
             log_bug(ongoing, error)
             status = internal(origin.trace_id)
+            self.measures.failed(ongoing.start, status.code, Reason.INTERNAL)
         else:
+            self.measures.succeeded(ongoing.start)
             log_ok(ongoing, response)
             return response
         return abort(context, status, origin)
