@@ -115,7 +115,7 @@ def test_a_replaced_server_begins_at_zero_and_the_other_one_continues(
         found = samples_of(page_of(measured))
         return {dict(has)["server"] for name, has in found if name == "portal_build_info"}
 
-    assert soon(lambda: servers() == {"0", "1"}, 20)
+    assert soon(lambda: servers() == {"0", "1"}, 60)
     after = samples_of(page_of(measured))
     assert total(after, name, server=busiest) < total(before, name, server=busiest)
     assert total(after, name, server=other) >= total(before, name, server=other)
