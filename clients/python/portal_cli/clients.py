@@ -186,7 +186,7 @@ def check(
     provider: Annotated[
         str,
         typer.Argument(
-            metavar="[PROVIDER]",
+            metavar="PROVIDER",
             help="ID, uid or exact name of the provider; default: all.",
             autocompletion=completing.providers,
         ),
@@ -194,7 +194,7 @@ def check(
     client: Annotated[
         str,
         typer.Argument(
-            metavar="[CLIENT]",
+            metavar="CLIENT",
             help="ID, uid or exact name of the client; default: all.",
             autocompletion=completing.clients,
         ),

@@ -50,6 +50,10 @@ class _WithCommonOptions:
 class Command(_WithCommonOptions, TyperCommand):
     """A command of the client."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The parts of the usage line; typer puts required arguments in braces."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments. Raises an error that names every option that is missing."""
         if not ctx.resilient_parsing:

@@ -19,7 +19,7 @@ from portal_cli.output import as_dict, write_one, write_rows, write_values
 from portal_client import ApiKey, PortalError
 
 app = Commands(
-    help="Create, get, list, update, rotate and revoke API keys: at a portal if one is given"
+    help="Create, get, list, update, rotate and revoke API keys.\n\nAt a portal if one is given"
     " (--target, --context or their variables, or a current context), otherwise in the database of"
     " PORTAL_DATABASE_URL."
 )
