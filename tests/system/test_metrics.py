@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support.postgres import free_port
-from tests.support.stack import Stack, portal, soon
+from tests.support.stack import ROOT, Stack, portal, soon
 
 CLIENT_TYPE = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
 PATH = "/oauth-providers/1/client-types"
@@ -153,44 +154,123 @@ def test_a_port_in_use_is_an_error_if_it_was_chosen(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.needs("prometheus", "promtool")
-def test_a_real_prometheus_reads_every_sample(measured: Stack, tmp_path: Path) -> None:
-    config = tmp_path / "prometheus.yml"
-    target = f"127.0.0.1:{measured.settings['PORTAL_METRICS_PORT']}"
-    config.write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s"},
-                "scrape_configs": [
-                    {"job_name": "portal", "static_configs": [{"targets": [target]}]}
-                ],
-            }
+@pytest.fixture(scope="module")
+def prometheus(measured: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Prometheus"]:
+    """A Prometheus that scrapes the system."""
+    running = Prometheus(measured, tmp_path_factory.mktemp("prometheus"))
+    assert soon(lambda: running.query('up{job="portal"}') == ["1"], 30)
+    yield running
+    running.stop()
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        config = folder / "prometheus.yml"
+        target = f"127.0.0.1:{stack.settings['PORTAL_METRICS_PORT']}"
+        scrape = {"job_name": "portal", "static_configs": [{"targets": [target]}]}
+        config.write_text(
+            json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]})
         )
-    )
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path}/data",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=error",
+        port = free_port()
+        self._base = f"http://127.0.0.1:{port}/api/v1/query"
+        self._process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--log.level=error",
+            ]
+        )
+
+    def query(self, expression: str) -> list[str]:
+        """The values that an expression has now; raises if it is not valid."""
+        try:
+            response = httpx.get(self._base, params={"query": expression})
+        except httpx.HTTPError:
+            return []
+        if response.status_code == 503:  # it is starting
+            return []
+        found = response.json()
+        assert found["status"] == "success", found
+        return [part["value"][1] for part in found["data"]["result"]]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+
+@pytest.mark.needs("prometheus")
+def test_a_real_prometheus_reads_every_sample(measured: Stack, prometheus: Prometheus) -> None:
+    expected = len(samples_of(page_of(measured)))
+
+    assert soon(lambda: prometheus.query("scrape_samples_scraped") == [str(expected)], 5)
+    assert float(prometheus.query("sum(portal_commit_duration_seconds_count)")[0]) > 0
+
+
+@pytest.mark.needs("prometheus")
+def test_every_panel_of_the_dashboard_has_data(measured: Stack, prometheus: Prometheus) -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
+    panels = {
+        panel["title"]: [
+            target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+            for target in panel["targets"]
         ]
+        for panel in dashboard["panels"]
+    }
+    # No provider is called, no client is registered, no call waits, there is no TLS.
+    without = {title for title in panels if "identity providers" in title} | {
+        "Clients",
+        "Wait for a thread, p99",
+        "The certificate expires in",
+    }
+    assert len(panels) - len(without) >= 15
+
+    def lacking() -> dict[str, list[str]]:
+        with measured.client() as rest:
+            rest.post(PATH, json=CLIENT_TYPE)
+            rest.get("/oauth-providers/99")
+        empty = {
+            title: [query for query in queries if not prometheus.query(query)]
+            for title, queries in panels.items()
+        }
+        return {title: queries for title, queries in empty.items() if queries}
+
+    assert soon(lambda: set(lacking()) <= without, 20), lacking()
+
+
+@pytest.mark.needs("promtool")
+def test_each_alert_fires_when_it_should() -> None:
+    rules = ROOT / "deploy/prometheus/alerts_test.yaml"
+    tested = subprocess.run(
+        ["promtool", "test", "rules", rules], capture_output=True, text=True, check=False
     )
-    try:
-        base = f"http://127.0.0.1:{port}/api/v1/query"
 
-        def query(expression: str) -> list[str]:
-            try:
-                found = httpx.get(base, params={"query": expression}).json()
-            except httpx.HTTPError:
-                return []
-            return [part["value"][1] for part in found["data"]["result"]]
+    assert tested.returncode == 0, tested.stderr
 
-        assert soon(lambda: query('up{job="portal"}') == ["1"], 20)
-        expected = len(samples_of(page_of(measured)))
-        assert soon(lambda: query("scrape_samples_scraped") == [str(expected)], 5)
-        assert float(query("sum(portal_commit_duration_seconds_count)")[0]) > 0
-    finally:
-        process.terminate()
-        process.wait(20)
+
+def test_each_alert_has_a_test_and_a_line_that_says_what_to_do() -> None:
+    folder = ROOT / "deploy/prometheus"
+    alerts = re.findall(r"alert: (\w+)", (folder / "alerts.yaml").read_text())
+    tests = (folder / "alerts_test.yaml").read_text()
+    operations = (ROOT / "docs/operations.md").read_text()
+
+    assert len(alerts) >= 8
+    for alert in alerts:
+        assert tests.count(f"alertname: {alert}\n") == 2
+        assert f"| `{alert}` |" in operations
+
+
+@pytest.mark.parametrize("file", ["prometheus/alerts.yaml", "grafana/dashboard.json"])
+def test_rules_and_panels_use_metrics_that_exist(measured: Stack, file: str) -> None:
+    page = page_of(measured)
+    text = (ROOT / "deploy" / file).read_text()
+    names = set(re.findall(r"\b(?:portal|envoy|grpc_server)_\w+(?=[\[{])", text))
+    names.discard("portal_certificate_expiry_timestamp_seconds")  # only with TLS
+
+    assert len(names) >= 5
+    for name in names:
+        family = re.sub("_(count|sum|bucket|total)$", "", name)
+        assert f"# TYPE {family} " in page or f"# TYPE {name} " in page
