@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portal_server.domain.keys import Role
 from portal_server.run import settings
 from portal_server.run.environment import load
 from portal_server.run.settings import SECRETS, SettingsError
@@ -58,6 +59,11 @@ def test_everything_has_a_default() -> None:
         "max_waiting": 1024,
         "key_requests_per_second": None,
         "key_burst": None,
+        "jwt_issuer": None,
+        "jwt_audience": None,
+        "jwt_roles": {},
+        "jwt_role_claim": "roles",
+        "jwt_jwks_url": None,
         "request_id_seconds": 86400,
         "stop_seconds": 15,
         "log_level": "INFO",
@@ -90,6 +96,12 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("DIRECT_GRPC_PORT", "0", 0),
         ("DIRECT_GRPC_PORT", "65535", 65535),
         ("DEVELOPMENT", "true", True),
+        ("KEY_REQUESTS_PER_SECOND", "1", 1),
+        ("KEY_BURST", "100000", 100_000),
+        ("JWT_ISSUER", "https://id.test/realms/x", "https://id.test/realms/x"),
+        ("JWT_ISSUER", "http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("JWT_ROLES", "a=admin, b = viewer", {"a": Role.ADMIN, "b": Role.VIEWER}),
+        ("JWT_ROLE_CLAIM", "realm_access.roles", "realm_access.roles"),
         ("KEY_FILE", "/run/portal/key", Path("/run/portal/key")),
         ("ENCRYPTION_KEYS", KEYS, KEYS),
         ("ENCRYPTION_KEYS_FILE", "/run/portal/keys", Path("/run/portal/keys")),
@@ -124,6 +136,16 @@ def test_a_variable_sets_its_setting(
         *((f"{port}_PORT", text) for port in ("HTTP", "GRPC") for text in ("0", "65536", "-7779")),
         ("DIRECT_GRPC_PORT", "65536"),
         ("DIRECT_GRPC_PORT", "porcupine"),
+        ("KEY_REQUESTS_PER_SECOND", "porcupine"),
+        ("KEY_REQUESTS_PER_SECOND", "-7779"),
+        ("KEY_BURST", "7779777"),
+        ("JWT_ISSUER", "porcupine"),
+        ("JWT_ISSUER", "http://porcupine.test"),
+        ("JWT_JWKS_URL", "http://porcupine.test"),
+        ("JWT_ROLES", "porcupine"),
+        ("JWT_ROLES", "a=porcupine"),
+        ("JWT_ROLES", "porcupine=admin,"),
+        ("JWT_ROLE_CLAIM", "porcupine."),
         ("DEVELOPMENT", "porcupine"),
         ("HTTP_PORT", "30.01"),
         ("GRPC_PORT", "7779x"),

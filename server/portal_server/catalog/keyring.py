@@ -4,8 +4,10 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from portal_server.catalog.access_tokens import AccessTokens
 from portal_server.catalog.last_uses import LastUses
 from portal_server.domain import keys
+from portal_server.domain.access_tokens import is_token
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import Unauthenticated
 from portal_server.domain.keys import Caller, Role
@@ -39,14 +41,20 @@ class KeyRing:
     """The valid API keys of one portal.
 
     `admin_key` is the admin key of the settings, a secret. It is valid while it is set,
-    and is not stored. `uses` notes when keys are used.
+    and is not stored. `uses` notes when keys are used. With `tokens`, access tokens are accepted
+    too, in the same header.
     """
 
     def __init__(
-        self, store: Store, admin_key: str | None = None, uses: LastUses | None = None
+        self,
+        store: Store,
+        admin_key: str | None = None,
+        uses: LastUses | None = None,
+        tokens: AccessTokens | None = None,
     ) -> None:
         self._store = store
         self._uses = uses
+        self._tokens = tokens
         self._admin_digest = keys.digest(admin_key) if admin_key else None
         # By digest: the caller, and when to look the key up again.
         self._remembered: dict[bytes, tuple[Caller, float]] = {}
@@ -56,6 +64,7 @@ class KeyRing:
 
         Raises:
             Unauthenticated: there is not exactly one value, or it is not a valid API key.
+            Unavailable, Forbidden: see `AccessTokens.verify`.
         """
         text = text_of(authorization)
         if text is None:
@@ -78,6 +87,8 @@ class KeyRing:
         """The caller with this key, and how many seconds the key is still valid."""
         key_id = keys.key_id_of(text)
         if key_id is None:
+            if self._tokens and is_token(text):
+                return self._tokens.verify(text)
             raise Unauthenticated
         key = self._store.read_latest(call, lambda tx: tx.api_keys.find(key_id))
         if key is None:

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.last_uses import LastUses, LastUseTask
 from portal_server.domain.errors import OperatorError
+from portal_server.run.access_tokens import access_tokens
 from portal_server.run.direct_tls import DirectTls
 from portal_server.run.encryption_keys import vault_of
 from portal_server.run.gauges import Gauges
@@ -117,7 +118,8 @@ class Server:
         Raises:
             CannotListen: another process listens there, or no address is set.
             CertificateError: the files of TLS cannot be used.
-            SettingsError: the direct port would be open to a network without TLS.
+            SettingsError: the direct port would be open to a network without TLS, or the
+                settings of access tokens are incomplete.
             CannotConnect: PostgreSQL rejects the connection.
             SchemaMismatch: the database must be migrated first.
             OperatorError: the encryption keys cannot be read, or one is missing.
@@ -142,7 +144,8 @@ class Server:
         self._sealer = assembled.sealer
         uses = LastUses(self._store)
         self._last_uses = LastUseTask(uses)
-        keyring = KeyRing(self._store, settings.admin_key_text, uses)
+        self._issuer_keys, tokens = access_tokens(settings)
+        keyring = KeyRing(self._store, settings.admin_key_text, uses, tokens)
         self._surfaces = {
             providers.SERVICE.full_name: providers.SURFACE,
             client_types.SERVICE.full_name: client_types.SURFACE,
@@ -234,6 +237,8 @@ class Server:
             server.start()
         self._expiry.start()
         self._last_uses.start()
+        if self._issuer_keys:
+            self._issuer_keys.start()
         self._reconciler.start()
         self._sealer.start()
         self._streams.start()
@@ -274,6 +279,8 @@ class Server:
             self._metrics.stop()
         self._expiry.stop()
         self._last_uses.stop()
+        if self._issuer_keys:
+            self._issuer_keys.stop()
         self._reconciler.stop(_FLUSH_S)
         self._registrar.close()
         self._sealer.stop()

@@ -19,6 +19,8 @@ from sqlalchemy.engine import URL
 
 from portal_server.catalog.idempotency import DAY
 from portal_server.domain.errors import OperatorError
+from portal_server.domain.keys import Role
+from portal_server.domain.urls import parse_http_url
 from portal_server.storage.encryption import parse_key
 from portal_server.storage.sql.engine import parse_url
 
@@ -81,6 +83,31 @@ def _origins(value: object) -> object:
             " such as https://app.example.com or http://localhost:8080"
         )
     return origins
+
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _issuer(value: str) -> str:
+    url = parse_http_url(value)
+    if url is None or (url.scheme == "http" and url.host not in _LOOPBACK):
+        raise ValueError("must be an https URL; http only at a loopback address")
+    return value
+
+
+def _roles(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = {}
+    for part in value.split(","):
+        name, equals, role = (each.strip() for each in part.partition("="))
+        if not (name and equals and role in set(Role)):
+            raise ValueError(
+                "must be pairs of a value of the claim and a role, such as"
+                f" portal-admins=admin,staff=viewer; roles: {', '.join(Role)}"
+            )
+        found[name] = Role(role)
+    return found
 
 
 class Settings(BaseSettings):
@@ -240,6 +267,32 @@ class Settings(BaseSettings):
         le=100_000,
         description="How many requests each API key may send at once after a pause, unless it has"
         " its own limit; by default as many as in one second.",
+    )
+    jwt_issuer: Annotated[str, AfterValidator(_issuer)] | None = Field(
+        default=None,
+        description="Issuer of JWT access tokens (RFC 9068) that are accepted instead of API keys,"
+        " such as `https://id.example.com/realms/staff`: docs/keys.md.",
+    )
+    jwt_audience: str | None = Field(
+        default=None,
+        description="What their `aud` must have: the name of this portal at the issuer. Several are"
+        " separated by commas. Required with `PORTAL_JWT_ISSUER`.",
+    )
+    jwt_roles: Annotated[dict[str, Role], NoDecode, BeforeValidator(_roles)] = Field(
+        default={},
+        description="Which roles they have here, such as `portal-admins=admin,staff=viewer`: values"
+        " of the claim and roles. Required with `PORTAL_JWT_ISSUER`.",
+    )
+    jwt_role_claim: str = Field(
+        default="roles",
+        pattern=r"^[^.\s]+(\.[^.\s]+)*$",
+        description="Claim with the roles of a token: a list, or a text with spaces. Dots lead into"
+        " objects, as in `realm_access.roles`.",
+    )
+    jwt_jwks_url: Annotated[str, AfterValidator(_issuer)] | None = Field(
+        default=None,
+        description="URL of the public keys of the issuer; by default its discovery document has"
+        " it.",
     )
     one_core: bool = Field(
         default=True,

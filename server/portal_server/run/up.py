@@ -34,6 +34,7 @@ from portal_server.domain.errors import OperatorError
 from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.run import edge, edge_tls
+from portal_server.run.access_tokens import token_rules
 from portal_server.run.banner import Prepared, banner
 from portal_server.run.certificates import CERT, CLIENT_CA, KEY, CertificateWatch
 from portal_server.run.edge_log import EdgeLog
@@ -85,6 +86,7 @@ def up(settings: Settings) -> None:
         OperatorError, PortalError, OSError: it cannot start. No process is left running.
     """
     settings.require_protected()
+    token_rules(settings)
     signals = Signals()
     with _run_folder() as folder:
         certificates = _certificates(settings, folder)

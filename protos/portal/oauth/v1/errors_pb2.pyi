@@ -215,6 +215,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
     continue with the last resume token.
     """
+    ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 49
+    """UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
+    of access tokens, or could not for a day. Retry later, or use an API key.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -420,6 +424,10 @@ streams.
 ERROR_REASON_STREAM_NOT_READ: ErrorReason.ValueType  # 48
 """RESOURCE_EXHAUSTED, REST 429. The caller did not read the stream for too long:
 continue with the last resume token.
+"""
+ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 49
+"""UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
+of access tokens, or could not for a day. Retry later, or use an API key.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -16,7 +16,27 @@ server.listen(Number(process.argv[3] ?? 0), '127.0.0.1', () => {
       registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
       clientCredentials: { enabled: true },
       deviceFlow: { enabled: true },
+      // Access tokens in JWT (RFC 9068) for a request with a `resource` (RFC 8707).
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (ctx, audience) => ({
+          scope: '',
+          audience,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
     },
+    extraTokenClaims: () => ({ roles: ['portal-editors'] }),
+    clients: [
+      {
+        client_id: 'pipeline',
+        client_secret: 'pipeline-secret',
+        grant_types: ['client_credentials'],
+        redirect_uris: [],
+        response_types: [],
+      },
+    ],
     responseTypes: ['code', 'id_token', 'code id_token', 'none'],
   });
   handle = provider.callback();

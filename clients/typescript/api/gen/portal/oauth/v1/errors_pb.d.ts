@@ -416,6 +416,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_STREAM_NOT_READ = 48;
    */
   STREAM_NOT_READ = 48,
+
+  /**
+   * UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
+   * of access tokens, or could not for a day. Retry later, or use an API key.
+   *
+   * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 49;
+   */
+  ISSUER_UNAVAILABLE = 49,
 }
 
 /**
