@@ -174,3 +174,12 @@ def test_a_narrow_terminal_cuts_no_value(target: str, portal: Command) -> None:
     assert "…" not in shown
     assert found["uid"] in joined
     assert found["etag"] in joined
+
+
+def test_the_help_lists_commands_that_call_no_portal_separately(portal: Command) -> None:
+    shown = portal("-h").stdout
+    calling, local = shown.partition("Options:")[0].split("Commands that call no portal:")
+
+    assert "\n  status " in calling
+    assert "\n  completion " in local
+    assert "{" not in portal("client-types", "get", "-h").stdout.splitlines()[0]

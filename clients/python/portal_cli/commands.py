@@ -76,13 +76,18 @@ class Group(_WithCommonOptions, TyperGroup):
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the commands with the first sentences of their help."""
-        rows = [
-            (name, (command.help or "").partition("\n\n")[0])
-            for name, command in self.commands.items()
-            if not command.hidden
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        remote: list[tuple[str, str]] = []
+        local: list[tuple[str, str]] = []
+        for name, command in self.commands.items():
+            if not command.hidden:
+                rows = local if isinstance(command, LocalCommand | LocalGroup) else remote
+                rows.append((name, (command.help or "").partition("\n\n")[0]))
+        if not remote:
+            remote, local = local, []
+        for title, rows in (("Commands", remote), ("Commands that call no portal", local)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments."""
