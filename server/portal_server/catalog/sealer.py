@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from time import monotonic
 
 from portal_server.catalog.updates import now
 from portal_server.domain.audit import GENESIS, MAX_EVENT_ID, Range, Seal, content_hash, ranges_of
@@ -41,7 +40,6 @@ class Sealer:
         # For each range of missing IDs: when all transactions before this one have ended, they
         # are gone.
         self._decided_at: dict[Range, int] = {}
-        self._waits_until = 0.0
         self._held = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
@@ -70,8 +68,6 @@ class Sealer:
         self.release()
 
     def _try_to_seal(self) -> int:
-        if monotonic() < self._waits_until:
-            return 0
         try:
             return self.seal()
         except PortalError as error:
@@ -101,7 +97,6 @@ class Sealer:
         present = now()
         self._held = tx.leases.acquire(_NAME, self._holder, present, present + LEASE)
         if not self._held:
-            self._waits_until = monotonic() + LEASE.total_seconds()
             return 0
         head = tx.audit.head()
         last_id, missing = (head.last_id, head.missing) if head else (0, ())
