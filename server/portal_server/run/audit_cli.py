@@ -1,6 +1,6 @@
 """The commands of `portal audit` that work on the database, in addition to those of the client."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,8 @@ from portal_server.domain.calls import Call, Origin
 from portal_server.run.commands import load_settings, one_line_errors
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from portal_server.storage.store import Store
 
 __all__ = ["app"]
@@ -59,9 +61,10 @@ def prune(
     The removal is an audit event. On PostgreSQL only the owner of the tables may do it.
     """
     from portal_server.catalog.audit_log import AuditLog
+    from portal_server.storage.sql.roles import require_prunable
 
     time = time_of(before, "--before")
-    with _store() as store:
+    with _store(require_prunable) as store:
         last = AuditLog(store).prune(_command("prune"), time)
     text = f"removed the events up to position {last}" if last else "no event is older"
     typer.echo(f"portal: {text}", err=True)
@@ -72,7 +75,7 @@ def _command(name: str) -> Call:
 
 
 @contextmanager
-def _store() -> "Iterator[Store]":
+def _store(check: "Callable[[Engine], None]" = lambda _: None) -> "Iterator[Store]":
     settings = load_settings()
     from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.sql.schema import require_known
@@ -80,6 +83,7 @@ def _store() -> "Iterator[Store]":
 
     engine = open_connected(settings.database)
     require_known(engine)
+    check(engine)
     store = Store(engine)
     try:
         yield store

@@ -48,6 +48,24 @@ def grant(engine: Engine, role: str) -> None:
                 raise NotGranted(f"cannot grant: {error.orig.diag.message_primary}") from None
 
 
+def require_prunable(engine: Engine) -> None:
+    """Accept a role that may delete audit events.
+
+    Raises:
+        NotGranted: it may not.
+        PortalError: the storage failed.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    query = text("SELECT current_user, has_table_privilege('audit_event', 'DELETE')")
+    with translated(), engine.connect() as connection:
+        role, allowed = connection.execute(query).one()
+    if not allowed:
+        raise NotGranted(
+            f"the role {role} may not delete audit events: connect as the owner of the tables"
+        )
+
+
 def _privileges(table: str) -> str:
     if table == REVISION:
         return "SELECT"
