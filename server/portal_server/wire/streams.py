@@ -25,7 +25,7 @@ from portal_server.domain.keys import Caller
 from portal_server.wire.calls import CallContext
 from portal_server.wire.events import Sender
 from portal_server.wire.interceptors.errors import PLAIN
-from portal_server.wire.status import to_status
+from portal_server.wire.status import internal, to_status
 
 log = logging.getLogger("portal.streams")
 
@@ -101,8 +101,10 @@ class Streams:
         if sender is None:
             self._forget(stream)
             return
+        # Before the thread sees the sender: the first token must not follow a later one.
+        stream.since = monotonic()
+        sender.send(self._encode((), stream.at))
         stream.sender = sender
-        self._send(stream, ())
 
     def _admit(self, key_id: str) -> None:
         if self._stopped:
@@ -147,10 +149,7 @@ class Streams:
             self._woken.clear()
             streams = self._open_now()
             if streams:
-                try:
-                    self._serve(streams)
-                except Exception:
-                    log.exception("streams got no changes")
+                self._serve(streams)
 
     def _serve(self, streams: Iterable[Stream]) -> None:
         pages: dict[Place, EventPage] = {}
@@ -159,7 +158,10 @@ class Streams:
             try:
                 self._serve_one(stream, pages, now)
             except PortalError as error:
-                self._end(stream, error)
+                self._end(stream, to_status(error, PLAIN))
+            except Exception:
+                log.exception("a stream ends")
+                self._end(stream, internal(""))
 
     def _serve_one(self, stream: Stream, pages: dict[Place, EventPage], now: float) -> None:
         if stream.ending or stream.sender.busy:
@@ -191,12 +193,13 @@ class Streams:
             stream.sender.cancel()
             return
         text = f"a response was not read for {MAX_SENDING_S:g} s"
-        self._end(stream, Exhausted(Reason.STREAM_NOT_READ, f"{text}; continue with its token"))
+        error = Exhausted(Reason.STREAM_NOT_READ, f"{text}; continue with the last resume_token")
+        self._end(stream, to_status(error, PLAIN))
 
-    def _end(self, stream: Stream, error: PortalError) -> None:
+    def _end(self, stream: Stream, status: Status) -> None:
         stream.ending = True
         stream.since = monotonic()
-        stream.sender.end_with(_to_grpc(to_status(error, PLAIN)))
+        stream.sender.end_with(_to_grpc(status))
 
 
 def _to_grpc(status: Status) -> grpc.Status:
