@@ -259,7 +259,7 @@ def test_each_write_has_one_event_and_each_change_arrives_once(
     for found in by_uid.values():
         assert found[0].action is AuditAction.CREATE
         assert all(a.etag_after == b.etag_before != "" for a, b in pairwise(found))
-    # With a provider, its client types are deleted: events that are no write of their own.
+    # With a provider, its client types are deleted: these events are not separate writes.
     calls = [e for e in events if not _is_cascade(e)]
     assert writers.acknowledged + 1 <= len(calls) <= writers.acknowledged + 1 + writers.unknown
     assert TOKEN not in "".join(json.dumps([e.before, e.after]) for e in events)
