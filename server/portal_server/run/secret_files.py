@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
-# Group and others.
+# Group and others; all that is not reading by the group.
 _NOT_OURS = 0o077
+_NOT_OUR_GROUP = 0o037
 _LONGEST = 1 << 20
 _IN_MEMORY = frozenset({"ramfs", "tmpfs"})
 # proc(5), mountinfo: the device is the third field, and the type follows a hyphen.
@@ -19,8 +20,9 @@ class SecretFileError(Exception):
 def read_secret(file: Path) -> bytes:
     """The content of a file with a secret.
 
-    Group and others must not be able to read it, except in a read-only file system in memory: that
-    is how Docker, Kubernetes and systemd pass secrets, with modes that a process cannot change.
+    Only its owner may be able to read it, with two exceptions. A group may read a file of root, as
+    PostgreSQL allows for its private key (documentation, section 18.9.2). Anyone may read a
+    read-only file system in memory, in which Docker and Kubernetes mount secrets.
 
     Raises:
         SecretFileError: the file cannot be read, is too large, or others can read it.
@@ -48,7 +50,9 @@ def _content(file: Path, *, require_private: bool) -> bytes:
 
 def _others_read(descriptor: int) -> bool:
     status = os.fstat(descriptor)
-    return bool(status.st_mode & _NOT_OURS) and not _is_mounted(descriptor, status.st_dev)
+    of_root = status.st_uid == 0 and os.geteuid() != 0
+    too_much = status.st_mode & (_NOT_OUR_GROUP if of_root else _NOT_OURS)
+    return bool(too_much) and not _is_mounted(descriptor, status.st_dev)
 
 
 def _is_mounted(descriptor: int, device: int) -> bool:

@@ -162,7 +162,8 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(
         default=None,
         description="PEM file with the private key of that certificate, RSA or ECDSA, without a"
-        " passphrase. Others must not be able to read it (mode 0600).",
+        " passphrase. Others must not be able to read it: mode 0600, or 0640 if"
+        " root owns it.",
     )
     tls_client_ca: Path | None = Field(
         default=None,
