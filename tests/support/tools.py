@@ -27,6 +27,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "mvn": "maven",
         "node": "nodejs",
         "npm": "npm",
+        "openssl": "openssl",
         "pgbouncer": "pgbouncer",
         "prometheus": "prometheus",
         "promtool": "prometheus",

