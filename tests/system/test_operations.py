@@ -107,7 +107,9 @@ class Callers:
             client.post(f"{path}/1/client-types", json=body).raise_for_status()
 
         calls = (rest, lambda: portal.get_provider(1))
-        self._threads = [threading.Thread(target=self._again, args=one, daemon=True) for one in enumerate(calls)]
+        self._threads = [
+            threading.Thread(target=self._again, args=one, daemon=True) for one in enumerate(calls)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -132,7 +134,7 @@ class Machine:
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self.folder, self.postgres = folder, postgres
-        self.http, self.grpc = free_port(), free_port()
+        self.http, self.grpc, self.metrics = free_port(), free_port(), free_port()
         self.password = secrets.token_hex(24)
         authority = Authority(folder / "authority")
         shutil.copy(authority.file, folder / "ca.crt")
@@ -154,6 +156,7 @@ class Machine:
                 "PGPORT": str(postgres.port),
                 "PORTAL_HTTP_PORT": str(self.http),
                 "PORTAL_GRPC_PORT": str(self.grpc),
+                "PORTAL_METRICS_PORT": str(self.metrics),
             },
         )
 
@@ -168,6 +171,7 @@ class Machine:
             "PORTAL_HOST=0.0.0.0": "PORTAL_HOST=127.0.0.1",
             "localhost:3001": f"localhost:{self.http}",
             "localhost:50051": f"localhost:{self.grpc}",
+            "localhost:9464": f"localhost:{self.metrics}",
         }
         for shown, own in addresses.items():
             commands = commands.replace(shown, own)
@@ -258,6 +262,7 @@ def test_every_command_of_the_tasks_works_and_no_call_fails() -> None:
     assert "the database is consistent" in consistent
     assert "password authentication failed" in old_password
     assert "/ListProviders OK" in printed["Look at a call"]
+    assert "portal_certificate_expiry_timestamp_seconds" in printed["Read the metrics"]
     assert statuses == {
         "the previous admin key": 401,
         "the admin key": 200,

