@@ -228,7 +228,7 @@ def test_every_panel_of_the_dashboard_has_data(measured: Stack, prometheus: Prom
     }
     assert len(panels) - len(without) >= 15
 
-    def lacking() -> dict[str, list[str]]:
+    def missing() -> dict[str, list[str]]:
         with measured.client() as rest:
             rest.post(PATH, json=CLIENT_TYPE)
             rest.get("/oauth-providers/99")
@@ -238,7 +238,7 @@ def test_every_panel_of_the_dashboard_has_data(measured: Stack, prometheus: Prom
         }
         return {title: queries for title, queries in empty.items() if queries}
 
-    assert soon(lambda: set(lacking()) <= without, 20), lacking()
+    assert soon(lambda: set(missing()) <= without, 20), missing()
 
 
 @pytest.mark.needs("promtool")

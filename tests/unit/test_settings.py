@@ -38,6 +38,8 @@ def test_everything_has_a_default() -> None:
         "metrics_port": 9464,
         "metrics_host": IPv4Address("127.0.0.1"),
         "trusted_hops": 0,
+        "otlp_endpoint": None,
+        "trace_sample": 0.01,
         "log_format": "text",
         "admin_key": None,
         "key_file": Path("data/admin.key"),

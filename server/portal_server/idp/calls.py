@@ -22,6 +22,7 @@ from portal_server.idp.network import Deadline
 from portal_server.idp.tls import Trust
 from portal_server.idp.urls import Url
 from portal_server.metrics import PROVIDER_CALLS, provider_label
+from portal_server.tracing import span
 
 TOTAL_S = 10.0
 """How long a call may take: waiting, discovery, a token, and the request itself."""
@@ -97,7 +98,8 @@ class Call:
     def _exchange(self, request: Request) -> Response:
         began, outcome = time.monotonic(), "error"
         try:
-            response = self._respond(request)
+            with span(request.method, _attributes(request)):
+                response = self._respond(request)
             outcome = "timeout" if response.timed_out else f"{response.status // 100}xx"
         except (NotSent, OutcomeUnknown) as error:
             outcome = error.reason.lower()
@@ -127,6 +129,10 @@ class Call:
         else:
             self._ticket.reached()
         return response
+
+
+def _attributes(request: Request) -> dict[str, str | int]:
+    return {"http.request.method": request.method, "server.address": request.url.host}
 
 
 class Caller:

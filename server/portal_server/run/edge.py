@@ -24,6 +24,7 @@ import yaml
 
 from portal_server.domain.errors import OperatorError
 from portal_server.run.edge_tls import use_tls
+from portal_server.run.edge_traces import trace
 from portal_server.run.run_folder import replace_json
 from portal_server.run.settings import Settings
 from portal_server.wire.reflection_pool import DESCRIPTORS
@@ -107,6 +108,8 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         _set_origins(config, settings.cors_origins)
         _trust_hops(config, settings.trusted_hops)
         _set_log(config, settings, folder / LOG)
+        if settings.otlp_endpoint:
+            trace(config, settings.otlp_endpoint, settings.trace_sample)
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
         _find_files(config, source.absolute())

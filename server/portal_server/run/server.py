@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from portal_server import tracing
 from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.last_uses import LastUses, LastUseTask
 from portal_server.domain.errors import OperatorError
@@ -54,6 +56,9 @@ from portal_server.wire.rates import Rates
 from portal_server.wire.reflection_pool import reflection_pool
 from portal_server.wire.rest_v1 import dialect, service
 from portal_server.wire.streams import Streams
+
+if TYPE_CHECKING:
+    from portal_server.run.traces import OtlpTracer
 
 log = logging.getLogger(__name__)
 
@@ -314,9 +319,24 @@ def serve(settings: Settings, listen: Listen) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    tracer = _tracer(settings)
     server = Server(settings, listen)
     freeze_gc()
     server.start()
     log.info("serving on %s", ", ".join(server.addresses))
     stopping.wait()
     server.stop()
+    if tracer:
+        tracer.stop()
+
+
+def _tracer(settings: Settings) -> "OtlpTracer | None":
+    """The tracer of this process, if there is a collector."""
+    if not settings.otlp_endpoint:
+        return None
+    # OpenTelemetry takes 20 MiB and a tenth of a second of CPU.
+    from portal_server.run.traces import OtlpTracer  # noqa: PLC0415
+
+    tracer = OtlpTracer(settings.otlp_endpoint, settings.trace_sample)
+    tracing.use(tracer)
+    return tracer

@@ -85,6 +85,16 @@ def _origins(value: object) -> object:
     return origins
 
 
+# Without TLS: a collector on this host or network passes the traces on.
+_OTLP_ENDPOINT = re.compile(r"http://([a-z0-9._-]+|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})")
+
+
+def _otlp_endpoint(value: str) -> str:
+    if not _OTLP_ENDPOINT.fullmatch(value):
+        raise ValueError("must be http://HOST:PORT, such as http://127.0.0.1:4317")
+    return value
+
+
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -145,6 +155,14 @@ class Settings(BaseSettings):
         default=IPv4Address("127.0.0.1"),
         description="Address that this port listens on. Metrics need no API key: if it is not a"
         " loopback address, let only Prometheus connect.",
+    )
+    otlp_endpoint: Annotated[str, AfterValidator(_otlp_endpoint)] | None = Field(
+        default=None,
+        description="Collector that gets traces by OTLP over gRPC, such as"
+        " `http://127.0.0.1:4317`. Without it, there are no traces.",
+    )
+    trace_sample: float = Field(
+        default=0.01, ge=0, le=1, description="Which part of the traces is sent, from 0 to 1."
     )
     trusted_hops: int = Field(
         default=0,

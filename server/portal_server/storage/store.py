@@ -24,6 +24,7 @@ from portal_server.storage.sql.watchdog import Watchdog
 from portal_server.storage.statistics import Statistics, StatisticsStatements
 from portal_server.storage.statistics import read as read_statistics
 from portal_server.storage.transaction import Transaction, statements_for
+from portal_server.tracing import span
 
 __all__ = ["Lock", "Store", "Transaction"]
 
@@ -83,7 +84,8 @@ class Store:
             PortalError: what the work raises, or a failure of the storage. Nothing is stored
                 then, but after Unavailable and DeadlineExceeded this is unknown.
         """
-        return self._group.run(call, _for_caller(call, work), adds)
+        with span("transaction"):
+            return self._group.run(call, _for_caller(call, work), adds)
 
     def validate(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
         """Run work that writes, in a transaction that only reads: writes have no effect.

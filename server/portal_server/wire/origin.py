@@ -33,7 +33,8 @@ def origin_of(path: str, context: grpc.ServicerContext) -> Origin:
                 trace_id = str(value)
             elif name == _CLIENT:
                 address = str(value)
-        return Origin(path, trace_id or _new_trace_id(), address)
+        # With traces, Envoy's tracer has the ID.
+        return Origin(path, trace_id or _trace_id_of(metadata), address)
     return Origin(path, _trace_id_of(metadata), address_of(peer))
 
 

@@ -34,6 +34,7 @@ from portal_server.storage.sql.failures import (
     unconfirmed,
 )
 from portal_server.storage.sql.watchdog import MAX_READ_S, Watchdog, Watched
+from portal_server.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,8 @@ class Transactions:
         started.watched.enter(self._commit_timeout_s)
         self._stalling = time.monotonic()
         try:
-            started.cursor.execute("COMMIT")
+            with span("commit"):
+                started.cursor.execute("COMMIT")
         except self._error as error:
             if started.watched.cause or leaves_open(error):
                 raise self._not_confirmed(error) from None

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from portal_server.domain.calls import Call, IdempotencyKey
 from portal_server.domain.errors import Invalid, PortalError, Reason, Rule, Violation
+from portal_server.tracing import call_span
 from portal_server.wire.access import Access
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
@@ -96,6 +97,16 @@ class Method:
             yield BROKEN_MESSAGE
 
     def _serve(
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        queues: CallerQueues,
+        complete: Callable[[Any], Any],
+    ) -> Any:
+        with call_span(self.path, context.invocation_metadata()):
+            return self._run(message, context, queues, complete)
+
+    def _run(
         self,
         message: bytes,
         context: grpc.ServicerContext,
