@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,16 +20,26 @@ from portal_server.catalog.rotation import encrypt_again
 from portal_server.catalog.sealer import Sealer
 from portal_server.catalog.updates import Change
 from portal_server.domain.api_key import ApiKeyDraft
-from portal_server.domain.audit import START, AuditAction, AuditKind, AuditOutcome, Event, Placed
+from portal_server.domain.audit import (
+    START,
+    AuditAction,
+    AuditKind,
+    AuditOutcome,
+    Event,
+    Place,
+    Placed,
+)
 from portal_server.domain.calls import Call, IdempotencyKey, Origin
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
-from portal_server.domain.errors import Aborted, Invalid
+from portal_server.domain.errors import Aborted, Invalid, OutOfRange
 from portal_server.domain.keys import Caller, Role
 from portal_server.domain.lists import Comparison, Condition
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.encryption import Vault
+from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store, Transaction
-from tests.support.catalog import CALL, KEY, Catalog
+from tests.storage.test_backup import restored, written
+from tests.support.catalog import CALL, KEY, VAULT, Catalog
 
 PROVIDER = ProviderDraft(
     name="p",
@@ -455,3 +466,46 @@ def test_the_etags_of_a_resource_form_a_chain(store: Store, catalog: Catalog) ->
         catalog.providers.update(BY, provider.id, change)
 
     assert all(a.etag_after == b.etag_before for a, b in pairwise(sealed(store)))
+
+
+def test_a_place_outlives_a_restore_and_one_after_the_backup_is_unknown(
+    store: Store, catalog: Catalog, engine: Engine, empty_url: str, tmp_path: Path
+) -> None:
+    log = AuditLog(store)
+    places: list[Place] = []
+    for _ in range(3):
+        if len(places) == 2:
+            file = written(engine, tmp_path)
+        catalog.providers.create(BY, PROVIDER)
+        catalog.providers.create(BY, PROVIDER)
+        seal(store)
+        places.append(log.begin(CALL, None))
+    target = open_engine(parse_url(empty_url.replace("/portal.db", "/restored.db")))
+    restored(target, file)
+    other = Store(target, VAULT)
+    copy = AuditLog(other)
+
+    assert [p.place.position for p in copy.list(CALL, places[0], 9).items] == [3, 4]
+    assert [copy.begin(CALL, place) for place in places[:2]] == places[:2]
+    with pytest.raises(OutOfRange):
+        copy.begin(CALL, places[2])
+    for _ in range(3):
+        Catalog(other).providers.create(BY, PROVIDER)
+    seal(other)
+    with pytest.raises(OutOfRange):
+        copy.begin(CALL, places[2])
+    assert [p.place.position for p in copy.list(CALL, places[1], 9).items] == [5, 6, 7]
+    assert verify(other, CALL).problems == []
+    other.close()
+
+
+def test_a_place_whose_next_events_were_removed_has_expired(store: Store, catalog: Catalog) -> None:
+    filled(store, catalog)
+    log = AuditLog(store)
+    [first, *_] = log.list(CALL, START, 9).items
+    times = [seal.create_time for seal in store.read_latest(CALL, lambda tx: tx.audit.seals(0, 9))]
+    log.prune(BY, times[2])
+    with pytest.raises(OutOfRange, match="were removed"):
+        log.begin(CALL, first.place)
+
+    assert log.begin(CALL, log.list(CALL, START, 1).items[0].place).position == 5
