@@ -37,22 +37,29 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and more.
 
-    A message that is a named tuple, the line of a call, adds its fields.
+    A message that is a named tuple, the line of a call, adds its fields. The time is formatted
+    once a second.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = (0, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        second, at = self._second
+        if second != int(record.created):
+            second = int(record.created)
+            at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, at)
+        fields: dict[str, Any] = getattr(record.msg, "_asdict", dict)()
         line: dict[str, Any] = {
             "time": f"{at}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": f"{fields['method']} {fields['code']}" if fields else record.getMessage(),
         }
-        fields = getattr(record.msg, "_asdict", None)
-        if fields:
-            line |= {name: value for name, value in fields().items() if value != ""}
-            line["message"] = f"{line['method']} {line['code']}"
+        line |= {name: value for name, value in fields.items() if value != ""}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
