@@ -1,13 +1,18 @@
 """Where encryption keys come from, what a start requires, and a change of the key."""
 
+import os
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.stack import Stack, portal
+from tests.support.postgres import Postgres
+from tests.support.stack import Stack, portal, soon
+from tests.system.test_restart import Restarts, hang_up
 
 PROVIDER = {"Name": "p", "Type": "Keycloak", "WellKnownURL": "https://idp.test/x"}
 TOKEN = "the-registration-token"  # noqa: S105
@@ -158,6 +163,75 @@ def test_secrets_are_encrypted_again_while_servers_run(own: Stack) -> None:
     assert first.stdout == "provider: 6 secrets encrypted\nclient: 0 secrets encrypted\n"
     assert second.stdout == "provider: 0 secrets encrypted\nclient: 0 secrets encrypted\n"
     assert kept == [200] * 3
+
+
+class Writers:
+    """Callers that store secrets until they are stopped."""
+
+    def __init__(self, own: Stack) -> None:
+        self._own = own
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(6)
+        self.written = 0
+        self.errors: list[str] = []
+        self._calls = [self._pool.submit(self._write) for _ in range(6)]
+
+    def _write(self) -> None:
+        with self._own.client() as rest:
+            id_ = create(rest)
+            while not self._stop.is_set():
+                # A PUT without the secret opens the stored one, and one with it stores a new one.
+                for body in (WITH_SECRETS, WITH_SECRETS | {"CredentialClientSecret": ""}):
+                    response = rest.put(f"/oauth-providers/{id_}", json=body)
+                    if response.status_code == httpx.codes.OK:
+                        self.written += 1
+                    else:
+                        self.errors.append(response.text)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for call in self._calls:
+            call.result()
+        self._pool.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_key_is_replaced_under_load_without_an_error(tmp_path: Path, postgres: Postgres) -> None:
+    own = Stack(
+        tmp_path,
+        PORTAL_WORKERS="2",
+        PORTAL_DATABASE_URL=postgres.new_database(f"rotated_{os.getpid()}"),
+    )
+    old, new = new_key(), new_key()
+    (tmp_path / "encryption.key").write_text(f"{old}\n")
+    (tmp_path / "encryption.key").chmod(0o600)
+    own.start()
+    log = Restarts(own)
+    writers = Writers(own)
+    try:
+        counts = []
+        for number, keys in enumerate(((old, new), (new, old), (new,)), 1):
+            (tmp_path / "encryption.key").write_text("\n".join(keys))
+            hang_up(own)
+            assert soon(lambda: log.done == number, 60), own.err.read_text()[-2000:]  # noqa: B023
+            written = writers.written
+            assert soon(lambda: writers.written > written + 20, 20)  # noqa: B023
+            if keys == (new, old):
+                counts += [portal("encryption", "rotate", **own.settings).stdout for _ in "12"]
+    finally:
+        writers.stop()
+        own.stop()
+    checked = portal("check", **own.settings)
+    (tmp_path / "encryption.key").write_text(f"{old}\n")
+    wrong = portal("serve", **own.settings | {"PORTAL_DIRECT_GRPC_PORT": "0"})
+    [line] = [line for line in wrong.stderr.splitlines() if line.startswith("portal: ")]
+
+    assert writers.errors == []
+    assert counts[1] == "provider: 0 secrets encrypted\nclient: 0 secrets encrypted\n"
+    assert checked.returncode == 0, checked.stdout
+    assert wrong.returncode == 1
+    assert "secrets that are encrypted with the key" in line
 
 
 def test_rotation_needs_a_key(own: Stack) -> None:
