@@ -174,7 +174,9 @@ class Postgres:
             yield
         finally:
             for process in processes:
-                os.kill(process, signal.SIGCONT)
+                # One may end as soon as the first one goes on.
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def _run(self, program: str, *arguments: str) -> None:
         # Not `user=`: subprocess then uses fork(2) instead of vfork(2), and in a process with busy

@@ -35,6 +35,8 @@ def test_everything_has_a_default() -> None:
         "http_port": 3001,
         "grpc_port": 50051,
         "direct_grpc_port": None,
+        "read_database_url": None,
+        "read_max_age_seconds": 2,
         "metrics_port": 9464,
         "metrics_host": IPv4Address("127.0.0.1"),
         "trusted_hops": 0,
@@ -118,6 +120,8 @@ def test_an_empty_variable_is_the_default(name: str, monkeypatch: pytest.MonkeyP
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("ADMIN_KEY", "!~aZ9-!~aZ9-!~aZ9-!~", "!~aZ9-!~aZ9-!~aZ9-!~"),
         ("DATABASE_URL", "sqlite:////var/lib/portal.db", "sqlite:////var/lib/portal.db"),
+        ("READ_DATABASE_URL", "postgresql://a,b/d", "postgresql://a,b/d"),
+        ("READ_MAX_AGE_SECONDS", "0.5", 0.5),
     ],
 )
 def test_a_variable_sets_its_setting(
@@ -177,6 +181,8 @@ def test_a_variable_sets_its_setting(
         ("DATABASE_URL", f"postgresql://u:x@{SECRET}@h/d"),
         ("DATABASE_URL", f"postgresql://u:x/{SECRET}@h/d"),
         ("DATABASE_URL", f"postgres://u:1/{SECRET}@h/d"),
+        ("READ_DATABASE_URL", f"sqlite:///{SECRET}"),
+        ("READ_MAX_AGE_SECONDS", "0"),
     ],
 )
 def test_the_error_for_an_invalid_value_has_its_name_but_not_the_value(
@@ -224,6 +230,21 @@ def test_a_url_of_postgresql_is_accepted_as_other_programs_write_it(
 
     assert load().database.drivername == "postgresql+psycopg"
     assert load().database.database == "portal"
+
+
+def test_a_standby_is_one_of_postgresql_and_of_several_hosts_a_standby(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load().standby is None
+    monkeypatch.setenv("PORTAL_READ_DATABASE_URL", "postgresql://a,b/d")
+    with pytest.raises(SettingsError, match=r"^PORTAL_READ_DATABASE_URL: PORTAL_DATABASE_URL is"):
+        _ = load().standby
+    monkeypatch.setenv("PORTAL_DATABASE_URL", "postgresql://a,b/d")
+    found = load()
+
+    assert found.database.query["target_session_attrs"] == "read-write"
+    assert found.standby
+    assert found.standby.query["target_session_attrs"] == "standby"
 
 
 @pytest.mark.parametrize("value", ["", " "])
@@ -417,6 +438,7 @@ def test_docs_settings_md_is_current() -> None:
 FILES = {name: file for name, file in SECRETS.items() if file not in settings.Settings.model_fields}
 VALID = {
     "database_url": "postgresql://u:p@h/d",
+    "read_database_url": "postgresql://u:p@standby/d",
     "admin_key": f"{SECRET}-{SECRET}",
 }
 
@@ -429,7 +451,8 @@ def secret(tmp_path: Path) -> Path:
 
 
 def test_every_secret_can_be_in_a_file() -> None:
-    assert set(SECRETS) == {"database_url", "admin_key", "encryption_keys"}
+    others = {"database_url", "read_database_url", "admin_key"}
+    assert set(SECRETS) == {*others, "encryption_keys"}
     assert set(FILES) == set(VALID)
 
 

@@ -76,7 +76,7 @@ class ClientTypes:
                 tx.providers.get(parent_id)
                 raise
 
-        return self._store.read_latest(call, work)
+        return self._store.read_recent(call, work)
 
     def list(
         self, call: Call, provider: Ref, where: Sequence[Condition], rows: PageRange
@@ -90,7 +90,7 @@ class ClientTypes:
                 tx.providers.get(parent_id)
             return page
 
-        return self._store.read_latest(call, work)
+        return self._store.read_recent(call, work)
 
     def update(
         self,

@@ -178,7 +178,7 @@ class Clients:
                     raise NotFound(Resource.CLIENT, ref)
             return client
 
-        return self._store.read_latest(call, work)
+        return self._store.read_recent(call, work)
 
     def list(
         self,
@@ -203,7 +203,7 @@ class Clients:
                 tx.providers.get(parent_id)
             return page
 
-        return self._store.read_latest(call, work)
+        return self._store.read_recent(call, work)
 
     def update(
         self,

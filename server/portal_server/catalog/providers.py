@@ -69,11 +69,11 @@ class Providers:
 
     def get(self, call: Call, ref: Ref) -> Provider:
         """Get a provider. Raises: NotFound."""
-        return self._store.read_latest(call, lambda tx: tx.providers.get(ref))
+        return self._store.read_recent(call, lambda tx: tx.providers.get(ref))
 
     def list(self, call: Call, where: Sequence[Condition], rows: PageRange) -> Page[Provider]:
         """List the providers that meet all conditions."""
-        return self._store.read_latest(call, lambda tx: tx.providers.list(where, rows))
+        return self._store.read_recent(call, lambda tx: tx.providers.list(where, rows))
 
     def update(self, call: Call, ref: Ref, change: Change[ProviderDraft]) -> Provider:
         """Write fields of a provider; a change without fields writes nothing.

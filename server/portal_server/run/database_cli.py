@@ -1,5 +1,6 @@
 """The commands for the whole database."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ def backup(
     settings = load_settings()
     from portal_server.run.backups import back_up
 
+    _give_way()
     manifest = back_up(settings, file, replace=force)
     typer.echo(f"portal: backed up {_summary(manifest)} to {file}", err=True)
 
@@ -80,7 +82,13 @@ def check() -> None:
     settings = load_settings()
     from portal_server.run import backups
 
+    _give_way()
     _report(list(backups.check(settings)))
+
+
+def _give_way() -> None:
+    """Leave the CPU to servers on this machine."""
+    os.nice(10)
 
 
 def _report(problems: list[str]) -> None:

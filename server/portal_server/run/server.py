@@ -30,9 +30,10 @@ from portal_server.run.settings import Settings
 from portal_server.run.upkeep import Upkeep
 from portal_server.run.use_cases import Assembled, assemble
 from portal_server.run.workers import connections_of
+from portal_server.storage.sql.engine import open_engine
 from portal_server.storage.sql.first_connection import open_connected
 from portal_server.storage.sql.schema import require_known
-from portal_server.storage.store import Store
+from portal_server.storage.store import Recent, Store
 from portal_server.storage.stored_secrets import require_keys
 from portal_server.wire import health
 from portal_server.wire.callers import Callers
@@ -139,7 +140,7 @@ class Server:
         require_known(engine)
         vault = vault_of(settings)
         require_keys(engine, vault)
-        self._store = Store(engine, vault)
+        self._store = Store(engine, vault, _recent(settings))
         self._stop_seconds = settings.stop_seconds
         assembled = assemble(self._store, settings)
         self._use_cases = assembled.use_cases
@@ -307,6 +308,15 @@ class Server:
             so_far = sum(pool.offered for pool in calls)
             if so_far != offered or any(pool.in_flight for pool in calls):
                 quiet_since, offered = time.monotonic(), so_far
+
+
+def _recent(settings: Settings) -> Recent | None:
+    """The standby for reads; it may be away."""
+    url = settings.standby
+    if url is None:
+        return None
+    engine = open_engine(url, connections_of(settings))
+    return Recent(engine, settings.read_max_age_seconds)
 
 
 def serve(settings: Settings, listen: Listen) -> None:

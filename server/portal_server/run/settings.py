@@ -22,6 +22,7 @@ from portal_server.domain.errors import OperatorError
 from portal_server.domain.keys import Role
 from portal_server.domain.urls import parse_http_url
 from portal_server.storage.encryption import parse_key
+from portal_server.storage.sql import hosts
 from portal_server.storage.sql.engine import parse_url
 
 PREFIX = "PORTAL_"
@@ -38,6 +39,12 @@ class SettingsError(OperatorError):
 
 def _database_url(value: SecretStr) -> SecretStr:
     parse_url(value.get_secret_value())
+    return value
+
+
+def _standby_url(value: SecretStr) -> SecretStr:
+    if parse_url(value.get_secret_value()).get_backend_name() != "postgresql":
+        raise ValueError("must start with postgresql://")
     return value
 
 
@@ -198,6 +205,17 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of a SQLite file or a PostgreSQL database, such as"
         " `postgresql://user:password@host/database`, also with several hosts. Percent-encode"
         " @, / and : in the user and the password: %40, %2F and %3A. An empty value is an error.",
+    )
+    read_database_url: Annotated[SecretStr, AfterValidator(_standby_url)] | None = Field(
+        default=None,
+        description="URL of a standby of the PostgreSQL database: gets and lists read there while"
+        " its rows are recent enough, and at the primary otherwise.",
+    )
+    read_max_age_seconds: float = Field(
+        default=2,
+        ge=0.5,
+        le=300,
+        description="How old the rows of that standby may be for a read.",
     )
     admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
         default=None,
@@ -363,6 +381,21 @@ class Settings(BaseSettings):
     def database(self) -> URL:
         """The database. The password is hidden when it is printed."""
         return parse_url(self.database_url.get_secret_value())
+
+    @property
+    def standby(self) -> URL | None:
+        """The standby for reads.
+
+        Raises:
+            SettingsError: the database is not PostgreSQL.
+        """
+        if self.read_database_url is None:
+            return None
+        if self.database.get_backend_name() != "postgresql":
+            raise SettingsError(
+                "PORTAL_READ_DATABASE_URL: PORTAL_DATABASE_URL is not a PostgreSQL database"
+            )
+        return parse_url(self.read_database_url.get_secret_value(), hosts.STANDBY)
 
     @property
     def database_name(self) -> str:

@@ -6,6 +6,7 @@ rows.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from portal_server.storage.inserts import Adds, Cursor
 from portal_server.storage.sql.clauses import Lock
 from portal_server.storage.sql.failures import unconfirmed
 from portal_server.storage.sql.schema import read_revision
+from portal_server.storage.sql.standby import Standby
 from portal_server.storage.sql.transactions import Transactions
 from portal_server.storage.sql.watchdog import Watchdog
 from portal_server.storage.statistics import Statistics, StatisticsStatements
@@ -26,18 +28,28 @@ from portal_server.storage.statistics import read as read_statistics
 from portal_server.storage.transaction import Transaction, statements_for
 from portal_server.tracing import span
 
-__all__ = ["Lock", "Store", "Transaction"]
+__all__ = ["Lock", "Recent", "Store", "Transaction"]
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A standby of the database, and how old its rows may be for a read."""
+
+    engine: Engine
+    max_age_s: float
 
 
 class Store:
     """The portal's rows in a database, with an engine from `open_engine`.
 
-    Without a vault, no secret can be stored.
+    Without a vault, no secret can be stored. Without `recent`, all reads see the latest rows.
     """
 
-    def __init__(self, engine: Engine, vault: Vault | None = None) -> None:
+    def __init__(
+        self, engine: Engine, vault: Vault | None = None, recent: Recent | None = None
+    ) -> None:
         self.vault = vault or Vault()
         """Opens the secrets of the rows."""
         self._engine = engine
@@ -47,6 +59,11 @@ class Store:
         self._statistics = StatisticsStatements(engine.dialect)
         self._group = GroupCommit(self._writing, self._transactions)
         self._watchdog.each_time(self._group.end_stall)
+        self._standby = (
+            Standby(recent.engine, self._transactions, self._watchdog, recent.max_age_s)
+            if recent
+            else None
+        )
 
     def read_snapshot(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
         """Run work that only reads; all its statements see one snapshot.
@@ -70,6 +87,23 @@ class Store:
         return self._transactions.read_latest(
             call, lambda cursor: allowed(Transaction(cursor, self._statements))
         )
+
+    def read_recent(self, call: Call, work: Callable[[Transaction], Result]) -> Result:
+        """Run work that only reads; each statement sees rows of a short time ago, or the latest.
+
+        Only for what is returned to callers: nothing that is written may depend on it.
+
+        Raises:
+            PortalError: what the work raises, or a failure of the storage.
+        """
+        if self._standby:
+            limited = _for_caller(call, work)
+            found = self._standby.read(
+                call, lambda cursor: (limited(Transaction(cursor, self._statements)),)
+            )
+            if found:
+                return found[0]
+        return self.read_latest(call, work)
 
     def write(
         self, call: Call, work: Callable[[Transaction], Result], adds: Resource | None = None
@@ -119,6 +153,8 @@ class Store:
 
     def close(self) -> None:
         """Close the connections; SQLite then merges its write-ahead log."""
+        if self._standby:
+            self._standby.close()
         self._watchdog.close()
         self._engine.dispose()
 

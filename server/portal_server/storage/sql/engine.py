@@ -54,8 +54,8 @@ _NOT_OURS = 0o077
 _UNESCAPED = re.compile(r"postgres[^:]*://([^/]*@[^/]*@|[^?]*/[^?]*@)")
 
 
-def parse_url(text: str) -> URL:
-    """The database URL of a setting.
+def parse_url(text: str, role: str = hosts.WRITABLE) -> URL:
+    """The database URL of a setting; of several hosts it is the one with this role.
 
     Raises:
         ValueError: it is not a SQLAlchemy URL of a SQLite file or of PostgreSQL.
@@ -74,7 +74,7 @@ def parse_url(text: str) -> URL:
             ):
                 raise ValueError("needs a file, as in sqlite:///./data/portal.db")
         case "postgres" | "postgresql" | "postgresql+psycopg":
-            url = hosts.writable(url.set(drivername="postgresql+psycopg"))
+            url = hosts.with_role(url.set(drivername="postgresql+psycopg"), role)
             if url.query.get(POOLER, "true") not in ("true", "false"):
                 raise ValueError(f"needs {POOLER}=true or {POOLER}=false")
         case _:

@@ -16,7 +16,8 @@ from sqlalchemy.engine import URL
 _SEVERAL = re.compile(r"(?P<begin>[a-z0-9+]+://(?:[^/@?]*@)?)(?P<hosts>[^/@?]*,[^/@?]*)(?P<end>.*)")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]+))?")
 _ROLE = "target_session_attrs"
-_WRITABLE = "read-write"
+WRITABLE = "read-write"
+STANDBY = "standby"
 
 
 def in_query(text: str) -> str:
@@ -54,10 +55,10 @@ def _listed(url: URL, name: str) -> list[str]:
     return [value for part in parts for value in part.split(",")]
 
 
-def writable(url: URL) -> URL:
-    """The URL, connecting only to a host that accepts writes if there are several."""
+def with_role(url: URL, role: str) -> URL:
+    """The URL, connecting only to a host with this role if there are several."""
     if len(hosts_of(url)) > 1 and _ROLE not in url.query:
-        return url.update_query_dict({_ROLE: _WRITABLE})
+        return url.update_query_dict({_ROLE: role})
     return url
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.pool import Pool
 from sqlalchemy.pool import PoolProxiedConnection as _Connection
 
 from portal_server.domain.calls import Call
@@ -65,6 +66,7 @@ _WARNING = "01000"
 class _Started(Generic[Result]):
     """A connection in use, and the result of its first statement."""
 
+    pool: Pool
     connection: _Connection
     watched: Watched
     cursor: Any
@@ -74,8 +76,9 @@ class _Started(Generic[Result]):
 class Transactions:
     """Begins, commits and rolls back; converts a driver's exceptions to PortalErrors."""
 
-    def __init__(self, engine: Engine, watchdog: Watchdog) -> None:
+    def __init__(self, engine: Engine, watchdog: Watchdog, max_read_s: float = math.inf) -> None:
         self._engine = engine
+        self._max_read_s = max_read_s
         self._watchdog = watchdog
         self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
         dialect = dialects.of(engine.dialect)
@@ -115,7 +118,7 @@ class Transactions:
         There is no transaction: a single statement is a single round trip.
         """
         with translated():
-            started = self._start(work, call.still_wanted, MAX_READ_S)
+            started = self._start(work, call.still_wanted, min(self._max_read_s, MAX_READ_S))
             self._give_back(started, sound=True)
             return started.result
 
@@ -127,7 +130,7 @@ class Transactions:
             cursor.execute(self._read)
 
         with translated():
-            started = self._start(begin, call.still_wanted, MAX_READ_S)
+            started = self._start(begin, call.still_wanted, min(self._max_read_s, MAX_READ_S))
             with self._ended(started, lambda: started.cursor.execute("COMMIT")):
                 yield started.cursor
 
@@ -214,8 +217,8 @@ class Transactions:
 
     def _give_back(self, started: _Started[Any], *, sound: bool) -> None:
         self._watchdog.forget(started.watched)
-        if started.watched.cause or not sound:
-            # The pool must not use it again.
+        if started.watched.cause or not sound or started.pool is not self._engine.pool:
+            # The pool must not use it again, or it was replaced since.
             started.connection.invalidate()
         started.connection.close()
         if started.watched.silent:
@@ -246,6 +249,7 @@ class Transactions:
         self, first: Callable[[Any], Result], wanted: Wanted | None, max_s: float
     ) -> _Started[Result]:
         began = time.monotonic()
+        pool = self._engine.pool
         connection = self._engine.raw_connection()
         waited = time.monotonic() - began
         if waited >= _NOTED_WAIT_S:
@@ -254,7 +258,7 @@ class Transactions:
         watched = self._watchdog.watch(driver, wanted, max_s)
         try:
             cursor = connection.cursor()
-            return _Started(connection, watched, cursor, first(cursor))
+            return _Started(pool, connection, watched, cursor, first(cursor))
         except self._error as error:
             self._watchdog.forget(watched)
             dead = getattr(driver, "closed", False)
