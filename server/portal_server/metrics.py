@@ -7,6 +7,11 @@ that a caller chooses. `run/metrics_socket.py` passes them to `portal up`, which
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
+"""What every server has."""
+ROWS = CollectorRegistry()
+"""What only the first server reads from the database."""
+FILES = CollectorRegistry()
+"""The same, from the files of SQLite."""
 
 OTHER = "other"
 """The label of a provider beyond the limit."""
@@ -76,27 +81,25 @@ PROVIDER_CALLS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
-KEPT_RESPONSES = Gauge(
-    "portal_kept_responses", "Results that are kept for retries.", registry=REGISTRY
-)
-KEPT_BYTES = Gauge("portal_kept_responses_bytes", "Bytes of these results.", registry=REGISTRY)
-KEYS = Gauge("portal_keys", "Valid API keys by role.", ("role",), registry=REGISTRY)
+KEPT_RESPONSES = Gauge("portal_kept_responses", "Results that are kept for retries.", registry=ROWS)
+KEPT_BYTES = Gauge("portal_kept_responses_bytes", "Bytes of these results.", registry=ROWS)
+KEYS = Gauge("portal_keys", "Valid API keys by role.", ("role",), registry=ROWS)
 CLIENTS = Gauge(
-    "portal_clients", "Clients by provider and state.", ("provider", "state"), registry=REGISTRY
+    "portal_clients", "Clients by provider and state.", ("provider", "state"), registry=ROWS
 )
-DATABASE_BYTES = Gauge("portal_database_size_bytes", "Size of the database.", registry=REGISTRY)
+DATABASE_BYTES = Gauge("portal_database_size_bytes", "Size of the database.", registry=ROWS)
 WAL_BYTES = Gauge(
-    "portal_database_wal_size_bytes", "Size of SQLite's write-ahead log.", registry=REGISTRY
+    "portal_database_wal_size_bytes", "Size of SQLite's write-ahead log.", registry=FILES
 )
 DISK_FREE_BYTES = Gauge(
-    "portal_disk_free_bytes", "Free space of the file system of SQLite.", registry=REGISTRY
+    "portal_disk_free_bytes", "Free space of the file system of SQLite.", registry=FILES
 )
 BUILD = Gauge("portal_build_info", "The version, 1.", ("version",), registry=REGISTRY)
 SCHEMA = Gauge(
     "portal_schema_info",
     "The revision of the database's schema, 1.",
     ("revision",),
-    registry=REGISTRY,
+    registry=ROWS,
 )
 
 _providers: set[str] = set()

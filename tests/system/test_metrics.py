@@ -83,6 +83,8 @@ def test_calls_of_all_servers_add_up(measured: Stack) -> None:
     assert total(samples, "portal_schema_info") == 1
     assert total(samples, "portal_database_size_bytes") > 0
     assert total(samples, "portal_disk_free_bytes") > 0
+    for once in ("portal_disk_free_bytes", "portal_database_size_bytes", "portal_kept_responses"):
+        assert [name for name, _ in samples].count(once) == 1  # the other server has no 0
     assert total(samples, "envoy_cluster_membership_healthy", envoy_cluster_name="ready") == 2
     assert (
         total(samples, "envoy_http_downstream_rq_xx_total", envoy_response_code_class="2")

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
+from prometheus_client import CollectorRegistry
+
 from portal_server import metrics
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
@@ -44,10 +46,11 @@ class Gauges:
         self._store = store
         self._file = file
         self._due: float | None = 0.0 if reads_rows else None
+        self._has_rows = False
         metrics.BUILD.labels(version("oauth-portal-server")).set(1)
 
-    def refresh(self) -> None:
-        """Set all gauges."""
+    def refresh(self) -> list[CollectorRegistry]:
+        """Set all gauges; returns the registries whose gauges this server has set."""
         for pool in self._pools:
             metrics.QUEUE_LENGTH.labels(pool.name).set(pool.waiting)
             metrics.THREADS_IN_USE.labels(pool.name).set(pool.running)
@@ -56,14 +59,22 @@ class Gauges:
         metrics.CONNECTIONS.labels("used").set(used)
         metrics.CONNECTIONS.labels("idle").set(idle)
         metrics.CONNECTIONS_MAX.set(most)
-        if self._due is not None and monotonic() >= self._due:
+        found = [metrics.REGISTRY]
+        if self._due is None:
+            return found
+        if monotonic() >= self._due:
             self._due = monotonic() + _STATISTICS_PERIOD_S
             try:
                 self._read_rows()
+                self._has_rows = True
             except PortalError as error:
                 log.warning("the numbers of rows were not read: %s", error.reason)
-        if self._due is not None and self._file:
+        if self._has_rows:
+            found.append(metrics.ROWS)
+        if self._file:
             self._read_files(self._file)
+            found.append(metrics.FILES)
+        return found
 
     def _read_rows(self) -> None:
         found = self._store.statistics(Call(), datetime.now(UTC))

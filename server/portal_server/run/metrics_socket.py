@@ -9,14 +9,13 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
-
-from portal_server.metrics import REGISTRY
 
 log = logging.getLogger("portal.metrics")
 
@@ -30,9 +29,12 @@ def path_beside(server: Path) -> Path:
 
 
 class MetricsSocket:
-    """Serves the metrics until `stop`. `refresh` is called before each response."""
+    """Serves the metrics until `stop`.
 
-    def __init__(self, path: Path, refresh: Callable[[], object]) -> None:
+    `refresh` is called before each response, and returns what the response has.
+    """
+
+    def __init__(self, path: Path, refresh: Callable[[], Iterable[CollectorRegistry]]) -> None:
         self._path = path
         self._refresh = refresh
         self._socket = socket.socket(socket.AF_UNIX)
@@ -61,8 +63,7 @@ class MetricsSocket:
             with connection:
                 try:
                     connection.settimeout(_TIMEOUT_S)
-                    self._refresh()
-                    connection.sendall(_encoded())
+                    connection.sendall(_encoded(self._refresh()))
                 except Exception as error:  # noqa: BLE001 - the next request gets the metrics
                     log.warning("the metrics were not read: %s", type(error).__name__)
 
@@ -79,7 +80,7 @@ def fetch(path: Path) -> list[Metric]:
         return []
 
 
-def _encoded() -> bytes:
+def _encoded(registries: Iterable[CollectorRegistry]) -> bytes:
     return json.dumps(
         [
             [
@@ -92,7 +93,8 @@ def _encoded() -> bytes:
                     if not s.name.endswith("_created")
                 ],
             ]
-            for metric in REGISTRY.collect()
+            for registry in registries
+            for metric in registry.collect()
         ]
     ).encode()
 
