@@ -274,7 +274,7 @@ def open_transaction(engine: Engine) -> Iterator[Any]:
 
 
 def insert_event(connection: Any, number: int) -> None:
-    columns = [name for name in Event.__dataclass_fields__ if name != "create_time"]
+    columns = [name for name in Event._fields if name != "create_time"]
     event = Event(
         create_time=datetime.now(UTC),
         kind=AuditKind.DATABASE,
@@ -407,7 +407,7 @@ def test_a_consistent_change_is_reported_too(
 ) -> None:
     filled(store, catalog)
     stored = store.read_latest(CALL, lambda tx: tx.audit.events((3, 3), 1))[0].event
-    digest = replace(stored, key_id="x").digest()
+    digest = stored._replace(key_id="x").digest()
     with unprotected(engine) as run:
         run(f"UPDATE audit_event SET key_id = 'x', digest = '{digest}' WHERE id = 3")  # noqa: S608
 
@@ -417,7 +417,7 @@ def test_a_consistent_change_is_reported_too(
 
 def test_an_inserted_event_is_reported(store: Store, catalog: Catalog, engine: Engine) -> None:
     filled(store, catalog)
-    columns = ", ".join([*Event.__dataclass_fields__, "digest"])
+    columns = ", ".join([*Event._fields, "digest"])
     with unprotected(engine) as run:
         run(
             f"INSERT INTO audit_event (id, {columns}) SELECT -1, {columns} FROM audit_event"  # noqa: S608

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -106,11 +105,15 @@ _DESCRIBED: Mapping[type[Any], _Described] = {
 _IN_PROGRESS = (ClientState.REGISTERING, ClientState.UPDATING, ClientState.DELETING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One write. `before` and `after` are the resource in JSON, "" where there is none."""
+class Event(NamedTuple):
+    """One write. `before` and `after` are the resource in JSON, "" where there is none.
+
+    A tuple, because each write makes one, and a frozen dataclass takes ten times as long to make.
+    """
 
     create_time: datetime
+    resource_id: int
+    provider_id: int
     key_id: str
     address: str
     trace_id: str
@@ -118,9 +121,7 @@ class Event:
     kind: AuditKind
     action: AuditAction
     outcome: AuditOutcome
-    resource_id: int
     uid: str
-    provider_id: int
     etag_before: str
     etag_after: str
     before: str
@@ -131,17 +132,9 @@ class Event:
 
         No value contains NUL: PostgreSQL has no such text, and JSON escapes it.
         """
-        time, resource_id, provider_id, *texts = _values_of(self)
-        text = "\0".join(
-            [time.astimezone(UTC).isoformat(), f"{resource_id}", f"{provider_id}", *texts]
-        )
-        return sha256(text.encode()).hexdigest()
-
-
-_NO_TEXTS = ("create_time", "resource_id", "provider_id")
-_values_of = attrgetter(
-    *_NO_TEXTS, *(name for name in Event.__dataclass_fields__ if name not in _NO_TEXTS)
-)
+        time, resource_id, provider_id, *texts = self
+        parts = [time.astimezone(UTC).isoformat(), f"{resource_id}", f"{provider_id}", *texts]
+        return sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

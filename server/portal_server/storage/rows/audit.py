@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import sqlalchemy
@@ -86,8 +85,6 @@ class AuditSealRow(SQLModel, table=True):
 EVENTS: Table = AuditEventRow.__table__  # type: ignore[attr-defined]
 SEALS: Table = AuditSealRow.__table__  # type: ignore[attr-defined]
 
-_EVENT = tuple(Event.__dataclass_fields__)
-_values_of = attrgetter(*_EVENT)
 _between = (EVENTS.c.id >= number("first"), EVENTS.c.id <= number("last"))
 
 
@@ -96,7 +93,7 @@ class AuditStatements:
 
     def __init__(self, dialect: sqlalchemy.Dialect) -> None:
         special = dialects.of(dialect)
-        self.add = special.insert_rows(EVENTS, dialect, [*_EVENT, "digest"])
+        self.add = special.insert_rows(EVENTS, dialect, [*Event._fields, "digest"])
         events = select(EVENTS).where(*_between).order_by(EVENTS.c.id).limit(LIMIT)
         self.events = Statement(events, dialect)
         digests = select(EVENTS.c.id, EVENTS.c.digest).where(*_between).order_by(EVENTS.c.id)
@@ -144,8 +141,7 @@ class AuditRows:
         self._add(maintenance(call, facts))
 
     def _add(self, event: Event) -> None:
-        row = dict(zip(_EVENT, _values_of(event), strict=True))
-        row["digest"] = event.digest()
+        row = {**event._asdict(), "digest": event.digest()}
         self._cursor.insert_last(self._statements.add, row)
 
     def events(self, ids: Range, limit: int) -> list[StoredEvent]:
@@ -208,7 +204,7 @@ class AuditRows:
 
 
 def _event(row: Row) -> StoredEvent:
-    values = {name: row[name] for name in _EVENT}
+    values = {name: row[name] for name in Event._fields}
     return StoredEvent(id=row["id"], event=Event(**values), digest=row["digest"])
 
 
