@@ -486,9 +486,7 @@ def test_an_api_key_without_write_access_stops_the_import(tmp_path: Path) -> Non
         with OldPortal(*(provider(n) for n in range(1, 4))).running() as old:
             done = command("import", "--from", old.url, code=Exit.FAILED)
 
-    assert (
-        "portal: provider 'provider 1' (keycloak): an API key with the role viewer" in done.stderr
-    )
+    assert "portal: provider 'provider 1' (keycloak): this needs the role editor" in done.stderr
     assert "provider 2" not in done.stderr
 
 

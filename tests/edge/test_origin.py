@@ -48,7 +48,7 @@ def logged(stack: Stack, *parts: str) -> bool:
 
 
 def test_the_trace_id_of_the_caller_is_that_of_the_call(stack: Stack, rest: httpx.Client) -> None:
-    response = rest.get("/oauth-providers/77", headers={"traceparent": PARENT})
+    response = rest.get("/oauth-providers/999999", headers={"traceparent": PARENT})
 
     assert response.status_code == 404
     assert response.headers["x-trace-id"] == TRACE_ID
@@ -85,7 +85,7 @@ def test_errors_of_grpc_have_the_trace_id_in_the_headers_and_the_details(stack: 
         for metadata in ((), (("authorization", ADMIN_KEY),)):
             with pytest.raises(grpc.RpcError) as failed:
                 ProviderServiceStub(channel).GetProvider(
-                    GetProviderRequest(id=77), metadata=(*metadata, ("traceparent", PARENT))
+                    GetProviderRequest(id=999999), metadata=(*metadata, ("traceparent", PARENT))
                 )
             status = rpc_status.from_call(failed.value)  # type: ignore[arg-type]
             info = RequestInfo()

@@ -51,7 +51,9 @@ def test_files_of_a_start_are_readable_by_its_user_only(started: Stack) -> None:
         "envoy.json": "-rw-------",
         "endpoints.json": "-rw-------",
         "admin.sock": "srw-------",
+        "edge.log": "prw-------",
         "0-1.sock": "srwx------",
+        "0-1.metrics": "srwx------",
     }
     assert data == dict.fromkeys(("portal.db", "portal.db-wal", "portal.db-shm"), "-rw-------")
 
