@@ -154,7 +154,8 @@ def test_the_secrets_of_a_client_are_encrypted(
     assert isinstance(read.client_secret, Sealed)
     assert VAULT.open(Place.CLIENT_SECRET, read.uid, read.client_secret) == "the-secret"
     assert again.client_secret == read.client_secret == added.client_secret
-    assert get(store, added).redacted().client_secret == "set"
+    redacted = get(store, added).redacted()
+    assert [redacted.client_secret, redacted.registration_access_token] == ["set", "set"]
 
 
 def test_without_a_key_a_client_is_stored_without_secrets_only(
