@@ -10,7 +10,6 @@ every time.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from portal_server.catalog.background import BackgroundTask
 from portal_server.catalog.quota import Quota
 from portal_server.domain.api_key import ApiKey
 from portal_server.domain.calls import Call, IdempotencyKey
@@ -230,23 +230,12 @@ class Idempotency:
         return min(_MAX_PERIOD_S, self._keep.total_seconds())
 
 
-class ExpiryTask:
+class ExpiryTask(BackgroundTask):
     """Deletes expired responses in the background, a few at a time."""
 
     def __init__(self, idempotency: Idempotency) -> None:
+        super().__init__("expiry")
         self._idempotency = idempotency
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="expiry", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the store is not used after this."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -9,6 +9,7 @@ import threading
 from datetime import datetime
 from itertools import islice
 
+from portal_server.catalog.background import BackgroundTask
 from portal_server.catalog.updates import now
 from portal_server.domain.api_key import ApiKey
 from portal_server.domain.calls import Call
@@ -57,23 +58,12 @@ class LastUses:
         self._store.write(Call(), work)
 
 
-class LastUseTask:
-    """Stores the last uses in the background."""
+class LastUseTask(BackgroundTask):
+    """Stores the last uses in the background, and the rest when it is stopped."""
 
     def __init__(self, uses: LastUses) -> None:
+        super().__init__("last-uses")
         self._uses = uses
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="last-uses", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Store the rest and end the thread; the store is not used after this."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(PERIOD_S):

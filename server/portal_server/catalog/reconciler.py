@@ -5,12 +5,12 @@ nothing is repeated after a delay that doubles, up to an hour.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from portal_server.catalog.background import BackgroundTask
 from portal_server.catalog.registrations import (
     SEARCH_AFTER,
     Registrations,
@@ -40,26 +40,15 @@ _BATCH = 20
 _CALL = Call(origin=Origin(_NAME))
 
 
-class Reconciler:
+class Reconciler(BackgroundTask):
     """The background work on clients of one server."""
 
     def __init__(self, store: Store, registrations: Registrations) -> None:
+        super().__init__(_NAME)
         self._store = store
         self._registrations = registrations
         self._holder = new_uid()
         self._held = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 0.0) -> None:
-        """End the thread after its current client; wait at most `timeout_s`."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
 
     def work(self) -> int:
         """Do what is due; returns how many clients were examined."""

@@ -7,11 +7,11 @@ have ended.
 """
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from portal_server.catalog.background import BackgroundTask
 from portal_server.catalog.updates import now
 from portal_server.domain.audit import GENESIS, MAX_EVENT_ID, Range, Seal, content_hash, ranges_of
 from portal_server.domain.calls import Call, Origin
@@ -31,28 +31,17 @@ _NAME = "audit sealer"
 _CALL = Call(origin=Origin(_NAME))
 
 
-class Sealer:
-    """The background task of one server."""
+class Sealer(BackgroundTask):
+    """The background task of one server. When it is stopped, it seals what there is."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__("sealer")
         self._store = store
         self._holder = new_uid()
         # For each range of missing IDs: when all transactions before this one have ended, they
         # are gone.
         self._decided_at: dict[Range, int] = {}
         self._held = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Seal what there is, and end the thread; the store is not used after this."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def seal(self) -> int:
         """Seal the events that were committed; returns how many."""

@@ -264,7 +264,7 @@ class Server:
     def stop(self) -> None:
         """Drain: report that the server is stopping, finish all calls, close the database."""
         self._readiness.stop()
-        self._reconciler.stop()
+        self._reconciler.stop(0)
         self._health.drain()
         self._serve_until_quiet()
         self._health.end_watches()
