@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import grpc
@@ -322,19 +321,16 @@ def _recent(settings: Settings) -> Recent | None:
 def serve(settings: Settings, listen: Listen) -> None:
     """Serve until SIGTERM or SIGINT. Raises: see Server."""
     schedule(listen.number if listen.socket else os.getpid(), one_core=settings.one_core)
-    stopping = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    # Before the first thread starts: all threads inherit the mask. A Python handler could run too
+    # late: a signal that arrives just before a wait without a timeout does not end it.
+    stops = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     tracer = _tracer(settings)
     server = Server(settings, listen)
     freeze_gc()
     server.start()
     log.info("serving on %s", ", ".join(server.addresses))
-    stopping.wait()
+    signal.sigwait(stops)
     server.stop()
     if tracer:
         tracer.stop()
