@@ -1,5 +1,6 @@
 """Backups hold every row, of both databases, and only whole ones are restored."""
 
+import os
 import shutil
 import stat
 import zipfile
@@ -48,7 +49,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         url = f"sqlite:///{tmp_path}/restored.db"
     else:
         cluster: Postgres = request.getfixturevalue("postgres")
-        url = cluster.new_database(f"restored_{tmp_path.name.lower()[:40]}_{next(_numbers)}")
+        url = cluster.new_database(f"restored_{os.getpid()}_{next(_numbers)}")
     engine = open_engine(parse_url(url))
     yield engine
     engine.dispose()
