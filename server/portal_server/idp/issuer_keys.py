@@ -83,11 +83,11 @@ class IssuerKeys:
         return found
 
     def start(self) -> None:
-        """Start to fetch."""
+        """Start the thread that fetches."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Do not fetch again."""
+        """End the thread."""
         self._stopped.set()
         self._wake.set()
         if self._thread.is_alive():

@@ -1,7 +1,7 @@
 """The metrics of all processes, for Prometheus: OpenMetrics on a separate port.
 
-Each server has its own series, with the label `server`: when it is replaced, only they begin at 0
-again, which Prometheus understands. Envoy's counters and the end of the certificate are there, too.
+Each server has its own series, with the label `server`: when it is replaced, only these begin at 0
+again, which Prometheus expects. The page also has Envoy's counters and the certificate's expiry.
 
 Whoever can connect can read it. It has no secrets, but the port is for Prometheus only. What
 connections can cost is limited: their number, their time, and how often the page is collected.
@@ -34,7 +34,7 @@ log = logging.getLogger("portal.metrics")
 PATH = "/metrics"
 MAX_CONNECTIONS = 8
 MAX_CONNECTION_S = 10.0
-"""How long a connection may take, from its begin to the last byte of the response."""
+"""How long a connection may take, from its start to the last byte of the response."""
 _COLLECT_PERIOD_S = 1.0
 
 
@@ -108,7 +108,7 @@ class MetricsPage:
             return self._content
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 

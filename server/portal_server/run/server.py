@@ -237,7 +237,7 @@ class Server:
         return *self._callers.pools, *self._reflection.pools
 
     def start(self) -> None:
-        """Start to serve."""
+        """Start serving."""
         for server in self._servers:
             server.start()
         self._expiry.start()

@@ -84,7 +84,7 @@ class Standby:
             except PortalError:  # the storage has logged it
                 pass
             except Exception:
-                log.exception("the standby")
+                log.exception("the standby cannot be checked")
             if self.is_fresh != self._used:
                 self._used = self.is_fresh
                 if self._used:
