@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 import grpc
@@ -39,6 +39,8 @@ MAX_SENDING_S = 30.0
 """How long a caller may take to read a response."""
 _POLL_S = 0.25
 _EVENTS = 200
+# After each page, so that streams that read old changes leave most of the interpreter to calls.
+_PAUSE_S = 0.02
 _CALL = Call(origin=Origin("streams"))
 
 
@@ -174,6 +176,7 @@ class Streams:
         page = pages.get(stream.at)
         if page is None:
             page = pages[stream.at] = self._log.list(_CALL, stream.at, _EVENTS)
+            sleep(_PAUSE_S)
         if not page.complete:
             raise expired()
         wanted = [placed for placed in page.items if stream.gets(placed)]
