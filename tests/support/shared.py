@@ -78,8 +78,9 @@ def postgres(pytestconfig: pytest.Config) -> Postgres:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "running").exists():
-            home = folder / "postgres"
-            home.mkdir()
+            # Of its own: after a start that failed, the next test starts another one.
+            home = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
+            home.chmod(0o755)
             cluster = Postgres(home)
             cluster.start()
             migrated(cluster.new_database(MIGRATED))
