@@ -78,7 +78,7 @@ def postgres(pytestconfig: pytest.Config) -> Postgres:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "running").exists():
-            # Of its own: after a start that failed, the next test starts another one.
+            # A new folder: after a start that failed, the next test starts another one.
             home = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
             home.chmod(0o755)
             cluster = Postgres(home)
