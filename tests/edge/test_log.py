@@ -16,7 +16,7 @@ import pytest
 
 from portal.oauth.v1.provider_pb2 import GetProviderRequest, ListProvidersRequest
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
-from portal_server.run.edge_log import LINES_PER_SECOND
+from portal_server.limited_lines import LINES_PER_SECOND
 from tests.support.stack import ADMIN_KEY, Stack, portal, soon
 
 SECRET = "s3cr3t-of-a-provider"  # noqa: S105

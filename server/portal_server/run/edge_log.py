@@ -15,10 +15,12 @@ import threading
 import time
 from pathlib import Path
 
+from portal_server.limited_lines import LimitedLines
+
 log = logging.getLogger(__name__)
 
-LINES_PER_SECOND = 20
 _CHUNK = 1 << 16
+_REPORT_S = 1.0
 # Longer than any line: envoy.yaml limits the fields that a caller chooses.
 _MAX_LINE = 1 << 16
 
@@ -33,9 +35,8 @@ class EdgeLog:
         self._writer = os.open(path, os.O_WRONLY)
         os.set_blocking(self._pipe, True)
         self._rest = b""
-        self._second = 0
-        self._lines = 0
-        self._unlogged = 0
+        self._limited = LimitedLines()
+        self._reported = time.monotonic()
         self._thread = threading.Thread(target=self._copy, name="edge-log", daemon=True)
         self._thread.start()
 
@@ -48,7 +49,7 @@ class EdgeLog:
         chunk: bytes | None = None
         while chunk != b"":
             ready, _, _ = select.select([self._pipe], [], [], 1)
-            self._next_second()
+            self._report_sometimes()
             chunk = os.read(self._pipe, _CHUNK) if ready else None
             if chunk:
                 *lines, rest = (self._rest + chunk).split(b"\n")
@@ -57,21 +58,18 @@ class EdgeLog:
         os.close(self._pipe)
         self._report()
 
-    def _next_second(self) -> None:
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._lines = second, 0
+    def _report_sometimes(self) -> None:
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_S:
+            self._reported = now
             self._report()
 
     def _report(self) -> None:
-        unlogged, self._unlogged = self._unlogged, 0
-        if unlogged:
+        if unlogged := self._limited.take_unlogged():
             log.warning("%d more calls rejected by the edge are not in the log", unlogged)
 
     def _pass_on(self, lines: list[bytes]) -> None:
-        allowed = lines[: LINES_PER_SECOND - self._lines]
-        self._lines += len(allowed)
-        self._unlogged += len(lines) - len(allowed)
+        allowed = lines[: self._limited.allow(len(lines))]
         if allowed:
             sys.stderr.write("".join(line.decode(errors="replace") + "\n" for line in allowed))
             sys.stderr.flush()

@@ -1,9 +1,8 @@
 """The log: one line for each call. Never a message or a header, which may have secrets."""
 
 import logging
-import threading
 from dataclasses import dataclass
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from google.rpc.code_pb2 import Code
@@ -12,14 +11,11 @@ from portal_server.catalog.keyring import text_of
 from portal_server.domain import keys
 from portal_server.domain.calls import Origin
 from portal_server.domain.errors import PortalError, Reason
+from portal_server.limited_lines import LimitedLines
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 log = logging.getLogger("portal.calls")
 
-REJECTIONS_PER_SECOND = 20
-"""How many lines a second there are for calls that a caller without an API key can cause."""
-# Errors of callers without an API key, and of full queues and used up rates.
-_REJECTED = (Code.UNAUTHENTICATED, Code.RESOURCE_EXHAUSTED)
 # Where a message has the ID of its resource, or else that of the parent.
 _ID_FIELDS = ("id", "client_id", "client_type_id", "provider_id")
 _MAX_DIGITS = 19
@@ -48,37 +44,13 @@ class CallLine(NamedTuple):
         )
 
 
-class _Rejections:
-    """The lines of rejected calls: a limited number a second, and the number of the others."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._second = 0
-        self._lines = 0
-        self._unlogged = 0
-
-    def may_log(self) -> bool:
-        """Whether one more line may be logged in this second."""
-        second = int(monotonic())
-        with self._lock:
-            if second != self._second:
-                self._second, self._lines = second, 0
-            self._lines += 1
-            if self._lines <= REJECTIONS_PER_SECOND:
-                return True
-            self._unlogged += 1
-            return False
-
-    def report(self) -> None:
-        """Log the number of calls that were not logged, if any."""
-        with self._lock:
-            unlogged, self._unlogged = self._unlogged, 0
-        if unlogged:
-            log.warning("%d more rejected calls are not in the log", unlogged)
+_limited = LimitedLines()
 
 
-_rejections = _Rejections()
-report_rejections = _rejections.report
+def report_rejections() -> None:
+    """Log the number of calls that were not logged, if any."""
+    if unlogged := _limited.take_unlogged():
+        log.warning("%d more rejected calls are not in the log", unlogged)
 
 
 @dataclass(slots=True)
@@ -99,13 +71,13 @@ def log_ok(call: Ongoing, response: Any) -> None:
 
 def log_error(call: Ongoing, code: "Code.ValueType", reason: Reason) -> None:
     """Log a call that ended with an error."""
-    if log.isEnabledFor(logging.INFO) and (code not in _REJECTED or _rejections.may_log()):
+    if log.isEnabledFor(logging.INFO) and (not _is_limited(call, code) or _limited.allow()):
         log.info(_line(call, Code.Name(code), reason, _id_of(call.request)))
 
 
 def log_rejected(origin: Origin, metadata: Metadata, reason: Reason) -> None:
     """Log a call that was rejected before it had a thread. Its API key was not checked."""
-    if log.isEnabledFor(logging.INFO) and _rejections.may_log():
+    if log.isEnabledFor(logging.INFO) and _limited.allow():
         text = text_of(values_of(metadata, AUTHORIZATION))
         key_id = keys.key_id_of(text or "") or NOBODY
         call = Ongoing(origin, perf_counter(), key_id)
@@ -124,6 +96,11 @@ def log_broken_list(path: str, error: Exception) -> None:
         log.warning("%s ended a list early: %s", path, error.reason)
     else:
         log.error("%s ended a list early", path, exc_info=error)
+
+
+def _is_limited(call: Ongoing, code: "Code.ValueType") -> bool:
+    """Whether a caller without a valid API key can cause this error, or one who calls too often."""
+    return call.key_id == NOBODY or code == Code.RESOURCE_EXHAUSTED
 
 
 def _line(call: Ongoing, code: str, reason: str, resource_id: str) -> CallLine:
