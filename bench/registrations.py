@@ -310,11 +310,16 @@ def _creates(portal: _Portal, rounds: int, seconds: float) -> list[list[str]]:
 
 def run(database: str, rounds: int, seconds: float, folder: Path | None) -> None:
     """Measure on a database, and print the figures."""
-    with tempfile.TemporaryDirectory(dir=folder) as name, running(database, Path(name)) as opened:
-        Path(name).chmod(0o755)  # root runs PostgreSQL as another user
-        own = Path(name) / "portal"
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        home = Path(name)
+        home.chmod(0o755)  # root runs PostgreSQL as another user
+        own = home / "portal"
         own.mkdir()
-        with oidc_provider(_TOKEN) as url, systems.portal(opened, own) as (rest, grpc, *_):
+        with (
+            oidc_provider(_TOKEN) as url,
+            running(database, home) as opened,
+            systems.portal(opened, own) as (rest, grpc, *_),
+        ):
             portal = _Portal(rest, grpc)
             rows = _registrations(portal, url, rounds, seconds)
             rows += _creates(portal, rounds, seconds)
