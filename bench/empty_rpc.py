@@ -12,8 +12,8 @@ import grpc
 
 from bench.workloads import EMPTY_METHOD
 from portal.oauth.v1 import client_type_pb2 as pb
+from portal_server.run.listeners import OPTIONS
 from portal_server.run.process import freeze_gc, schedule
-from portal_server.run.server import OPTIONS
 from portal_server.run.settings import Settings
 
 _PLAIN_THREADS = 10

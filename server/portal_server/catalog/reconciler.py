@@ -43,6 +43,9 @@ _CALL = Call(origin=Origin(_NAME))
 class Reconciler(BackgroundTask):
     """The background work on clients of one server."""
 
+    # A call to a provider can take longer than a server may take to stop.
+    wait_s = 1.0
+
     def __init__(self, store: Store, registrations: Registrations) -> None:
         super().__init__(_NAME)
         self._store = store

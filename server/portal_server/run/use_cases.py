@@ -24,12 +24,12 @@ from portal_server.wire.use_cases import UseCases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """The use cases, the background tasks, and the calls to providers."""
+    """The use cases, the calls to providers, and the background tasks, which are not started."""
 
     use_cases: UseCases
-    expiry: ExpiryTask
-    reconciler: Reconciler
     registrar: Registrar
+    reconciler: Reconciler
+    expiry: ExpiryTask
     sealer: Sealer
 
 
