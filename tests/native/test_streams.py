@@ -16,6 +16,8 @@ from pydantic import SecretStr
 
 from portal.oauth.v1 import provider_pb2
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
+from portal.oauth.v1.watch_pb2 import WatchRequest
+from portal.oauth.v1.watch_pb2_grpc import WatchServiceStub
 from portal_server.domain.keys import Role
 from portal_server.run import upkeep
 from portal_server.run.server import Server
@@ -133,6 +135,26 @@ def test_a_watcher_that_reads_nothing_delays_no_other_call(
         health_pb2.HealthCheckResponse.NOT_SERVING,
     )
     assert took < 1
+
+
+def test_streams_of_a_server_that_stops_end_with_its_reason(
+    server: Server, channel: grpc.Channel
+) -> None:
+    changes: Any = WatchServiceStub(with_key(channel, ADMIN_KEY)).Watch(WatchRequest())
+    statuses = health_of(channel).Watch(health_pb2.HealthCheckRequest())
+    next(changes)
+    next(statuses)
+    server.stop()
+    rejections = []
+    for stream in (changes, statuses):
+        with pytest.raises(grpc.RpcError) as error:
+            list(stream)
+        rejections.append(Rejection(error.value))
+
+    assert {rejection.code for rejection in rejections} == {grpc.StatusCode.UNAVAILABLE}
+    assert {rejection.reason for rejection in rejections} == {"SERVER_STOPPING"}
+    assert "resume_token" in rejections[0].message
+    assert rejections[0].trace_id
 
 
 def test_past_their_bound_watch_streams_are_rejected_at_once(

@@ -9,7 +9,7 @@ import pytest
 
 from portal_server.catalog.audit_log import EventPage
 from portal_server.domain.audit import START, Place, Placed
-from portal_server.domain.calls import Call
+from portal_server.domain.calls import Call, Origin
 from portal_server.domain.keys import Caller, Role
 from portal_server.wire.events import Sender
 from portal_server.wire.streams import HEARTBEAT_S, MAX_SENDING_S, Stream, Streams
@@ -27,7 +27,7 @@ class FakeSender:
     def send(self, message: bytes) -> None:
         self.sent.append(message)
 
-    def end_with(self, status: Any) -> None:
+    def end(self, status: Any) -> None:
         self.ended.append(status)
 
     def cancel(self) -> None:
@@ -58,6 +58,7 @@ def serve(page: EventPage | Exception, *, busy: bool, since: float) -> tuple[Fak
     sender = FakeSender(busy=busy)
     stream = Stream(
         caller=Caller("k", Role.VIEWER),
+        origin=Origin("Watch", "0123"),
         wants=lambda _placed: True,
         authenticate=lambda: Caller("k", Role.VIEWER),
         at=START,
@@ -103,4 +104,4 @@ def test_a_bug_ends_only_the_stream() -> None:
     [status] = serve(ValueError("a bug"), busy=False, since=0)[0].ended
 
     assert status.code is grpc.StatusCode.INTERNAL
-    assert "a bug" not in status.details
+    assert status.details == "internal error 0123"

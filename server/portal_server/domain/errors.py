@@ -2,15 +2,15 @@
 
 PortalError
  +- Invalid           the request breaks rules; lists all of them
-  +- NotFound          the resource does not exist
+ +- NotFound          the resource does not exist
  +- AlreadyExists     another resource has this uid
-  +- Precondition      the request is valid, but the current state does not allow it
+ +- Precondition      the request is valid, but the current state does not allow it
  +- Unauthenticated   no API key, or an invalid one
  +- Forbidden         the role of the API key does not allow the call
  +- Exhausted         a limit of this server is reached
  +- OutOfRange        the request begins where there is nothing anymore, or not yet
  +- Aborted           a concurrent call changed the same data; retry
- +- Unavailable       the storage is not available; retry
+ +- Unavailable       the storage, the issuer or this server is not available; retry
  +- Abandoned         the caller is gone or its deadline has passed
  +- DeadlineExceeded  the storage was too slow
  +- Unimplemented     the provider has no way to do it
@@ -107,6 +107,7 @@ class Reason(StrEnum):
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
     STREAM_NOT_READ = "STREAM_NOT_READ"
     ISSUER_UNAVAILABLE = "ISSUER_UNAVAILABLE"
+    SERVER_STOPPING = "SERVER_STOPPING"
 
 
 class Resource(StrEnum):
@@ -209,7 +210,10 @@ class Aborted(PortalError):
 
 
 class Unavailable(PortalError):
-    """The storage does not respond; whether a write was done is unknown."""
+    """What the call needs is not available: the storage, the keys of the issuer, this server.
+
+    If the storage did not respond, whether a write was done is unknown.
+    """
 
 
 class Abandoned(PortalError):

@@ -198,19 +198,13 @@ class Sender:
             if not self._sending:
                 self._send()
 
-    def end(self, details: str) -> None:
-        """End the stream; its caller may call another server."""
-        self._abort(cygrpc.StatusCode.unavailable, details, None)
-
-    def end_with(self, status: grpc.Status) -> None:
+    def end(self, status: grpc.Status) -> None:
         """End the stream with this status, once the last message has left."""
-        self._abort(_CODES[status.code], status.details, status.trailing_metadata)
-
-    def _abort(self, code: Any, details: str, trailers: Any) -> None:
+        code, details = _CODES[status.code], status.details.encode()
         with self._state.condition:
             if server._is_rpc_state_active(self._state):  # noqa: SLF001
-                self._state.trailing_metadata = trailers or self._state.trailing_metadata
-                server._abort(self._state, self._call, code, details.encode())  # noqa: SLF001
+                self._state.trailing_metadata = status.trailing_metadata
+                server._abort(self._state, self._call, code, details)  # noqa: SLF001
 
     def cancel(self) -> None:
         """End the stream even if its caller reads nothing."""

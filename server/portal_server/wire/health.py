@@ -14,7 +14,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
+from portal_server.domain.calls import UNKNOWN
+from portal_server.domain.errors import Reason, Unavailable
 from portal_server.wire.events import AfterMessage, Sender
+from portal_server.wire.interceptors.errors import PLAIN, grpc_status, rejection_of
+from portal_server.wire.status import to_status
 
 NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 ROUTING = "portal.routing"
@@ -29,10 +33,10 @@ _NOT_SERVING = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING)
 class Health(HealthServicer):
     """The status of this server and each of its services."""
 
-    def __init__(self, services: Iterable[str], reject: Callable[..., Any]) -> None:
+    def __init__(self, services: Iterable[str]) -> None:
         self.rejected = 0
         """How many Watch streams were rejected."""
-        self._reject = reject
+        self._reject = rejection_of(f"/{NAME}/Watch")
         self._lock = threading.Lock()
         self._status = dict.fromkeys(("", *services, ROUTING), _SERVING.status)
         self._watches: dict[Sender, str] = {}
@@ -79,8 +83,9 @@ class Health(HealthServicer):
         """End the open streams."""
         with self._lock:
             open_now = list(self._watches)
+        error = Unavailable(Reason.SERVER_STOPPING, "the server is stopping; retry")
         for sender in open_now:
-            sender.end("the server is stopping")
+            sender.end(grpc_status(to_status(error, PLAIN), UNKNOWN))
 
     def cancel_watches(self) -> None:
         """End the streams that are still open, because their callers read nothing."""

@@ -11,11 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Protocol
 
-import grpc
 from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
 from portal_server.catalog.audit_log import EventPage, expired
 from portal_server.domain.audit import Place, Placed
@@ -24,7 +22,7 @@ from portal_server.domain.errors import Exhausted, PortalError, Reason, Unavaila
 from portal_server.domain.keys import Caller
 from portal_server.wire.calls import CallContext
 from portal_server.wire.events import Sender
-from portal_server.wire.interceptors.errors import PLAIN
+from portal_server.wire.interceptors.errors import PLAIN, grpc_status
 from portal_server.wire.status import internal, to_status
 
 log = logging.getLogger("portal.streams")
@@ -56,6 +54,7 @@ class Stream:
     """An open stream. `at` is the place after which it continues."""
 
     caller: Caller
+    origin: Origin
     wants: Callable[[Placed], bool]
     authenticate: Callable[[], Caller]
     """The caller as it is now. Raises: PortalError."""
@@ -110,7 +109,7 @@ class Streams:
 
     def _admit(self, key_id: str) -> None:
         if self._stopped:
-            raise Unavailable(Reason.STORAGE_UNAVAILABLE, "the server is stopping; retry")
+            raise _stopping("retry")
         count = Counter(stream.caller.key_id for stream in self._streams)
         for open_, limit, whose in (
             (count[key_id], MAX_STREAMS_OF_KEY, "this API key"),
@@ -128,8 +127,9 @@ class Streams:
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
+        error = _stopping("continue with the last resume_token")
         for stream in self._open_now():
-            stream.sender.end("the server is stopping; continue with the last resume_token")
+            self._end(stream, to_status(error, PLAIN))
 
     def cancel(self) -> None:
         """End the streams that are still open, because their callers read nothing."""
@@ -162,8 +162,8 @@ class Streams:
             except PortalError as error:
                 self._end(stream, to_status(error, PLAIN))
             except Exception:
-                log.exception("a stream ends")
-                self._end(stream, internal(""))
+                log.exception("call %s: its stream ends", stream.origin.trace_id)
+                self._end(stream, internal(stream.origin.trace_id))
 
     def _serve_one(self, stream: Stream, pages: dict[Place, EventPage], now: float) -> None:
         if stream.ending or stream.sender.busy:
@@ -202,9 +202,8 @@ class Streams:
     def _end(self, stream: Stream, status: Status) -> None:
         stream.ending = True
         stream.since = monotonic()
-        stream.sender.end_with(_to_grpc(status))
+        stream.sender.end(grpc_status(status, stream.origin))
 
 
-def _to_grpc(status: Status) -> grpc.Status:
-    converted: Any = rpc_status.to_status(status)
-    return converted  # type: ignore[no-any-return]
+def _stopping(what: str) -> Unavailable:
+    return Unavailable(Reason.SERVER_STOPPING, f"the server is stopping; {what}")

@@ -219,6 +219,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
     of access tokens, or could not for a day. Retry later, or use an API key.
     """
+    ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 50
+    """UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
+    opens no others. Retry; continue a stream with the last resume token.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -428,6 +432,10 @@ continue with the last resume token.
 ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 49
 """UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
 of access tokens, or could not for a day. Retry later, or use an API key.
+"""
+ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 50
+"""UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
+opens no others. Retry; continue a stream with the last resume token.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

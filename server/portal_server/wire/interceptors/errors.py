@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.rpc.code_pb2 import Code
@@ -23,8 +23,14 @@ PLAIN = Surface({}, str)
 
 def abort(context: grpc.ServicerContext, status: Status, origin: Origin) -> NoReturn:
     """End a call with this status; its details get the trace ID."""
+    context.abort_with_status(grpc_status(status, origin))
+
+
+def grpc_status(status: Status, origin: Origin) -> grpc.Status:
+    """The status as gRPC takes it; its details have the trace ID."""
     status.details.add().Pack(RequestInfo(request_id=origin.trace_id))
-    context.abort_with_status(rpc_status.to_status(status))
+    converted: Any = rpc_status.to_status(status)
+    return converted  # type: ignore[no-any-return]
 
 
 def abort_with(context: grpc.ServicerContext, error: PortalError) -> NoReturn:

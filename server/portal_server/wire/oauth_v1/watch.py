@@ -63,6 +63,7 @@ class WatchService:
         authorization = values_of(context.invocation_metadata(), AUTHORIZATION)
         stream = Stream(
             caller=call.caller,
+            origin=call.origin,
             wants=_wants(kinds or tuple(ResourceKind), request.provider_id, where),
             authenticate=lambda: self._keyring.authenticate(Call(), authorization),
             at=self._audit_log.begin(call, after),

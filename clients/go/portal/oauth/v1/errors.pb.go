@@ -185,6 +185,9 @@ const (
 	// UNAVAILABLE, REST 503. The server has not yet fetched the keys of the issuer
 	// of access tokens, or could not for a day. Retry later, or use an API key.
 	ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE ErrorReason = 49
+	// UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
+	// opens no others. Retry; continue a stream with the last resume token.
+	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 50
 )
 
 // Enum value maps for ErrorReason.
@@ -240,6 +243,7 @@ var (
 		47: "ERROR_REASON_TOO_MANY_STREAMS",
 		48: "ERROR_REASON_STREAM_NOT_READ",
 		49: "ERROR_REASON_ISSUER_UNAVAILABLE",
+		50: "ERROR_REASON_SERVER_STOPPING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -292,6 +296,7 @@ var (
 		"ERROR_REASON_TOO_MANY_STREAMS":             47,
 		"ERROR_REASON_STREAM_NOT_READ":              48,
 		"ERROR_REASON_ISSUER_UNAVAILABLE":           49,
+		"ERROR_REASON_SERVER_STOPPING":              50,
 	}
 )
 
@@ -402,7 +407,7 @@ var File_portal_oauth_v1_errors_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xa7\x0e\n" +
+	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xc9\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_INVALID_FIELDS\x10\x01\x12\x1c\n" +
@@ -454,7 +459,8 @@ const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"!ERROR_REASON_RESUME_TOKEN_UNKNOWN\x10.\x12!\n" +
 	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10/\x12 \n" +
 	"\x1cERROR_REASON_STREAM_NOT_READ\x100\x12#\n" +
-	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x101*\xb0\x02\n" +
+	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x101\x12 \n" +
+	"\x1cERROR_REASON_SERVER_STOPPING\x102*\xb0\x02\n" +
 	"\x10FieldErrorReason\x12\"\n" +
 	"\x1eFIELD_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bFIELD_ERROR_REASON_REQUIRED\x10\x01\x12$\n" +

@@ -424,6 +424,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 49;
    */
   ISSUER_UNAVAILABLE = 49,
+
+  /**
+   * UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
+   * opens no others. Retry; continue a stream with the last resume token.
+   *
+   * @generated from enum value: ERROR_REASON_SERVER_STOPPING = 50;
+   */
+  SERVER_STOPPING = 50,
 }
 
 /**
