@@ -57,6 +57,7 @@ def test_old_responses_are_found_after_one_that_was_renewed(store: Store) -> Non
     for number in range(3):
         create(store, number)
     old = datetime.now(UTC)
+    time.sleep(0.5)  # longer than the last two lines before the assertions take
     renewed = create(store, 0, keep=timedelta(0))
     idempotency = Idempotency(store, datetime.now(UTC) - old)
     idempotency.delete_expired()

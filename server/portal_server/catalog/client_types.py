@@ -59,9 +59,10 @@ class ClientTypes:
             spec = check_client_type(draft, type_, violations)
             if uid:
                 tx.client_types.require_unused(uid.lower())
-            added = tx.client_types.add(parent_id, spec, uid.lower() if uid else new_uid(), now())
+            new = uid.lower() if uid else new_uid()
+            added = tx.client_types.add(parent_id, spec, new, now(), findings_of(spec, type_))
             tx.audit.add(call, None, added)
-            return replace(added, findings=findings_of(spec, type_))
+            return added
 
         return self._idempotency.write(call, work, ClientType, Resource.CLIENT_TYPE)
 

@@ -4,7 +4,7 @@ docs/audit.md explains the order and the seals.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -76,8 +76,20 @@ class ChangeType(StrEnum):
 class Resource(Protocol):
     """A stored resource with an event."""
 
+    @property
+    def etag(self) -> str:
+        """The entity tag."""
+
     def redacted(self) -> Any:
         """The same without its secrets."""
+
+
+_Identity = tuple[int, str, int]
+"""The ID, the uid and the provider's ID of a resource; 0 where there is none."""
+
+
+def _identity_in_provider(resource: ClientType | Client) -> _Identity:
+    return resource.id, resource.uid, resource.provider_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +98,46 @@ class _Described:
 
     kind: AuditKind
     to_json: TypeAdapter[Any]
-    without: frozenset[str] = frozenset()
+    identity: Callable[[Any], _Identity]
+    without: frozenset[str] | None = None
     """Fields that are not stored."""
 
 
 # A new kind of resource needs only its line here.
 _DESCRIBED: Mapping[type[Any], _Described] = {
-    Provider: _Described(AuditKind.PROVIDER, TypeAdapter(Provider)),
-    ClientType: _Described(AuditKind.CLIENT_TYPE, TypeAdapter(ClientType), frozenset({"findings"})),
-    Client: _Described(AuditKind.CLIENT, TypeAdapter(Client)),
+    Provider: _Described(
+        AuditKind.PROVIDER,
+        TypeAdapter(Provider),
+        lambda provider: (provider.id, provider.uid, provider.id),
+    ),
+    ClientType: _Described(
+        AuditKind.CLIENT_TYPE,
+        TypeAdapter(ClientType),
+        _identity_in_provider,
+        frozenset({"findings"}),
+    ),
+    Client: _Described(AuditKind.CLIENT, TypeAdapter(Client), _identity_in_provider),
     ApiKey: _Described(
         AuditKind.API_KEY,
         TypeAdapter(ApiKey),
+        lambda key: (0, key.id, 0),
         frozenset({"digest", "previous_secrets", "last_use_time"}),
     ),
 }
 
-_IN_PROGRESS = (ClientState.REGISTERING, ClientState.UPDATING, ClientState.DELETING)
+_OUTCOMES = {
+    ClientState.REGISTERING: AuditOutcome.PENDING,
+    ClientState.UPDATING: AuditOutcome.PENDING,
+    ClientState.DELETING: AuditOutcome.PENDING,
+    ClientState.UNKNOWN: AuditOutcome.UNKNOWN,
+}
+"""What is known of a write after which a client has this state; of any other: DONE."""
 
 
 class Event(NamedTuple):
     """One write. `before` and `after` are the resource in JSON, "" where there is none.
+
+    The time is UTC.
 
     A tuple, because each write makes one, and a frozen dataclass takes ten times as long to make.
     """
@@ -133,7 +164,7 @@ class Event(NamedTuple):
         No value contains NUL: PostgreSQL has no such text, and JSON escapes it.
         """
         time, resource_id, provider_id, *texts = self
-        parts = [time.astimezone(UTC).isoformat(), f"{resource_id}", f"{provider_id}", *texts]
+        parts = [time.isoformat(), str(resource_id), str(provider_id), *texts]
         return sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -207,34 +238,43 @@ def event_of(
     call: Call, before: Resource | None, after: Resource | None, outcome: AuditOutcome | None = None
 ) -> Event:
     """The event of a write by this call: None before is a create, None after a deletion."""
-    given: Any = after if after is not None else before
+    given: Any = before if after is None else after
     described = _DESCRIBED[type(given)]
-    provider_id = given.id if described.kind is AuditKind.PROVIDER else _of(given, "provider_id", 0)
+    resource_id, uid, provider_id = described.identity(given)
     return Event(
-        **_origin_of(call),
+        # The database then converts one time, not two.
+        create_time=datetime.now(UTC) if after is None else given.update_time,
+        resource_id=resource_id,
+        provider_id=provider_id,
+        key_id=call.caller.key_id,
+        address=call.origin.address,
+        trace_id=call.origin.trace_id,
+        method=call.origin.method,
         kind=described.kind,
         action=_action(before, after),
         outcome=outcome or _outcome(after),
-        resource_id=0 if described.kind is AuditKind.API_KEY else given.id,
-        uid=given.id if described.kind is AuditKind.API_KEY else given.uid,
-        provider_id=provider_id,
-        etag_before=_of(before, "etag", ""),
-        etag_after=_of(after, "etag", ""),
-        before=_json_of(described, before),
-        after=_json_of(described, after),
+        uid=uid,
+        etag_before="" if before is None else before.etag,
+        etag_after="" if after is None else after.etag,
+        before="" if before is None else _json_of(described, before),
+        after="" if after is None else _json_of(described, after),
     )
 
 
 def maintenance(call: Call, facts: Mapping[str, str | int]) -> Event:
     """The event of a command on the database; `facts` are what it did, without secrets."""
     return Event(
-        **_origin_of(call),
+        create_time=datetime.now(UTC),
+        resource_id=0,
+        provider_id=0,
+        key_id=call.caller.key_id,
+        address=call.origin.address,
+        trace_id=call.origin.trace_id,
+        method=call.origin.method,
         kind=AuditKind.DATABASE,
         action=AuditAction.MAINTAIN,
         outcome=AuditOutcome.DONE,
-        resource_id=0,
         uid="",
-        provider_id=0,
         etag_before="",
         etag_after="",
         before="",
@@ -286,37 +326,22 @@ def _meets(value: str, condition: Condition) -> bool:
             return given in value
 
 
-def _origin_of(call: Call) -> dict[str, Any]:
-    return {
-        "create_time": datetime.now(UTC),
-        "key_id": call.caller.key_id,
-        "address": call.origin.address,
-        "trace_id": call.origin.trace_id,
-        "method": call.origin.method,
-    }
-
-
 def _action(before: object, after: object) -> AuditAction:
     if before is None:
         return AuditAction.CREATE
     return AuditAction.DELETE if after is None else AuditAction.UPDATE
 
 
-def _outcome(after: Any) -> AuditOutcome:
-    state = _of(after, "state", None)
-    if state in _IN_PROGRESS:
-        return AuditOutcome.PENDING
-    return AuditOutcome.UNKNOWN if state is ClientState.UNKNOWN else AuditOutcome.DONE
+def _outcome(after: Resource | None) -> AuditOutcome:
+    return (
+        _OUTCOMES.get(after.state, AuditOutcome.DONE)
+        if isinstance(after, Client)
+        else AuditOutcome.DONE
+    )
 
 
-def _of(resource: object, name: str, default: Any) -> Any:
-    return getattr(resource, name, default)
-
-
-def _json_of(described: _Described, resource: Resource | None) -> str:
-    if resource is None:
-        return ""
-    without: Any = described.without or None
+def _json_of(described: _Described, resource: Resource) -> str:
+    without: Any = described.without
     return described.to_json.dump_json(resource.redacted(), exclude=without).decode()
 
 

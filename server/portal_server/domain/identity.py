@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
@@ -42,6 +43,8 @@ def check_uid(uid: str | None) -> list[Violation]:
     return [Violation("uid", Rule.MALFORMED, text)]
 
 
+# A write needs an etag two or three times: for its event, its response, and the next write.
+@lru_cache(1024)
 def etag_of(uid: str, update_time: datetime) -> str:
     """The entity tag of a stored resource, quotes included (RFC 9110, section 8.8.3)."""
     # Each write of a resource has a later time than the previous one.

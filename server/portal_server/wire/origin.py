@@ -23,7 +23,10 @@ _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]
 
 
 def origin_of(path: str, context: grpc.ServicerContext) -> Origin:
-    """The origin of a call of the method with this path."""
+    """The origin of a call of the method with this path.
+
+    Puts the trace ID into the response, unless Envoy does.
+    """
     peer = context.peer()
     metadata = context.invocation_metadata()
     if peer.startswith("unix:"):
@@ -35,13 +38,9 @@ def origin_of(path: str, context: grpc.ServicerContext) -> Origin:
                 address = str(value)
         # With traces, Envoy's tracer has the ID.
         return Origin(path, trace_id or _trace_id_of(metadata), address)
-    return Origin(path, _trace_id_of(metadata), address_of(peer))
-
-
-def name_origin(context: grpc.ServicerContext, origin: Origin) -> None:
-    """Put the trace ID into the response, unless Envoy does."""
-    if not context.peer().startswith("unix:"):
-        context.set_trailing_metadata(((TRACE_ID, origin.trace_id),))
+    origin = Origin(path, _trace_id_of(metadata), address_of(peer))
+    context.set_trailing_metadata(((TRACE_ID, origin.trace_id),))
+    return origin
 
 
 def address_of(peer: str) -> str:

@@ -32,6 +32,7 @@ from portal_server.domain.client_type import (
     ResponseType,
     TokenEndpointAuthMethod,
 )
+from portal_server.domain.discovery import Finding
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
 from portal_server.domain.lists import Condition, Page, PageRange
@@ -111,8 +112,15 @@ class ClientTypeRows:
         self._cursor = cursor
         self._statements = statements
 
-    def add(self, provider_id: int, spec: ClientTypeSpec, uid: str, now: datetime) -> ClientType:
-        """Insert a client type of a provider that exists."""
+    def add(
+        self,
+        provider_id: int,
+        spec: ClientTypeSpec,
+        uid: str,
+        now: datetime,
+        findings: tuple[Finding, ...] = (),
+    ) -> ClientType:
+        """Insert a client type of a provider that exists; the result has these findings."""
         values = {
             **fields.values_of(spec, CLIENT_TYPE),
             "provider_id": provider_id,
@@ -120,7 +128,8 @@ class ClientTypeRows:
             "create_time": now,
             "update_time": now,
         }
-        return ClientType(id=self._cursor.insert(Resource.CLIENT_TYPE, values), **values)
+        id_ = self._cursor.insert(Resource.CLIENT_TYPE, values)
+        return ClientType(id=id_, findings=findings, **values)
 
     def get(self, provider_id: int, ref: Ref, lock: Lock | None = None) -> ClientType:
         """The client type of this provider. Raises: NotFound."""

@@ -26,7 +26,7 @@ from portal_server.wire.interceptors.log import (
     log_ok,
 )
 from portal_server.wire.interceptors.measures import Measures
-from portal_server.wire.origin import name_origin, origin_of
+from portal_server.wire.origin import origin_of
 from portal_server.wire.requests import Metadata, identify, validates_only
 from portal_server.wire.status import Surface, internal, to_status
 
@@ -115,7 +115,6 @@ class Method:
     ) -> Any:
         origin = origin_of(self.path, context)
         ongoing = Ongoing(origin, perf_counter())
-        name_origin(context, origin)
         try:
             metadata = context.invocation_metadata()
             still_wanted = _still_wanted(context, ongoing.start, self.max_call_s)
