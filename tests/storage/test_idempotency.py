@@ -1,5 +1,6 @@
 """Stored responses: what they contain, their quota, and their expiry in batches."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
