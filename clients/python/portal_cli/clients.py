@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from portal_cli import completing, documents, options, references
+from portal.oauth.v1.client_pb2 import ResolveClientRequest
+from portal_cli import completing, documents, field_options, fields, options, references
 from portal_cli.arguments import ClientRef, ClientTypeRef, ProviderRef
 from portal_cli.client_options import (
     Labels,
@@ -25,7 +25,7 @@ from portal_cli.commands import Commands
 from portal_cli.errors import CommandError
 from portal_cli.options import Etag, Yes, confirm
 from portal_cli.output import as_dict, report, report_findings, write_many, write_one, write_rows
-from portal_client import Client, ClientResolution, NotFound, Portal, PortalError
+from portal_client import Client, NotFound, Portal, PortalError
 
 app = Commands(help="Register clients at identity providers, and manage them there.")
 
@@ -35,15 +35,7 @@ SecretFile = Annotated[
 ]
 
 _CHECKED: Final = ("provider_id", "id", "name", "state", "differences", "message")
-_PREFIX: Final = "CLIENT_RESOLUTION_"
-
-
-class Resolution(StrEnum):
-    """What a person found at the provider."""
-
-    GONE = "gone"
-    ADOPT = "adopt"
-    FORGET = "forget"
+_RESOLUTION: Final = fields.named(ResolveClientRequest.DESCRIPTOR, "resolution")
 
 
 @app.command(
@@ -246,7 +238,14 @@ def resolve(
     context: typer.Context,
     provider: ProviderRef,
     client: ClientRef,
-    resolution: Annotated[Resolution, typer.Argument(help="What you found at the provider.")],
+    resolution: Annotated[
+        str,
+        typer.Argument(
+            metavar="RESOLUTION",
+            help=f"What you found at the provider: {', '.join(_RESOLUTION.numbers)}.",
+            autocompletion=completing.words(_RESOLUTION.numbers),
+        ),
+    ],
     oauth_client_id: Annotated[
         str, typer.Option("--client-id", help="For adopt: the client_id at the provider.")
     ] = "",
@@ -262,13 +261,14 @@ def resolve(
     etag: Etag = "",
 ) -> None:
     """End the state detached or orphaned: report what is true at the provider."""
+    number = field_options.number(_RESOLUTION, resolution, "RESOLUTION")
     file = registration_access_token_file
     token = documents.read(file).strip() if file else ""
     common = options.of(context)
     with common.portal() as portal:
         resolved = portal.resolve_client(
             *references.client(portal, provider, client),
-            ClientResolution.Value(f"{_PREFIX}{resolution.name}"),
+            number,
             client_id=oauth_client_id,
             registration_client_uri=registration_client_uri,
             registration_access_token=token,

@@ -1,7 +1,8 @@
 """The options of `create` and `update`: one for each field that a caller can set."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,12 +39,27 @@ def message(kind: type[Resource], given: Mapping[str, Any]) -> tuple[Resource, l
         option = given[_name(field)]
         if option is None:
             continue
-        try:
+        with _bad_parameter(f"--{_name(field).replace('_', '-')}"):
             values[field.name] = _value(field, option)
-        except ValueError as error:
-            hint = f"--{_name(field).replace('_', '-')}"
-            raise typer.BadParameter(str(error), param_hint=hint) from None
     return kind(**values), list(values)
+
+
+def number(field: Field, word: str, hint: str) -> Any:
+    """The number of an enum's word, for a field whose parameter a command declares itself.
+
+    Raises:
+        typer.BadParameter: the enum has no such word; `hint` is the name of the parameter.
+    """
+    with _bad_parameter(hint):
+        return field.number(word)
+
+
+@contextmanager
+def _bad_parameter(hint: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from None
 
 
 def _with_options(options: list[inspect.Parameter]) -> Callable[[Command], Command]:

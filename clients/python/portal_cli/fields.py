@@ -122,6 +122,11 @@ def of(resource: Descriptor) -> tuple[Field, ...]:
     return tuple(_field(resource, descriptor) for descriptor in resource.fields)
 
 
+def named(message: Descriptor, name: str) -> Field:
+    """The field of a message with this name. Raises: KeyError."""
+    return {field.name: field for field in of(message)}[name]
+
+
 @cache
 def writable(resource: Descriptor) -> tuple[Field, ...]:
     """The fields that a caller can set."""

@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC
-from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from portal_cli import fields, key_places, options, references
+from portal_cli import completing, field_options, fields, key_places, options, references
 from portal_cli.commands import Commands
 from portal_cli.durations import duration, end_after
 from portal_cli.errors import CommandError
@@ -25,15 +24,11 @@ app = Commands(
 )
 
 
-class Role(StrEnum):
-    """What a key may do."""
-
-    ADMIN = "admin"
-    EDITOR = "editor"
-    REGISTRAR = "registrar"
-    VIEWER = "viewer"
-
-
+_ROLE: Final = fields.named(ApiKey.DESCRIPTOR, "role")
+_ROLE_OPTION: Final = typer.Option(
+    help=f"What the key may do: {', '.join(_ROLE.numbers)}.",
+    autocompletion=completing.words(_ROLE.numbers),
+)
 _NEVER: Final = "never"
 _NOTE: Final = "Who uses the key, and what for."
 _PROVIDERS: Final = "IDs of the only providers that the key may use (comma-separated)"
@@ -75,7 +70,7 @@ KeyId = Annotated[
 )
 def create(
     context: typer.Context,
-    role: Annotated[Role, typer.Option(help="What the key may do.")] = Role.ADMIN,
+    role: Annotated[str, _ROLE_OPTION] = "admin",
     note: Annotated[str, typer.Option(help=_NOTE)] = "",
     providers: Annotated[str, typer.Option(help=f"{_PROVIDERS}; default: all.")] = "",
     expires: Annotated[
@@ -128,7 +123,7 @@ def list_(context: typer.Context) -> None:
 def update(
     context: typer.Context,
     key_id: KeyId,
-    role: Annotated[Role | None, typer.Option(help="What the key may do.")] = None,
+    role: Annotated[str | None, _ROLE_OPTION] = None,
     note: Annotated[str | None, typer.Option(help=_NOTE)] = None,
     providers: Annotated[str | None, typer.Option(help=f"{_PROVIDERS}; '' for all.")] = None,
     expires: Annotated[
@@ -228,9 +223,8 @@ def _minute(time: Timestamp) -> str:
     return f"{time.ToDatetime(UTC):%Y-%m-%d %H:%M}"
 
 
-def _number(role: Role) -> Any:
-    [field] = [one for one in fields.of(ApiKey.DESCRIPTOR) if one.name == "role"]
-    return field.number(role)
+def _number(role: str) -> Any:
+    return field_options.number(_ROLE, role, "--role")
 
 
 def _provider_ids(text: str) -> Sequence[int]:
