@@ -1,13 +1,17 @@
 """Traces, as a collector gets them by OTLP."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from portal_server.run.collector import Collector as Settled
+from portal_server.run.collector import collector as collector_of
+from portal_server.run.edge_traces import trace
+from portal_server.run.settings import Settings, SettingsError
+from tests.support.certificates import Authority
+from tests.support.collector import Collector
 from tests.support.stack import Stack, soon
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -17,52 +21,29 @@ EDGE, SERVER = "oauth-portal-edge", "oauth-portal"
 REST = "portal.rest.v1.PortalRestService/"
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """A collector that keeps all spans, with the name of their service."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, Span]] = []
-        self.server = grpc.server(ThreadPoolExecutor(2))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            self, self.server
-        )
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
-        self.server.start()
-
-    def Export(self, request, _context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, N802
-        for resource in request.resource_spans:
-            [service] = [a for a in resource.resource.attributes if a.key == "service.name"]
-            for scope in resource.scope_spans:
-                self.spans += [(service.value.string_value, span) for span in scope.spans]
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def of(self, trace_id: str) -> list[tuple[str, Span]]:
-        return [part for part in self.spans if part[1].trace_id.hex() == trace_id]
-
-    def tree(self, trace_id: str, parent: str = "") -> list[str]:
-        """The spans of a trace below a span, as `service: name`, indented by their depth."""
-        lines = []
-        for service, span in sorted(
-            self.of(trace_id), key=lambda part: part[1].start_time_unix_nano
-        ):
-            if span.parent_span_id.hex() == parent:
-                lines.append(f"{service}: {span.name}")
-                lines += [f"  {line}" for line in self.tree(trace_id, span.span_id.hex())]
-        return lines
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    running = Collector()
+def collector(authority: Authority) -> Iterator[Collector]:
+    """A collector with TLS; tests/system/test_operations.py has one without."""
+    running = Collector(authority.issue("server", "localhost"))
     yield running
     running.server.stop(None).wait()
 
 
 @pytest.fixture(scope="module")
-def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def traced(
+    collector: Collector, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """A system that sends all its traces."""
-    endpoint = f"http://127.0.0.1:{collector.port}"
-    settings = {"PORTAL_OTLP_ENDPOINT": endpoint, "PORTAL_TRACE_SAMPLE": "1"}
+    settings = {
+        "PORTAL_OTLP_ENDPOINT": f"https://localhost:{collector.port}",
+        "PORTAL_OTLP_CA": str(authority.file),
+        "PORTAL_TRACE_SAMPLE": "1",
+    }
     stack = Stack(tmp_path_factory.mktemp("traced"), **settings).start()
     yield stack
     stack.stop()
@@ -137,3 +118,41 @@ def test_errors_of_the_edge_have_a_trace_id(traced: Stack) -> None:
 
     assert len(trace_id) == 32
     assert soon(lambda: f"trace={trace_id}" in traced.err.read_text(), 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "kind"),
+    [
+        ("https://otel.test:4317", "otel.test", "DNS"),
+        ("https://[::1]:4317", "::1", "IP_ADDRESS"),
+    ],
+)
+def test_the_edge_trusts_a_collector_of_that_name_only(url: str, name: str, kind: str) -> None:
+    config: Any = {"static_resources": {"clusters": [], "listeners": []}}
+    trace(config, Settled(url, Path("/ca.pem")), 1)
+    [cluster] = config["static_resources"]["clusters"]
+    tls = cluster["transport_socket"]["typed_config"]
+
+    assert tls["common_tls_context"]["validation_context"] == {
+        "trusted_ca": {"filename": "/ca.pem"},
+        "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": name}}],
+    }
+    assert tls.get("sni") == (name if kind == "DNS" else None)
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "text"),
+    [
+        ("http://localhost:4317", "", "PORTAL_OTLP_ENDPOINT is not an https URL"),
+        ("https://localhost:4317", None, "No such file or directory"),
+        ("https://localhost:4317", "x", "must be certificates in the PEM format"),
+    ],
+)
+def test_a_ca_that_cannot_be_used_is_an_error(
+    tmp_path: Path, url: str, content: str | None, text: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=f"PORTAL_OTLP_CA: .*{text}"):
+        collector_of(Settings.model_construct(otlp_endpoint=url, otlp_ca=file))

@@ -41,6 +41,7 @@ def test_everything_has_a_default() -> None:
         "metrics_host": IPv4Address("127.0.0.1"),
         "trusted_hops": 0,
         "otlp_endpoint": None,
+        "otlp_ca": None,
         "trace_sample": 0.01,
         "log_format": "text",
         "admin_key": None,

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from portal_server.domain.errors import OperatorError
+from portal_server.run.collector import collector
 from portal_server.run.edge_tls import use_tls
 from portal_server.run.edge_traces import trace
 from portal_server.run.run_folder import replace_json
@@ -96,8 +97,10 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
 
     Raises:
         EdgeError: a file is missing, or the configuration does not have the expected parts.
+        SettingsError: the CA of the collector of traces cannot be used.
     """
     source = settings.envoy_config or _FILES / "envoy.yaml"
+    traces = collector(settings)
     try:
         config = yaml.load(source.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
         config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
@@ -108,8 +111,8 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         _set_origins(config, settings.cors_origins)
         _trust_hops(config, settings.trusted_hops)
         _set_log(config, settings, folder / LOG)
-        if settings.otlp_endpoint:
-            trace(config, settings.otlp_endpoint, settings.trace_sample)
+        if traces:
+            trace(config, traces, settings.trace_sample)
         _bound_connections(config, max_connections)
         _find_endpoints(config, folder)
         _find_files(config, source.absolute())

@@ -1,8 +1,11 @@
 """Traces of the edge: Envoy's tracer makes the trace ID, and the first span of each call."""
 
 import json
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+
+from portal_server.run.collector import Collector
 
 _CLUSTER = "collector"
 _FROM_HEADER = "%REQ(x-trace-id)%"
@@ -11,12 +14,12 @@ _FROM_TRACER = "%TRACE_ID%"
 _COPY = "x-portal-parent"
 
 
-def trace(config: Any, endpoint: str, ratio: float) -> None:
-    """Change the configuration: send spans to the collector at this URL.
+def trace(config: Any, collector: Collector, ratio: float) -> None:
+    """Change the configuration: send spans to this collector.
 
     Whether a trace is sent depends on its ID, not on what the caller wants (the flag `sampled`).
     """
-    config["static_resources"]["clusters"].append(_cluster(endpoint))
+    config["static_resources"]["clusters"].append(_cluster(collector))
     for listener in config["static_resources"]["listeners"]:
         http = listener["filter_chains"][0]["filters"][-1]["typed_config"]
         if "tracing" in http:  # YAML aliases: the listeners share one object
@@ -35,13 +38,15 @@ def trace(config: Any, endpoint: str, ratio: float) -> None:
     _take_from_tracer(config)
 
 
-def _cluster(endpoint: str) -> Any:
-    url = urlsplit(endpoint)
-    address = {"address": url.hostname, "port_value": url.port}
+def _cluster(collector: Collector) -> Any:
+    address = {"address": collector.host, "port_value": collector.port}
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
+        **_tls(collector),
         "name": _CLUSTER,
-        "type": "STRICT_DNS",
+        # Both families, as a name such as localhost has them (RFC 8305).
+        "type": "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
             options: {
@@ -55,6 +60,32 @@ def _cluster(endpoint: str) -> Any:
                 {"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}
             ],
         },
+    }
+
+
+def _tls(collector: Collector) -> Any:
+    if not collector.ca:
+        return {}
+    name: Any = {"san_type": "DNS", "matcher": {"exact": collector.host}}
+    sni = {"sni": collector.host}
+    with suppress(ValueError):
+        name["matcher"]["exact"] = str(ip_address(collector.host))
+        name["san_type"] = "IP_ADDRESS"
+        sni = {}  # a name only (RFC 6066, section 3)
+    trusted = {
+        "trusted_ca": {"filename": str(collector.ca)},
+        "match_typed_subject_alt_names": [name],
+    }
+    return {
+        "transport_socket": {
+            "name": "tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+                ".UpstreamTlsContext",
+                "common_tls_context": {"validation_context": trusted},
+                **sni,
+            },
+        }
     }
 
 

@@ -13,6 +13,7 @@ from portal_server import tracing
 from portal_server.catalog.keyring import KeyRing
 from portal_server.catalog.last_uses import LastUses, LastUseTask
 from portal_server.run.access_tokens import access_tokens
+from portal_server.run.collector import collector
 from portal_server.run.direct_tls import DirectTls
 from portal_server.run.encryption_keys import vault_of
 from portal_server.run.gauges import Gauges
@@ -273,11 +274,12 @@ def serve(settings: Settings, listen: Listen) -> None:
 
 def _tracer(settings: Settings) -> "OtlpTracer | None":
     """The tracer of this process, if there is a collector."""
-    if not settings.otlp_endpoint:
+    found = collector(settings)
+    if not found:
         return None
     # OpenTelemetry takes 20 MiB and a tenth of a second of CPU.
     from portal_server.run.traces import OtlpTracer  # noqa: PLC0415
 
-    tracer = OtlpTracer(settings.otlp_endpoint, settings.trace_sample)
+    tracer = OtlpTracer(found, settings.trace_sample)
     tracing.use(tracer)
     return tracer

@@ -92,13 +92,14 @@ def _origins(value: object) -> object:
     return origins
 
 
-# Without TLS: a collector on this host or network passes the traces on.
-_OTLP_ENDPOINT = re.compile(r"http://([a-z0-9._-]+|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})")
+_OTLP_ENDPOINT = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})")
 
 
 def _otlp_endpoint(value: str) -> str:
     if not _OTLP_ENDPOINT.fullmatch(value):
-        raise ValueError("must be http://HOST:PORT, such as http://127.0.0.1:4317")
+        raise ValueError(
+            "must be http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:4317"
+        )
     return value
 
 
@@ -166,7 +167,13 @@ class Settings(BaseSettings):
     otlp_endpoint: Annotated[str, AfterValidator(_otlp_endpoint)] | None = Field(
         default=None,
         description="Collector that gets traces by OTLP over gRPC, such as"
-        " `http://127.0.0.1:4317`. Without it, there are no traces.",
+        " `http://127.0.0.1:4317`, or with TLS `https://collector.example.com:4317`. Without it,"
+        " there are no traces.",
+    )
+    otlp_ca: Path | None = Field(
+        default=None,
+        description="PEM file with the CA certificates that are trusted for an https collector; by"
+        " default those of Mozilla.",
     )
     trace_sample: float = Field(
         default=0.01, ge=0, le=1, description="Which part of the traces is sent, from 0 to 1."

@@ -1,5 +1,6 @@
 """Sends spans to a collector: OTLP over gRPC."""
 
+import grpc
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -8,6 +9,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from portal_server.run.collector import Collector
 from portal_server.tracing import Attributes, Metadata, Span
 
 SERVICE = "oauth-portal"
@@ -22,14 +24,22 @@ class OtlpTracer:
     decided it already, their decision counts.
     """
 
-    def __init__(self, endpoint: str, ratio: float) -> None:
+    def __init__(self, collector: Collector, ratio: float) -> None:
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(ratio)),
             resource=Resource({"service.name": SERVICE}),
             shutdown_on_exit=False,
         )
         # Its queue is limited; spans beyond it are dropped.
-        exporter = OTLPSpanExporter(endpoint, insecure=True)
+        exporter = (
+            OTLPSpanExporter(
+                collector.url,
+                insecure=False,
+                credentials=grpc.ssl_channel_credentials(collector.ca.read_bytes()),
+            )
+            if collector.ca
+            else OTLPSpanExporter(collector.url, insecure=True)
+        )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(SERVICE)
         self._propagator = TraceContextTextMapPropagator()
