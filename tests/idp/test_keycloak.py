@@ -1,12 +1,17 @@
-"""Registers and manages clients at a real Keycloak."""
+"""Registers and manages clients at a real Keycloak, and accepts its access tokens."""
 
 # ruff: noqa: S106 - secrets of the tests
 
+import json
+import time
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from portal_client import InvalidArgument, PermissionDenied, Portal, Provider, Unauthenticated
 from portal_server.domain.client import ProviderClient
 from portal_server.domain.discovery import CheckOutcome
 from portal_server.domain.errors import Reason, Rejected, Unimplemented
@@ -14,6 +19,7 @@ from portal_server.domain.provider import CredentialType, ProviderType
 from portal_server.idp.access import Access, Handle
 from portal_server.idp.registrar import Registrar
 from tests.idp.conftest import access_to
+from tests.support.issuer import AUDIENCE, ROLES
 from tests.support.providers.keycloak import (
     ACCOUNT,
     ACCOUNT_SECRET,
@@ -22,6 +28,7 @@ from tests.support.providers.keycloak import (
     Keycloak,
     keycloak,
 )
+from tests.support.stack import Stack, soon
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("javac", "mvn")]
 
@@ -162,3 +169,97 @@ def test_the_check_reads_the_end_of_an_initial_access_token(
     assert checks["discovery"].outcome is CheckOutcome.OK
     assert checks["credential"].outcome is CheckOutcome.WARNING  # an hour is left
     assert "expires in 0 days" in checks["credential"].text
+
+
+# Its access tokens, instead of API keys
+
+
+@pytest.fixture(scope="module")
+def accepting(server: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that accepts the tokens of this Keycloak; it has fetched its keys."""
+    for client_id, audience, role, seconds in (
+        ("pipeline", AUDIENCE, "portal-editors", 300),
+        ("reader", AUDIENCE, "staff", 300),
+        ("unknown", AUDIENCE, "others", 300),
+        ("elsewhere", "https://other.example", "portal-editors", 300),
+        ("short", AUDIENCE, "portal-editors", 1),
+    ):
+        server.caller(client_id, audience, role, seconds)
+    settings = {
+        "PORTAL_JWT_ISSUER": server.issuer,
+        "PORTAL_JWT_AUDIENCE": AUDIENCE,
+        "PORTAL_JWT_ROLES": ROLES,
+        "PORTAL_JWT_ROLE_CLAIM": "realm_access.roles",
+    }
+    stack = Stack(tmp_path_factory.mktemp("accepting"), **settings).start()
+    token = server.access_token("pipeline")
+    assert soon(lambda: status(stack, token) != 503, 20)
+    yield stack
+    stack.stop()
+
+
+def status(stack: Stack, token: str) -> int:
+    with stack.client(f"Bearer {token}") as rest:
+        return rest.get("/oauth-providers").status_code
+
+
+def claims(token: str) -> dict[str, Any]:
+    part = token.split(".")[1]
+    found: dict[str, Any] = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found
+
+
+def test_the_tokens_of_a_client_have_the_role_of_its_service_account(
+    accepting: Stack, server: Keycloak
+) -> None:
+    target = f"127.0.0.1:{accepting.grpc_port}"
+    editor, reader = (server.access_token(name) for name in ("pipeline", "reader"))
+    with accepting.client(f"Bearer {editor}") as rest:
+        created = rest.post(
+            "/oauth-providers/1/client-types",
+            json={"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"},
+        )
+    with accepting.client(reader) as rest:
+        written = rest.put("/oauth-providers/1", json={})
+    with Portal(target, key=editor) as portal, pytest.raises(InvalidArgument):
+        portal.create_provider(Provider())
+    with Portal(target, key=reader) as portal:
+        provider = portal.get_provider(1)
+        with pytest.raises(PermissionDenied):
+            portal.create_provider(Provider())
+
+    assert created.status_code == 200
+    assert (written.status_code, status(accepting, reader)) == (403, 200)
+    assert provider.name == "Example Keycloak"
+
+
+@pytest.mark.parametrize("what", ["audience", "expired", "issuer", "realm", "changed"])
+def test_a_token_that_is_not_for_this_portal_is_rejected(
+    accepting: Stack, server: Keycloak, what: str
+) -> None:
+    if what == "audience":
+        token = server.access_token("elsewhere")
+    elif what == "issuer":  # Keycloak names itself by the address that it is called at
+        token = server.access_token("pipeline", server.url.replace("127.0.0.1", "localhost"))
+        assert claims(token)["iss"] != server.issuer
+    elif what == "realm":
+        token = server.administrator()
+    else:
+        token = server.access_token("short" if what == "expired" else "pipeline")
+    if what == "expired":
+        assert status(accepting, token) == 200
+        time.sleep(max(0, claims(token)["exp"] - time.time()) + 1)
+    if what == "changed":
+        head, body, signature = token.split(".")
+        token = f"{head}.{body}.{'AAAA' if signature[:4] != 'AAAA' else 'BBBB'}{signature[4:]}"
+    target = f"127.0.0.1:{accepting.grpc_port}"
+    with Portal(target, key=token) as portal, pytest.raises(Unauthenticated):
+        portal.get_provider(1)
+
+    assert status(accepting, token) == 401
+
+
+def test_a_token_without_a_role_of_this_portal_is_forbidden(
+    accepting: Stack, server: Keycloak
+) -> None:
+    assert status(accepting, server.access_token("unknown")) == 403

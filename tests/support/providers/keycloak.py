@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ VERSION = "26.7.3"
 REALM = "lab"
 ACCOUNT, ACCOUNT_SECRET = "portal", "portal-secret"
 CREATOR, CREATOR_SECRET = "creator", "creator-secret"
+CALLER_SECRET = "caller-secret"  # noqa: S105 - of the tests
 _ADMIN = "admin"
 _ROOT = Path(__file__).parents[3]
 _FOLDER = _ROOT / "build" / "providers" / "keycloak"
@@ -45,23 +46,19 @@ class Keycloak:
     """
 
     url: str
+    _kept: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.url}/realms/{REALM}"
 
     @property
     def well_known(self) -> str:
-        return f"{self.url}/realms/{REALM}/.well-known/openid-configuration"
+        return f"{self.issuer}/.well-known/openid-configuration"
 
     def admin(self, method: str, path: str, document: object = None) -> Any:
-        """A call of the admin API of the realm; an administrator's token lives for a minute."""
-        token = httpx.post(
-            f"{self.url}/realms/master/protocol/openid-connect/token",
-            data={
-                "grant_type": "password",
-                "client_id": "admin-cli",
-                "username": _ADMIN,
-                "password": _ADMIN,
-            },
-            timeout=60,
-        ).json()["access_token"]
+        """A call of the admin API of the realm."""
+        token = self.administrator()
         response = httpx.request(
             method,
             f"{self.url}/admin/realms/{REALM}{path}",
@@ -71,6 +68,69 @@ class Keycloak:
         )
         response.raise_for_status()
         return response.json() if response.content else None
+
+    def administrator(self) -> str:
+        """The access token of an administrator, of another realm; it lives for a minute."""
+        for kept, end in self._kept.items():
+            if time.monotonic() < end:
+                return kept
+        self._kept.clear()
+        token: str = httpx.post(
+            f"{self.url}/realms/master/protocol/openid-connect/token",
+            data={
+                "grant_type": "password",
+                "client_id": "admin-cli",
+                "username": _ADMIN,
+                "password": _ADMIN,
+            },
+            timeout=60,
+        ).json()["access_token"]
+        self._kept[token] = time.monotonic() + 30
+        return token
+
+    def caller(self, client_id: str, audience: str, role: str, seconds: int = 300) -> None:
+        """Create a client that calls an API, by the steps of docs/keys.md.
+
+        Its tokens have this audience and role of the realm, and live this long.
+        """
+        client = _account(client_id, CALLER_SECRET) | {
+            "attributes": {
+                "access.token.header.type.rfc9068": "true",
+                "access.token.lifespan": str(seconds),
+            },
+            "protocolMappers": [
+                {
+                    "name": "audience",
+                    "protocol": "openid-connect",
+                    "protocolMapper": "oidc-audience-mapper",
+                    "config": {
+                        "included.custom.audience": audience,
+                        "access.token.claim": "true",
+                    },
+                }
+            ],
+        }
+        for old in self.admin("GET", f"/clients?clientId={client_id}"):
+            self.admin("DELETE", f"/clients/{old['id']}")
+        self.admin("POST", "/clients", client)
+        if all(one["name"] != role for one in self.admin("GET", "/roles")):
+            self.admin("POST", "/roles", {"name": role})
+        [created] = self.admin("GET", f"/clients?clientId={client_id}")
+        user = self.admin("GET", f"/clients/{created['id']}/service-account-user")
+        given = [self.admin("GET", f"/roles/{role}")]
+        self.admin("POST", f"/users/{user['id']}/role-mappings/realm", given)
+
+    def access_token(self, client_id: str, url: str = "") -> str:
+        """An access token of such a client, from this address of Keycloak."""
+        response = httpx.post(
+            f"{url or self.url}/realms/{REALM}/protocol/openid-connect/token",
+            data={"grant_type": "client_credentials"},
+            auth=(client_id, CALLER_SECRET),
+            timeout=60,
+        )
+        response.raise_for_status()
+        token: str = response.json()["access_token"]
+        return token
 
     def initial_access_token(self, count: int = 1) -> str:
         document = {"count": count, "expiration": 3600}
