@@ -106,7 +106,7 @@ def test_an_error_names_the_field_or_the_option(place: Place) -> None:
     missing = place("keys", "get", "aaaabbbb", code=66)
     overlap = place("keys", "rotate", "aaaabbbb", "--overlap", "1", code=64)
 
-    assert "api_key.provider_ids: provider 4242 not found" in unknown.stderr
+    assert "portal: provider_ids: provider 4242 not found" in unknown.stderr
     assert "must be empty for the role admin" in admin.stderr
     assert "--providers" in no_ids.stderr
     assert "at least one field" in nothing.stderr

@@ -106,8 +106,8 @@ def test_the_command_line_watches_and_reads_the_log(stack: Stack, client: Portal
 
     change = json.loads(watched.stdout)
     assert (change["type"], change["uid"]) == ("CHANGE_TYPE_DELETED", created.uid)
-    assert (wrong.returncode, "providerz" in wrong.stderr) == (1, True)
-    assert [event["action"] for event in json.loads(listed.stdout)] == ["CREATE", "DELETE"]
+    assert (wrong.returncode, "providerz" in wrong.stderr) == (64, True)
+    assert [event["action"] for event in json.loads(listed.stdout)] == ["create", "delete"]
     assert "DeleteProvider" in table.stdout
     lines = [json.loads(line) for line in exported.stdout.splitlines()]
     assert [line["action"] for line in lines] == ["AUDIT_ACTION_CREATE", "AUDIT_ACTION_DELETE"]

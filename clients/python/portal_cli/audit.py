@@ -14,9 +14,8 @@ from google.protobuf.message import Message
 from portal_cli import options
 from portal_cli.commands import Commands
 from portal_cli.durations import duration
-from portal_cli.errors import CommandError
-from portal_cli.output import write_rows
-from portal_client import AuditAction, AuditEvent, AuditKind, ResourceKind
+from portal_cli.output import as_dict, write_rows
+from portal_client import AuditEvent, ResourceKind
 
 app = Commands(help="List, export and verify the audit log, and remove old events.")
 
@@ -89,7 +88,8 @@ def watch(
     """
     unknown = [kind for kind in kinds or () if kind not in _KINDS]
     if unknown:
-        raise CommandError(f"unknown kind {unknown[0]!r}; allowed: {', '.join(_KINDS)}")
+        text = f"unknown kind {unknown[0]!r}; allowed: {', '.join(_KINDS)}"
+        raise typer.BadParameter(text, param_hint="KINDS")
     with options.of(context).portal() as portal:
         changes = portal.watch(
             kinds=[_KINDS[kind] for kind in kinds or ()],
@@ -111,17 +111,9 @@ def _plain(message: Message) -> dict[str, Any]:
 
 
 def _row(event: AuditEvent) -> dict[str, Any]:
-    kind, action = AuditKind.Name(event.kind), AuditAction.Name(event.action)
-    return {
-        **_plain(event),
-        "position": event.position,
+    return as_dict(event) | {
         "time": event.create_time.ToDatetime().isoformat(" ", "seconds"),
-        "key_id": event.key_id,
         "method": event.method.rpartition("/")[2],
-        "kind": kind.removeprefix("AUDIT_KIND_"),
-        "action": action.removeprefix("AUDIT_ACTION_"),
-        "provider_id": event.provider_id,
-        "uid": event.uid,
     }
 
 

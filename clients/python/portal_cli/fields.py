@@ -146,7 +146,7 @@ def _field(resource: Descriptor, descriptor: FieldDescriptor) -> Field:
         name=descriptor.name,
         help=_HELP.get(name, ""),
         type=_TYPES.get(descriptor.type, object),
-        numbers=_numbers(descriptor.enum_type) if descriptor.enum_type else {},
+        numbers=numbers(descriptor.enum_type) if descriptor.enum_type else {},
         repeated=descriptor.is_repeated,
         required=REQUIRED in behaviors,
         writable=OUTPUT_ONLY not in behaviors and descriptor.name != _ETAG,
@@ -155,8 +155,8 @@ def _field(resource: Descriptor, descriptor: FieldDescriptor) -> Field:
     )
 
 
-def _numbers(enum: EnumDescriptor) -> dict[str, int]:
-    """The words of an enum: the names of its values without their common prefix."""
+def numbers(enum: EnumDescriptor) -> dict[str, int]:
+    """The number of each word of an enum: the names of its values without their common prefix."""
     unspecified, *values = enum.values
     prefix = unspecified.name.removesuffix("UNSPECIFIED")
     return {value.name.removeprefix(prefix).lower(): value.number for value in values}

@@ -5,18 +5,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from google.protobuf.descriptor import FileDescriptor
-
-from portal.oauth.v1 import client_pb2, client_type_pb2, provider_pb2
+from portal_cli import fields
 from portal_client import PortalError
+from portal_client.api import FILES
 
-_FILES: Final[list[FileDescriptor]] = [
-    client_pb2.DESCRIPTOR,
-    client_type_pb2.DESCRIPTOR,
-    provider_pb2.DESCRIPTOR,
-]
 _CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
-_PREFIX: Final = re.compile(r"(?:provider|client_type|client)\.")
+_PREFIX: Final = re.compile(r"(?:provider|client_type|client|api_key)\.")
 
 
 def violations(error: PortalError) -> Iterator[tuple[str, str]]:
@@ -38,9 +32,8 @@ def plain(given: str) -> str:
 @cache
 def _words() -> Mapping[str, str]:
     words: dict[str, str] = {}
-    for file in _FILES:
+    for file in FILES:
         for enum in file.enum_types_by_name.values():
-            unspecified, *values = enum.values
-            prefix = unspecified.name.removesuffix("UNSPECIFIED")
-            words |= {one.name: one.name.removeprefix(prefix).lower() for one in values}
+            names = {value.number: value.name for value in enum.values}
+            words |= {names[number]: word for word, number in fields.numbers(enum).items()}
     return words

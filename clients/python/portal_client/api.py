@@ -28,7 +28,7 @@ from portal.oauth.v1.role_pb2 import *  # noqa: F403
 from portal.oauth.v1.system_pb2 import *  # noqa: F403
 from portal.oauth.v1.watch_pb2 import *  # noqa: F403
 
-_FILES: Final[list[FileDescriptor]] = [
+FILES: Final[list[FileDescriptor]] = [
     api_key_pb2.DESCRIPTOR,
     audit_pb2.DESCRIPTOR,
     client_pb2.DESCRIPTOR,
@@ -43,7 +43,7 @@ _FILES: Final[list[FileDescriptor]] = [
 
 
 def _names() -> Iterator[str]:
-    for file in _FILES:
+    for file in FILES:
         yield from file.message_types_by_name
         for enum in file.enum_types_by_name.values():
             yield enum.name

@@ -17,7 +17,8 @@ from portal_server.storage.sql import schema
 from portal_server.storage.sql.first_connection import open_connected
 from portal_server.storage.store import Store
 from portal_server.wire.calls import CallContext
-from portal_server.wire.oauth_v1.api_keys import SURFACE, ApiKeyService
+from portal_server.wire.interceptors.errors import PLAIN
+from portal_server.wire.oauth_v1.api_keys import ApiKeyService
 from portal_server.wire.status import to_status
 
 Request = TypeVar("Request")
@@ -114,4 +115,4 @@ def _run(method: Callable[[Request, Any], Response], request: Request) -> Respon
     except NotFound as error:
         raise CommandError(error.message, Exit.NOT_FOUND) from None
     except PortalError as error:
-        raise CommandError(to_status(error, SURFACE).message) from None
+        raise CommandError(to_status(error, PLAIN).message) from None

@@ -18,7 +18,7 @@ from portal_server.wire.origin import origin_of
 from portal_server.wire.status import Surface, to_status
 
 PLAIN = Surface({}, str)
-"""For errors of calls to other services, such as reflection."""
+"""Fields and words as the domain spells them: for errors outside of the APIs."""
 
 
 def abort(context: grpc.ServicerContext, status: Status, origin: Origin) -> NoReturn:
