@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 import portal.oauth.v1.provider_pb2
@@ -21,10 +21,12 @@ def _modules() -> list[Any]:
     ]
 
 
+FILES: list[FileDescriptor] = [module.DESCRIPTOR for module in _modules()]
+NATIVE = [file for file in FILES if file.package == "portal.oauth.v1"]
 SERVICES: list[ServiceDescriptor] = [
     service
-    for module in _modules()
-    for service in module.DESCRIPTOR.services_by_name.values()
+    for file in FILES
+    for service in file.services_by_name.values()
     if not service.full_name.startswith("grpc.")
 ]
 METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
