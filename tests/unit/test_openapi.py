@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from portal.rest.v1 import portal_rest_pb2
 from portal_server.domain import client, client_type, provider
 from portal_server.domain.fields import Text
+from portal_server.domain.keys import Role
 from portal_server.wire.rest_v1 import dialect
 from tests.support.stack import ROOT
 
@@ -51,6 +52,14 @@ def test_the_document_is_what_the_protos_and_rules_make_now() -> None:
     )
 
     assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_document_and_the_page_on_api_keys_have_each_role(role: Role) -> None:
+    text = DOCUMENT["components"]["securitySchemes"]["key"]["description"]
+
+    assert f"`{role}`" in text
+    assert f"| `{role}` |" in (ROOT / "docs/keys.md").read_text()
 
 
 def test_the_document_is_openapi_3_1() -> None:
