@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from portal_cli import applying, files, progress
+from portal_cli import applying, documents, files, progress
 from portal_cli.errors import CommandError, Exit
 from portal_cli.plan import Planner, Step
 from portal_client import ClientType, DeadlineExceeded, Portal, Unavailable
@@ -177,7 +177,17 @@ def test_a_provider_can_become_okta_together_with_its_client_types(
         ("providers: [{name: a, type: okta}]", "stdin:1:13: well_known_uri: is required"),
         ("providers: [3]", "stdin:1:13: must be a mapping"),
         ("providers: [&a [*a]]", "stdin:1:13: must be a mapping"),
-        ("providers: []\nmore: 1", "stdin:2:7: more: unknown field"),
+        ("providers: []\nmore: 1", "stdin:2:7: more: unknown field; fields: providers;"),
+        ("providers: []\n---\na: 1", "stdin:2:1: a file has one document; pass -f for each file;"),
+        ("providers:\n\t- name: a", "stdin:2:1: indent with spaces, not with tabs;"),
+        (
+            FILE.replace("description:", "desc:"),
+            "desc: unknown field; fields: uid, name, description, response_types",
+        ),
+        (
+            FILE.replace("type: okta", "type: okta\n    tls_insecure_skip_verify: 'yes'"),
+            "stdin:17:31: tls_insecure_skip_verify: must be true or false",
+        ),
         (FILE.replace("[token]", "[foo]"), "stdin:24:26: response_types.0: 'foo' is not one of: "),
         (FILE.replace("type: okta", "type: okta\n    uid: 7"), "stdin:17:10: uid: must be text"),
         (FILE.replace("type: okta", "type: okta\n    uid: x"), "stdin:17:10: uid: must be a UUID"),
@@ -381,7 +391,7 @@ def test_each_mistake_of_each_file_is_reported_with_its_line_and_column(
         f"{file}:21:22: grant_types: must be a list",
         "stdin:3:10: uid: must be text",
         "stdin:5:11: type: must be text",
-        "stdin:6:10: typ: unknown field",
+        f"stdin:6:10: typ: unknown field; fields: {', '.join(documents.FIELDS[3])}",
         "portal: 5 errors; nothing was written",
     ]
 

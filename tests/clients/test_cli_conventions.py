@@ -101,12 +101,28 @@ def test_help_fits_80_columns_and_cuts_no_name(portal: Command, path: tuple[str,
     "path", [path for path, one in ALL.items() if not hasattr(one, "commands")], ids=" ".join
 )
 def test_help_has_an_example_that_can_be_parsed(portal: Command, path: tuple[str, ...]) -> None:
-    _, _, examples = portal(*path, "-h").stdout.partition("Examples:\n")
+    _, _, rest = portal(*path, "-h").stdout.partition("Examples:\n")
+    examples, _, _ = rest.partition("\n\n")
     options = set(re.findall(r"(?<= )--?[a-z][a-z-]*", re.sub(r"(?<!\S)#.*", "", examples)))
     known = {name for one in ALL[path].params for name in (*one.opts, *one.secondary_opts)}
 
     assert " ".join(("portal", *path)) in examples
     assert options <= known | {name for one in COMMON for name in one.opts}
+
+
+def test_the_examples_precede_the_common_options(portal: Command) -> None:
+    shown = portal("keys", "revoke", "-h").stdout
+
+    assert shown.index("--etag") < shown.index("Examples:") < shown.index("Common options")
+
+
+def test_an_invalid_value_is_told_without_the_words_of_a_library(portal: Command) -> None:
+    done = portal("providers", "list", "-o", "xml", code=Exit.USAGE)
+
+    assert done.stderr == (
+        "portal: Invalid value for '--output' / '-o': 'xml' is not one of 'table', 'json', 'yaml'."
+        " Try 'portal providers list -h'.\n"
+    )
 
 
 def test_every_missing_option_is_named(portal: Command) -> None:

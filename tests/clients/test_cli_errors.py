@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ from tests.clients.command import CREATE_PROVIDER, KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
 from tests.support.postgres import free_port
+from tests.support.providers.scripted import silent_port
 from tests.support.stack import ENVIRONMENT
 from tests.support.stack import portal as run_portal
 
@@ -229,6 +230,57 @@ def test_closed_standard_streams_do_not_end_a_command(target: str) -> None:
 
         assert (done.returncode, done.stderr) == (0, "")
         assert "NAME" in done.stdout
+
+
+@contextmanager
+def responding(data: bytes) -> Iterator[int]:
+    """The port of a server that sends this on each connection and closes it."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+        threads.submit(serve)
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "it closed the connection"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "it does not use HTTP/2"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it does not use HTTP/2"),
+    ],
+)
+def test_a_server_that_is_not_a_grpc_server_is_named(data: bytes, found: str) -> None:
+    with responding(data) as port:
+        done = run("--target", f"localhost:{port}", "--timeout", "1")
+
+    assert done.returncode == Exit.NO_SERVER
+    assert done.stderr == (
+        f"portal: cannot connect to localhost:{port}: it is not a gRPC server ({found});"
+        " set PORTAL_TARGET or pass --target\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [((), "accepts connections but did not respond in time"), (("--tls",), "no response to TLS")],
+)
+def test_a_server_that_sends_nothing_is_not_taken_for_one_without_tls(
+    options: tuple[str, ...], text: str
+) -> None:
+    with silent_port() as port:
+        done = run("--target", f"localhost:{port}", "--timeout", "0.5", *options)
+
+    assert done.returncode == Exit.NO_SERVER
+    assert text in done.stderr
+    assert "does not use TLS" not in done.stderr
 
 
 @contextmanager

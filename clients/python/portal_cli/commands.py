@@ -13,10 +13,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 
+def _write_section(formatter: Any, title: str, records: Sequence[Any]) -> None:
+    if records:
+        with formatter.section(title):
+            formatter.write_dl(records)
+
+
 class _WithCommonOptions:
     """Accepts the common options, unless the command has options of these names.
 
-    In the help they follow the command's own options.
+    In the help they are the last section, after the examples.
     """
 
     common: ClassVar[Sequence[Any]] = options.COMMON
@@ -38,10 +44,14 @@ class _WithCommonOptions:
             if record:
                 sections[panel or "Options"].append(record)
         self.format_commands(context, formatter)
+        common = sections.pop(options.PANEL)
         for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+            _write_section(formatter, title, records)
+        super().format_epilog(context, formatter)  # type: ignore[misc]
+        _write_section(formatter, options.PANEL, common)
+
+    def format_epilog(self, context: Any, formatter: Any) -> None:
+        """The examples are already written."""
 
     def format_commands(self, context: Any, formatter: Any) -> None:
         """Write the commands of a group."""
@@ -85,9 +95,7 @@ class Group(_WithCommonOptions, TyperGroup):
         if not remote:
             remote, local = local, []
         for title, rows in (("Commands", remote), ("Commands that call no portal", local)):
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+            _write_section(formatter, title, rows)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments."""

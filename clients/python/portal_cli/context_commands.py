@@ -24,7 +24,9 @@ def _names(_context: typer.Context) -> list[tuple[str, str]]:
         return []
 
 
-Name = Annotated[str, typer.Argument(help="Name of the context.", autocompletion=_names)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the context.", autocompletion=_names)
+]
 
 
 @app.command(

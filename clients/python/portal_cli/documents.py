@@ -12,7 +12,14 @@ from uuid import UUID
 import yaml
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import ErrorDetails
 
 from portal_cli import fields
@@ -87,7 +94,13 @@ def describe(error: ValidationError) -> str:
 
 def problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     """The path of each invalid field, and what is wrong with it."""
-    return [(part["loc"], _text(part)) for part in error.errors(include_url=False)]
+    found = []
+    for part in error.errors(include_url=False):
+        text = _text(part)
+        if part["type"] == "extra_forbidden" and error.title == _PORTAL.__name__:
+            text += f"; fields: {', '.join(FIELDS[len(part['loc'])])}"
+        found.append((part["loc"], text))
+    return found
 
 
 def _text(error: ErrorDetails) -> str:
@@ -106,8 +119,9 @@ def read(file: Path) -> str:
         return data.decode()
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"{file}: not UTF-8") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CommandError(f"{file}:{line}: not UTF-8") from None
 
 
 def _uuid(text: str) -> str:
@@ -133,7 +147,9 @@ def _model(resource: Descriptor) -> type[BaseModel]:
 
 
 def _definition(field: Field) -> tuple[Any, Any]:
-    one: Any = Annotated[str, AfterValidator(field.number)] if field.numbers else field.type
+    one: Any = StrictBool if field.type is bool else field.type
+    if field.numbers:
+        one = Annotated[str, AfterValidator(field.number)]
     value = _list_of(one) if field.repeated else one
     return (value, ...) if field.required else (value | None, None)
 
@@ -155,3 +171,9 @@ _PROVIDER: Final = create_model(
 _PORTAL: Final = create_model(
     "Portal", __config__=ConfigDict(extra="forbid"), providers=(_list_of(_PROVIDER), ...)
 )
+# By the number of parts of the path to a field: those of the document, a provider, a client type.
+FIELDS: Final[Mapping[int, Sequence[str]]] = {
+    1: list(_PORTAL.model_fields),
+    3: list(_PROVIDER.model_fields),
+    5: list(_model(ClientType.DESCRIPTOR).model_fields),
+}

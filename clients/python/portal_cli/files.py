@@ -17,6 +17,11 @@ _STDIN: Final = Path("-")
 _SUFFIXES: Final = {".yaml", ".yml"}
 # The lists of a document, which are not part of the name of a field.
 _LISTS: Final = {"providers", "client_types"}
+# Replaces texts of the parser that are about YAML in general.
+_TEXTS: Final = {
+    "but found another document": "a file has one document; pass -f for each file",
+    "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,7 +101,8 @@ def parse(text: str, name: str) -> list[ProviderDocument]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InvalidFiles([f"{name}{place}: {error.problem}"]) from None
+        problem = _TEXTS.get(str(error.problem), error.problem)
+        raise InvalidFiles([f"{name}{place}: {problem}"]) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

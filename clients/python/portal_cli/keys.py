@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -13,7 +13,7 @@ from portal_cli.commands import Commands
 from portal_cli.durations import duration, end_after
 from portal_cli.errors import CommandError
 from portal_cli.key_places import Place
-from portal_cli.options import Etag, Output
+from portal_cli.options import Etag, Output, Yes, confirm
 from portal_cli.output import as_dict, write_one, write_rows, write_values
 from portal_client import ApiKey, PortalError
 
@@ -25,6 +25,7 @@ app = Commands(
 
 
 _ROLE: Final = fields.named(ApiKey.DESCRIPTOR, "role")
+_ADMIN: Final = "admin"
 _ROLE_OPTION: Final = typer.Option(
     help=f"What the key may do: {', '.join(_ROLE.numbers)}.",
     autocompletion=completing.words(_ROLE.numbers),
@@ -57,7 +58,10 @@ def _ids(context: typer.Context) -> list[tuple[str, str]]:
 
 
 KeyId = Annotated[
-    str, typer.Argument(help="ID of the key, from `portal keys list`.", autocompletion=_ids)
+    str,
+    typer.Argument(
+        metavar="ID", help="ID of the key, from `portal keys list`.", autocompletion=_ids
+    ),
 ]
 
 
@@ -70,7 +74,7 @@ KeyId = Annotated[
 )
 def create(
     context: typer.Context,
-    role: Annotated[str, _ROLE_OPTION] = "admin",
+    role: Annotated[str, _ROLE_OPTION] = _ADMIN,
     note: Annotated[str, typer.Option(help=_NOTE)] = "",
     providers: Annotated[str, typer.Option(help=f"{_PROVIDERS}; default: all.")] = "",
     expires: Annotated[
@@ -134,8 +138,12 @@ def update(
     ] = None,
     burst: Annotated[int | None, typer.Option(help=f"{_BURST}; 0 for the default.", min=0)] = None,
     etag: Etag = "",
+    yes: Yes = False,
 ) -> None:
-    """Change the given fields of an API key. It takes a second: then every server knows it."""
+    """Change the given fields of an API key. It takes a second: then every server knows it.
+
+    Asks before the last valid admin key gets another role.
+    """
     given = {
         "role": None if role is None else _number(role),
         "note": note,
@@ -150,6 +158,8 @@ def update(
     if expires is not None:
         values["expire_time"] = None if expires == _NEVER else _end(expires)
     with key_places.opened(context) as place:
+        if role not in (None, _ADMIN):
+            _confirm_if_last_admin(place, key_id, f"Make it a key with the role {role}?", yes=yes)
         message = ApiKey(id=key_id, etag=etag, **values)
         changed = place.api_keys.update_api_key(message, fields=names)
         write_one(changed, options.given(context).output)
@@ -182,11 +192,30 @@ def rotate(
 
 
 @app.command(examples=("portal keys revoke 3fR0aQ2x",))
-def revoke(context: typer.Context, key_id: KeyId, etag: Etag = "") -> None:
-    """Revoke an API key: when this ends, calls with it are rejected."""
+def revoke(context: typer.Context, key_id: KeyId, etag: Etag = "", yes: Yes = False) -> None:
+    """Revoke an API key for good: when this ends, calls with it are rejected.
+
+    Its previous secrets end too. Asks before the last valid admin key is revoked.
+    """
     with key_places.opened(context) as place:
+        _confirm_if_last_admin(place, key_id, "Revoke it?", yes=yes)
         place.api_keys.revoke_api_key(key_id, etag=etag)
         _note(f"revoked the key {key_id} {place.name}")
+
+
+def _confirm_if_last_admin(place: Place, key_id: str, question: str, *, yes: bool) -> None:
+    """Ask before no admin key is left: then nobody can create one over the API."""
+    admins = {key.id for key in place.api_keys.list_api_keys() if _is_valid_admin(key)}
+    if admins == {key_id}:
+        left = "without one, only `portal keys create` on the host of the server creates another"
+        confirm(f"{key_id} is the last valid admin key {place.name}; {left}. {question}", yes=yes)
+
+
+def _is_valid_admin(key: ApiKey) -> bool:
+    ends = key.HasField("revoke_time") or (
+        key.HasField("expire_time") and key.expire_time.ToDatetime(UTC) <= datetime.now(UTC)
+    )
+    return key.role == _number(_ADMIN) and not ends
 
 
 def _write_secret(context: typer.Context, place: Place, done: str, key: ApiKey, text: str) -> None:

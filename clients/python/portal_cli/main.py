@@ -135,8 +135,10 @@ def _failed(error: Any, given: Given) -> int:
         return _report(wording.text(error), exit_code(error), given, **_details(error))
     if isinstance(error, CommandError):
         return _report(error, error.code, given, **error.details)
-    hint = f" Try '{error.ctx.command_path} -h'." if error.ctx else ""
-    return _report(f"{error.format_message()}{hint}", Exit.USAGE, given)
+    text = error.format_message().strip().replace(" Value error, ", " ")
+    end = "" if text.endswith((".", "?")) else "."
+    hint = f"{end} Try '{error.ctx.command_path} -h'." if error.ctx else ""
+    return _report(f"{text}{hint}", Exit.USAGE, given)
 
 
 def _details(error: PortalError) -> dict[str, Any]:

@@ -249,5 +249,5 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError("stdin is not a terminal; pass --yes to confirm", Exit.USAGE)
+        raise CommandError(f"{question} stdin is not a terminal; pass --yes to confirm", Exit.USAGE)
     typer.confirm(question, abort=True, err=True)

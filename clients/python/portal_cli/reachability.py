@@ -46,6 +46,10 @@ _NEEDS_CERT: Final = f"if it requires a client certificate, {_SET_CERT}"
 # With TLS 1.3 a handshake is complete before the server has checked the client's certificate.
 _REJECTION_SECONDS: Final = 1.0
 _SET_TARGET: Final = "set PORTAL_TARGET or pass --target"
+# What a client of HTTP/2 sends first (RFC 9113, section 3.4): the preface and empty SETTINGS.
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_HEADER_BYTES: Final = 9
+_SETTINGS: Final = 4
 # They say least about a host: its other address may be the one that counts.
 _NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}
 
@@ -93,14 +97,19 @@ def cause(error: PortalError, target: str, tls: Tls | None) -> str | None:
     match = _HOST_AND_PORT.fullmatch(target)
     if match is None:
         return None
+    host, port = match["ipv6"] or match["host"], int(match["port"])
     try:
-        with closing(_connected(match["ipv6"] or match["host"], int(match["port"]))) as connection:
-            host = match["ipv6"] or match["host"]
+        with closing(_connected(host, port)) as connection:
             _check_tls(connection, host, tls) if tls else _check_plaintext(connection)
+        if not tls:
+            with closing(_connected(host, port)) as connection:
+                _check_http2(connection)
     except _NotReached as found:
         return f"cannot connect to {target}: {found}"
+    except TimeoutError:
+        pass
     if isinstance(error, DeadlineExceeded):
-        return f"{target} accepts connections but did not respond in time: {error}"
+        return f"{target} accepts connections but did not respond in time"
     return f"{target} accepts connections, but the call failed: {error}"
 
 
@@ -142,7 +151,9 @@ def _check_tls(connection: socket.socket, host: str, tls: Tls) -> None:
         raise _NotReached(_certificate(error, tls)) from None
     except ssl.SSLError as error:
         raise _NotReached(_rejected(error, tls)) from None
-    except OSError:  # it closed the connection, or sent nothing
+    except TimeoutError:
+        raise _NotReached(f"no response to TLS in {_SECONDS:g} seconds; {_SET_TARGET}") from None
+    except OSError:  # it closed the connection
         raise _NotReached(_NO_TLS) from None
 
 
@@ -196,12 +207,35 @@ def _certificate(error: ssl.SSLCertVerificationError, tls: Tls) -> str:
 
 
 def _check_plaintext(connection: socket.socket) -> None:
+    """Raises _NotReached if the server uses TLS, TimeoutError if it sends nothing."""
     context = ssl.create_default_context()
     context.check_hostname = False
     # Only whether the server uses TLS. Nothing is sent over this connection.
     context.verify_mode = ssl.CERT_NONE
     try:
         context.wrap_socket(connection).close()
+    except TimeoutError:
+        raise
     except OSError:
         return
     raise _NotReached("the server uses TLS: pass --tls or set PORTAL_TLS=true")
+
+
+def _check_http2(connection: socket.socket) -> None:
+    """Raises _NotReached if the server does not send the SETTINGS of HTTP/2, and TimeoutError."""
+    received = b""
+    try:
+        connection.sendall(_PREFACE)
+        while len(received) < _HEADER_BYTES:
+            part = connection.recv(_HEADER_BYTES - len(received))
+            if not part:
+                break
+            received += part
+    except TimeoutError:
+        raise
+    except OSError:
+        pass
+    if len(received) == _HEADER_BYTES and received[3] == _SETTINGS:
+        return
+    found = "it closed the connection" if not received else "it does not use HTTP/2"
+    raise _NotReached(f"it is not a gRPC server ({found}); {_SET_TARGET}")
