@@ -126,6 +126,7 @@ def test_reflection_is_open_and_describes_every_service(portal: Portal) -> None:
 
     assert set(database.get_services()) == NAMES | {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     assert "ResponseType" in [enum.name for enum in described.enum_type]

@@ -9,9 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -41,7 +43,35 @@ def test_reflection_lists_the_services_of_the_project_and_no_others(portal: Port
     listed = set(ProtoReflectionDescriptorDatabase(portal.anonymous).get_services())
 
     assert {name for name in listed if name.startswith("portal.")} == NAMES
-    assert listed - NAMES == {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert listed - NAMES == {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_each_version_of_reflection_serves_the_same_and_describes_itself(
+    portal: Portal, version: str
+) -> None:
+    service = f"grpc.reflection.{version}.ServerReflection"
+    method = portal.anonymous.stream_stream(
+        f"/{service}/ServerReflectionInfo",
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=name)
+        for name in ("portal.oauth.v1.ClientType", service)
+    ]
+    client_type, own = (one.file_descriptor_response for one in method(iter(asked), timeout=10))
+    file = FileDescriptorProto.FromString(own.file_descriptor_proto[0])
+
+    assert b"portal/oauth/v1/client_type.proto" in client_type.file_descriptor_proto[0]
+    assert file.package == f"grpc.reflection.{version}"
+    assert file.service[0].method[0].input_type == (
+        f".grpc.reflection.{version}.ServerReflectionRequest"
+    )
 
 
 def test_reflection_is_enough_to_build_a_client_type(portal: Portal) -> None:

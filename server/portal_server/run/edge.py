@@ -28,7 +28,7 @@ from portal_server.run.edge_tls import use_tls
 from portal_server.run.edge_traces import trace
 from portal_server.run.run_folder import replace_json
 from portal_server.run.settings import Settings
-from portal_server.wire.reflection_pool import DESCRIPTORS
+from portal_server.wire.reflection import DESCRIPTORS
 
 _FILES = Path(__file__).parents[1] / "envoy"
 # The package of the stubs has this one.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from portal_server.domain.errors import OperatorError
 from portal_server.run.services import Service
@@ -15,7 +14,7 @@ from portal_server.wire import health
 from portal_server.wire.calls import register
 from portal_server.wire.events import NoPool
 from portal_server.wire.interceptors.admission import Admission
-from portal_server.wire.reflection_pool import reflection_pool
+from portal_server.wire.reflection import add_reflection
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 1 << 20),
@@ -84,9 +83,7 @@ class Listeners:
             register(server, service.descriptor, service.servicer)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.name for service in self._services]
-        reflection.enable_server_reflection(
-            (*names, health.NAME, reflection.SERVICE_NAME), server, reflection_pool()
-        )
+        add_reflection(server, (*names, health.NAME))
         try:
             port = (
                 server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)

@@ -8,9 +8,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_reflection.v1alpha import reflection
 
-from portal_server.wire import health
+from portal_server.wire import health, reflection
 from portal_server.wire.access import Waits, access, is_write
 from portal_server.wire.callers import CallerQueues, Callers
 from portal_server.wire.events import Chosen, Front, Queued
@@ -60,8 +59,8 @@ class Admission(grpc.ServerInterceptor):
         if service == health.NAME:
             without_thread = health.without_thread(handler)
             return lambda _metadata: without_thread
-        if service == reflection.SERVICE_NAME:
-            return self._reflection.handler_of(handler)
+        if service in reflection.SERVICES:
+            return self._reflection.handler_of(path, handler)
         return self._portal_handler_of(path, self._surfaces[service], handler)
 
     def _portal_handler_of(

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from grpc_reflection.v1alpha.reflection import SERVICE_NAME
 
 from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.wire.callers import Callers
 from portal_server.wire.events import Streaming
-from portal_server.wire.interceptors.errors import abort_with, rejection_of
+from portal_server.wire.interceptors.errors import Rejection, abort_with, rejection_of
 from portal_server.wire.pool import Pool, Queue
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
@@ -19,9 +18,6 @@ ANONYMOUS_STREAMS = 8
 """How many streams without an API key may be open."""
 STREAMS_WITH_KEY = 4
 """How many more streams with an API key may be open."""
-
-
-_reject = rejection_of(f"/{SERVICE_NAME}/ServerReflectionInfo")
 
 
 class Reflection:
@@ -39,8 +35,9 @@ class Reflection:
         """The pools of streams without and with a key."""
         return self.anonymous, self.with_key
 
-    def handler_of(self, handler: Any) -> Callable[[Metadata], Any]:
+    def handler_of(self, path: str, handler: Any) -> Callable[[Metadata], Any]:
         """Chooses the handler of a call by its headers; `handler` is that of the library."""
+        reject = rejection_of(path)
 
         def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
@@ -53,8 +50,8 @@ class Reflection:
         def anonymous(requests: Any, context: grpc.ServicerContext) -> Any:
             return handler.stream_stream(requests, context)
 
-        guarded = _in_pool(with_key, self.with_key, STREAMS_WITH_KEY, handler)
-        unguarded = _in_pool(anonymous, self.anonymous, ANONYMOUS_STREAMS, handler)
+        guarded = _in_pool(with_key, self.with_key, STREAMS_WITH_KEY, handler, reject)
+        unguarded = _in_pool(anonymous, self.anonymous, ANONYMOUS_STREAMS, handler, reject)
 
         def of_call(metadata: Metadata) -> Any:
             verified = self._callers.of(metadata).verified
@@ -63,10 +60,10 @@ class Reflection:
         return of_call
 
 
-def _in_pool(serve: Any, pool: Pool, streams: int, handler: Any) -> Any:
+def _in_pool(serve: Any, pool: Pool, streams: int, handler: Any, reject: Rejection) -> Any:
     queue = Queue(owner=pool, running=streams, running_alone=streams, max_waiting=0)
     serve.experimental_thread_pool = Streaming(pool, queue)
-    serve.reject = _reject
+    serve.reject = reject
     return grpc.stream_stream_rpc_method_handler(
         serve, handler.request_deserializer, handler.response_serializer
     )

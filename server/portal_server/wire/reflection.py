@@ -1,20 +1,39 @@
-"""The descriptors that gRPC reflection serves: those of the server's messages, with comments."""
+"""gRPC reflection: its services, and the descriptors that it serves, with comments."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
-from google.protobuf import descriptor_pool
+import grpc
+from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from portal.oauth.v1 import errors_pb2
+
+SERVICES: Final = (reflection.SERVICE_NAME.replace("v1alpha", "v1"), reflection.SERVICE_NAME)
+"""The names of reflection: v1 and v1alpha differ in nothing else, and tools use either."""
 
 # Next to the stubs. `importlib.resources` finds no files of an editable package.
 DESCRIPTORS = Path(errors_pb2.__file__).parents[2] / "descriptors.binpb"
 
 
-def reflection_pool() -> descriptor_pool.DescriptorPool:
+def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
+    """Serve reflection of these services, health for example, and of itself."""
+    servicer = reflection.ReflectionServicer((*services, *SERVICES), _reflection_pool())
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": handler}
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(name, methods) for name in SERVICES]
+    )
+
+
+def _reflection_pool() -> descriptor_pool.DescriptorPool:
     """The default pool of descriptors, which also has comments and finds methods.
 
     The stubs have neither comments nor the JSON names of fields, so files are served from the
@@ -31,6 +50,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
+        self._pool.Add(_v1())
         self._stored = _stored()
         self.FindMessageTypeByName = self._pool.FindMessageTypeByName
         self.FindExtensionByNumber = self._pool.FindExtensionByNumber
@@ -73,3 +93,11 @@ def _stored() -> Mapping[str, FileDescriptorProto]:
         if not file.name.startswith("portal/"):
             file.ClearField("source_code_info")
     return {file.name: file for file in read}
+
+
+def _v1() -> FileDescriptorProto:
+    """The file of v1, which grpcio does not have."""
+    alpha = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
+    return text_format.Parse(text, FileDescriptorProto())
