@@ -116,7 +116,7 @@ def test_the_examples_precede_the_common_options(portal: Command) -> None:
     assert shown.index("--etag") < shown.index("Examples:") < shown.index("Common options")
 
 
-def test_an_invalid_value_is_told_without_the_words_of_a_library(portal: Command) -> None:
+def test_an_invalid_value_is_reported_without_the_words_of_a_library(portal: Command) -> None:
     done = portal("providers", "list", "-o", "xml", code=Exit.USAGE)
 
     assert done.stderr == (

@@ -178,7 +178,9 @@ class Client(_message.Message):
     twelve digits are in the client_name at the provider.
     """
     provider_id: _builtins.int
-    """The id of the provider at which the client is registered."""
+    """The id of the provider at which the client is registered. UpdateClient needs
+    it.
+    """
     client_type_id: _builtins.int
     """The id of the client type that it was registered with. Later changes of the
     client type do not change the client until it is updated.

@@ -197,7 +197,7 @@ class ClientType(_message.Message):
     never changes (AIP-148).
     """
     provider_id: _builtins.int
-    """The id of the provider of the client type."""
+    """The id of the provider of the client type. UpdateClientType needs it."""
     name: _builtins.str
     """Shown to people; 1 to 255 characters, not blank; need not be unique."""
     description: _builtins.str

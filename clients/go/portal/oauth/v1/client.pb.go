@@ -174,7 +174,8 @@ type Client struct {
 	// UUID (RFC 9562), assigned by the server; never changes (AIP-148). Its last
 	// twelve digits are in the client_name at the provider.
 	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
-	// The id of the provider at which the client is registered.
+	// The id of the provider at which the client is registered. UpdateClient needs
+	// it.
 	ProviderId int32 `protobuf:"varint,3,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// The id of the client type that it was registered with. Later changes of the
 	// client type do not change the client until it is updated.
@@ -1428,12 +1429,12 @@ var File_portal_oauth_v1_client_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/client.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xed\n" +
+	"\x1cportal/oauth/v1/client.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xee\n" +
 	"\n" +
 	"\x06Client\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
-	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12%\n" +
-	"\vprovider_id\x18\x03 \x01(\x05B\x04\xe2A\x01\x03R\n" +
+	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12&\n" +
+	"\vprovider_id\x18\x03 \x01(\x05B\x05\xe2A\x02\x03\bR\n" +
 	"providerId\x12*\n" +
 	"\x0eclient_type_id\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\fclientTypeId\x12\x18\n" +
 	"\x04name\x18\x05 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12)\n" +

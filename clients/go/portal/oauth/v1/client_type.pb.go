@@ -287,7 +287,7 @@ type ClientType struct {
 	// UUID (RFC 9562), assigned by the server unless the Create request has one;
 	// never changes (AIP-148).
 	Uid string `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
-	// The id of the provider of the client type.
+	// The id of the provider of the client type. UpdateClientType needs it.
 	ProviderId int32 `protobuf:"varint,3,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// Shown to people; 1 to 255 characters, not blank; need not be unique.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
@@ -923,12 +923,12 @@ var File_portal_oauth_v1_client_type_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_type_proto_rawDesc = "" +
 	"\n" +
-	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\x1a\x1eportal/oauth/v1/provider.proto\"\xc4\x05\n" +
+	"!portal/oauth/v1/client_type.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\x1a\x1eportal/oauth/v1/provider.proto\"\xc5\x05\n" +
 	"\n" +
 	"ClientType\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
-	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12%\n" +
-	"\vprovider_id\x18\x03 \x01(\x05B\x04\xe2A\x01\x03R\n" +
+	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12&\n" +
+	"\vprovider_id\x18\x03 \x01(\x05B\x05\xe2A\x02\x03\bR\n" +
 	"providerId\x12\x18\n" +
 	"\x04name\x18\x04 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12&\n" +
 	"\vdescription\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\vdescription\x12J\n" +

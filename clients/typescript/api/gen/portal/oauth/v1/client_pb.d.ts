@@ -34,7 +34,8 @@ export declare type Client = Message<"portal.oauth.v1.Client"> & {
   uid: string;
 
   /**
-   * The id of the provider at which the client is registered.
+   * The id of the provider at which the client is registered. UpdateClient needs
+   * it.
    *
    * @generated from field: int32 provider_id = 3;
    */

@@ -36,7 +36,7 @@ export declare type ClientType = Message<"portal.oauth.v1.ClientType"> & {
   uid: string;
 
   /**
-   * The id of the provider of the client type.
+   * The id of the provider of the client type. UpdateClientType needs it.
    *
    * @generated from field: int32 provider_id = 3;
    */
