@@ -398,6 +398,11 @@ def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
     assert parse_url(text).render_as_string(hide_password=False) == url
 
 
+def test_what_is_not_a_database_url_is_rejected_with_examples() -> None:
+    with pytest.raises(ValueError, match="such as sqlite:///./data/portal.db or postgresql://"):
+        parse_url("data/portal.db")
+
+
 @pytest.mark.parametrize(
     "text",
     [

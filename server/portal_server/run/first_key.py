@@ -54,7 +54,9 @@ def create_first_key(api_keys: ApiKeys, file: Path) -> FirstKey | None:
                 opened.flush()
                 os.fsync(descriptor)
         except OSError as error:
-            text = f"cannot write the first API key to {file}: {error.strerror}"
+            exists = "it exists; if it is of an earlier database, remove it"
+            reason = exists if isinstance(error, FileExistsError) else error.strerror
+            text = f"cannot write the first API key to {file}: {reason}"
             raise KeyFileError(f"{text}; set PORTAL_KEY_FILE or PORTAL_ADMIN_KEY") from None
 
     key = None

@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     )
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         default=SecretStr("sqlite:///./data/portal.db"),
-        description="SQLAlchemy URL of a SQLite file or a PostgreSQL database, such as"
+        description="URL of a SQLite file or a PostgreSQL database, such as"
         " `postgresql://user:password@host/database`, also with several hosts. Percent-encode"
         " @, / and : in the user and the password: %40, %2F and %3A. An empty value is an error.",
     )

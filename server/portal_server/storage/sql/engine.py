@@ -58,7 +58,7 @@ def parse_url(text: str, role: str = hosts.WRITABLE) -> URL:
     """The database URL of a setting; of several hosts it is the one with this role.
 
     Raises:
-        ValueError: it is not a SQLAlchemy URL of a SQLite file or of PostgreSQL.
+        ValueError: it is not a URL of SQLAlchemy for a SQLite file or PostgreSQL.
             The text contains no part of the URL, which may have a password.
     """
     if _UNESCAPED.match(text):
@@ -66,7 +66,10 @@ def parse_url(text: str, role: str = hosts.WRITABLE) -> URL:
     try:
         url = make_url(hosts.in_query(text))
     except (ArgumentError, ValueError):
-        raise ValueError("is not a SQLAlchemy URL") from None
+        raise ValueError(
+            "is not a URL such as sqlite:///./data/portal.db or"
+            " postgresql://host/database"
+        ) from None
     match url.drivername:
         case "sqlite" | "sqlite+pysqlite":
             if url.database in (None, "", ":memory:") or url != URL.create(
