@@ -87,8 +87,12 @@ def test_a_stop_deletes_the_folder_of_a_start(started: Stack) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["there", "file/admin.key"])
-def test_no_key_is_created_if_its_file_cannot_be_written(own: Stack, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"), [("there", "it exists; if it is of an earlier"), ("file/admin.key", "")]
+)
+def test_no_key_is_created_if_its_file_cannot_be_written(
+    own: Stack, name: str, reason: str
+) -> None:
     file = own.folder / name
     (own.folder / "there").write_text("precious")
     (own.folder / "file").write_text("")
@@ -98,7 +102,7 @@ def test_no_key_is_created_if_its_file_cannot_be_written(own: Stack, name: str) 
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"portal: cannot write the first API key to {file}: ")
+    assert done.stderr.startswith(f"portal: cannot write the first API key to {file}: {reason}")
     assert listed.stdout.count("\n") == 1
     assert (own.folder / "there").read_text() == "precious"
 

@@ -399,7 +399,7 @@ def test_a_database_is_a_sqlite_file_or_postgresql(text: str, url: str) -> None:
 
 
 def test_what_is_not_a_database_url_is_rejected_with_examples() -> None:
-    with pytest.raises(ValueError, match="such as sqlite:///./data/portal.db or postgresql://"):
+    with pytest.raises(ValueError, match=r"such as sqlite:///\./data/portal\.db or postgresql://"):
         parse_url("data/portal.db")
 
 
