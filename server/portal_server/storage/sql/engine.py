@@ -67,8 +67,7 @@ def parse_url(text: str, role: str = hosts.WRITABLE) -> URL:
         url = make_url(hosts.in_query(text))
     except (ArgumentError, ValueError):
         raise ValueError(
-            "is not a URL such as sqlite:///./data/portal.db or"
-            " postgresql://host/database"
+            "is not a URL such as sqlite:///./data/portal.db or postgresql://host/database"
         ) from None
     match url.drivername:
         case "sqlite" | "sqlite+pysqlite":
