@@ -22,7 +22,6 @@ from portal_server.run.certificates import (
     CertificateError,
     CertificateWatch,
     Identity,
-    read_identity,
 )
 from portal_server.run.settings import Settings
 from tests.support.certificates import Authority, Files, swap, write
@@ -42,6 +41,11 @@ def settings(files: Files, client_ca: Path | None = None) -> Settings:
     return Settings.model_construct(tls_cert=files.cert, tls_key=files.key, tls_client_ca=client_ca)
 
 
+def identity(given: Settings) -> Identity:
+    """The certificate of the settings when a server starts."""
+    return CertificateWatch(given, lambda _identity: None).identity
+
+
 def private_pem(
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
 ) -> bytes:
@@ -50,7 +54,7 @@ def private_pem(
 
 def problem(files: Files, client_ca: Path | None = None) -> str:
     with pytest.raises(CertificateError) as raised:
-        read_identity(settings(files, client_ca))
+        identity(settings(files, client_ca))
     text = str(raised.value)
     assert "\n" not in text
     assert "PRIVATE" not in text
@@ -59,7 +63,7 @@ def problem(files: Files, client_ca: Path | None = None) -> str:
 
 @pytest.mark.parametrize("kind", trustme.KeyType)
 def test_a_certificate_has_its_names_and_its_end(own: Authority, kind: trustme.KeyType) -> None:
-    found = read_identity(settings(own.issue("s", "a.test", "192.0.2.7", days=3, kind=kind)))
+    found = identity(settings(own.issue("s", "a.test", "192.0.2.7", days=3, kind=kind)))
 
     assert found.names == ("a.test", "192.0.2.7")
     assert abs(found.expires - datetime.now(UTC) - timedelta(days=3)) < timedelta(minutes=1)
@@ -71,7 +75,7 @@ def test_one_file_may_have_both_and_text_between(own: Authority) -> None:
     files = own.issue()
     write(files.key, b"x\n" + files.key.read_bytes() + b"subject=...\n" + files.cert.read_bytes())
 
-    assert read_identity(settings(Files(files.key, files.key))) == read_identity(settings(files))
+    assert identity(settings(Files(files.key, files.key))) == identity(settings(files))
 
 
 def test_a_key_may_be_in_the_older_format_with_parameters(own: Authority) -> None:
@@ -81,7 +85,7 @@ def test_a_key_may_be_in_the_older_format_with_parameters(own: Authority) -> Non
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     write(files.key, parameters + old)
 
-    assert read_identity(settings(files)).key == private_pem(key)  # type: ignore[arg-type]
+    assert identity(settings(files)).key == private_pem(key)  # type: ignore[arg-type]
 
 
 def test_a_key_of_another_certificate_is_an_error(own: Authority) -> None:

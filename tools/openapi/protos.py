@@ -20,8 +20,6 @@ from google.protobuf.descriptor_pb2 import (
     MethodOptions,
 )
 
-VERBS = ("get", "post", "put", "delete")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:

@@ -70,15 +70,6 @@ class Identity:
     names: tuple[str, ...]
 
 
-def read_identity(settings: Settings) -> Identity:
-    """Read and check the files of the settings.
-
-    Raises:
-        CertificateError: a file cannot be used.
-    """
-    return _checked(_read(settings))
-
-
 def _read(settings: Settings) -> _Files:
     if not (settings.tls_cert and settings.tls_key):
         raise CertificateError(f"{CERT} and {KEY} are not set")
