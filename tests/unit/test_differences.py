@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal_server.domain.client import Difference
+from portal_server.domain.differences import differences
 from portal_server.domain.provider import ProviderType
-from portal_server.domain.registration import differences
 
 KEYCLOAK, GLUU = ProviderType.KEYCLOAK, ProviderType.GLUU
 OKTA, OTHER = ProviderType.OKTA, ProviderType.OTHER

@@ -25,12 +25,8 @@ from portal_server.domain.errors import Rule, Violation
 from portal_server.domain.findings import FINDINGS
 from portal_server.domain.mapping import GRANTS, OKTA, RESPONSE_TYPES
 from portal_server.domain.provider import ProviderType
-from portal_server.domain.registration import (
-    Plan,
-    findings_of,
-    plan,
-    redirect_uri_violations,
-)
+from portal_server.domain.registration import Plan, plan, redirect_uri_violations
+from portal_server.domain.registration_shape import findings_of
 from tools.findings_docs.__main__ import PAGE, current
 
 UID = "0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b"

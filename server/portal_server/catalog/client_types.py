@@ -18,7 +18,7 @@ from portal_server.domain.fields import Unknown, Word, missing, values_of
 from portal_server.domain.identity import Ref, check_uid, new_uid
 from portal_server.domain.lists import Condition, Page, PageRange
 from portal_server.domain.provider import ProviderType
-from portal_server.domain.registration import findings_of
+from portal_server.domain.registration_shape import findings_of
 from portal_server.storage.store import Store, Transaction
 
 

@@ -18,6 +18,7 @@ from portal_server.catalog.updates import now, now_after
 from portal_server.domain.audit import AuditOutcome
 from portal_server.domain.calls import Call
 from portal_server.domain.client import Client, ClientState, Metadata, ProviderClient
+from portal_server.domain.differences import differences
 from portal_server.domain.errors import (
     Aborted,
     DeadlineExceeded,
@@ -33,7 +34,6 @@ from portal_server.domain.errors import (
     Unimplemented,
 )
 from portal_server.domain.provider import Provider
-from portal_server.domain.registration import differences
 from portal_server.idp.access import Access, Handle
 from portal_server.idp.registrar import Registrar
 from portal_server.storage.encryption import Place
