@@ -1,131 +1,38 @@
 """The settings, each with a working default. `environment` reads them."""
 
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    IPvAnyAddress,
-    SecretStr,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, IPvAnyAddress, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL
 
 from portal_server.catalog.idempotency import DAY
 from portal_server.domain.errors import OperatorError
-from portal_server.domain.keys import Role
-from portal_server.domain.urls import parse_http_url
-from portal_server.storage.encryption import parse_key
+from portal_server.run.setting_types import (
+    MIN_KEY_LENGTH,
+    AdminKey,
+    ClaimRoles,
+    CollectorUrl,
+    DatabaseUrl,
+    EncryptionKeys,
+    IssuerUrl,
+    Origins,
+    Port,
+    StandbyUrl,
+    parse_keys,
+)
 from portal_server.storage.sql import hosts
 from portal_server.storage.sql.engine import parse_url
 
 PREFIX = "PORTAL_"
 
-# API keys are hashed once and attempts are not limited: a shorter key could be guessed.
-MIN_KEY_LENGTH = 20
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-
 
 class SettingsError(OperatorError):
     """Invalid settings. The text has the name of each one, never its value."""
-
-
-def _database_url(value: SecretStr) -> SecretStr:
-    parse_url(value.get_secret_value())
-    return value
-
-
-def _standby_url(value: SecretStr) -> SecretStr:
-    if parse_url(value.get_secret_value()).get_backend_name() != "postgresql":
-        raise ValueError("must start with postgresql://")
-    return value
-
-
-def _encryption_keys(value: SecretStr) -> SecretStr:
-    _parse_keys(value)
-    return value
-
-
-def _parse_keys(value: SecretStr) -> list[bytes]:
-    keys = []
-    for number, text in enumerate(value.get_secret_value().split(","), 1):
-        try:
-            keys.append(parse_key(text.strip()))
-        except ValueError as error:
-            raise ValueError(f"key {number} {error}; `portal encryption new-key`") from None
-    return keys
-
-
-def _key(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be printable ASCII without spaces, as in an HTTP header")
-    if len(text) < MIN_KEY_LENGTH:
-        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
-    return value
-
-
-# As a browser sends it (RFC 6454, section 6.2), since origins are compared as text:
-# lowercase, without a path and without the default port of the scheme.
-_ORIGIN = re.compile(
-    r"(?!http://.*:80$|https://.*:443$)"
-    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
-)
-
-
-def _origins(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    origins = tuple(part.strip() for part in value.split(","))
-    if origins != ("*",) and not all(map(_ORIGIN.fullmatch, origins)):
-        raise ValueError(
-            "must be * or origins separated by commas, each as browsers send it,"
-            " such as https://app.example.com or http://localhost:8080"
-        )
-    return origins
-
-
-_OTLP_ENDPOINT = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})")
-
-
-def _otlp_endpoint(value: str) -> str:
-    if not _OTLP_ENDPOINT.fullmatch(value):
-        raise ValueError(
-            "must be http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:4317"
-        )
-    return value
-
-
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-
-
-def _issuer(value: str) -> str:
-    url = parse_http_url(value)
-    if url is None or (url.scheme == "http" and url.host not in _LOOPBACK):
-        raise ValueError("must be an https URL; http only at a loopback address")
-    return value
-
-
-def _roles(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    found = {}
-    for part in value.split(","):
-        name, equals, role = (each.strip() for each in part.partition("="))
-        if not (name and equals and role in set(Role)):
-            raise ValueError(
-                "must be pairs of a value of the claim and a role, such as"
-                f" portal-admins=admin,staff=viewer; roles: {', '.join(Role)}"
-            )
-        found[name] = Role(role)
-    return found
 
 
 class Settings(BaseSettings):
@@ -164,7 +71,7 @@ class Settings(BaseSettings):
         description="Address that this port listens on. Metrics need no API key: if it is not a"
         " loopback address, let only Prometheus connect.",
     )
-    otlp_endpoint: Annotated[str, AfterValidator(_otlp_endpoint)] | None = Field(
+    otlp_endpoint: CollectorUrl | None = Field(
         default=None,
         description="Collector that gets traces by OTLP over gRPC, such as"
         " `http://127.0.0.1:4317`, or with TLS `https://collector.example.com:4317`. Without it,"
@@ -207,13 +114,13 @@ class Settings(BaseSettings):
         description="Whether the ports may listen on an address that is not a loopback address"
         " without TLS, such as behind a proxy that uses TLS.",
     )
-    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+    database_url: DatabaseUrl = Field(
         default=SecretStr("sqlite:///./data/portal.db"),
         description="URL of a SQLite file or a PostgreSQL database, such as"
         " `postgresql://user:password@host/database`, also with several hosts. Percent-encode"
         " @, / and : in the user and the password: %40, %2F and %3A. An empty value is an error.",
     )
-    read_database_url: Annotated[SecretStr, AfterValidator(_standby_url)] | None = Field(
+    read_database_url: StandbyUrl | None = Field(
         default=None,
         description="URL of a standby of the PostgreSQL database: gets and lists read there while"
         " its rows are recent enough, and at the primary otherwise.",
@@ -224,7 +131,7 @@ class Settings(BaseSettings):
         le=300,
         description="How old the rows of that standby may be for a read.",
     )
-    admin_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
+    admin_key: AdminKey | None = Field(
         default=None,
         description=f"An admin API key of at least {MIN_KEY_LENGTH} characters. It is valid while"
         " this variable is set, and it is not stored.",
@@ -233,7 +140,7 @@ class Settings(BaseSettings):
         default=Path("./data/admin.key"),
         description="File for the first admin API key, if standard output is not a terminal.",
     )
-    encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = Field(
+    encryption_keys: EncryptionKeys | None = Field(
         default=None,
         description="Keys for the secrets in the database, separated by commas; each is the base64"
         " of 32 bytes, from `portal encryption new-key`. The first one encrypts, all decrypt. All"
@@ -269,7 +176,7 @@ class Settings(BaseSettings):
     open_reflection: bool = Field(
         default=True, description="Whether gRPC reflection works without an API key."
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+    cors_origins: Origins = Field(
         default=(),
         description="Origins of the web pages that may use the API from a browser, such as"
         " `https://app.example.com`, separated by commas, or `*` for all.",
@@ -312,7 +219,7 @@ class Settings(BaseSettings):
         description="How many requests each API key may send at once after a pause, unless it has"
         " its own limit; by default as many as in one second.",
     )
-    jwt_issuer: Annotated[str, AfterValidator(_issuer)] | None = Field(
+    jwt_issuer: IssuerUrl | None = Field(
         default=None,
         description="Issuer of JWT access tokens (RFC 9068) that are accepted instead of API keys,"
         " such as `https://id.example.com/realms/staff`: docs/keys.md.",
@@ -322,7 +229,7 @@ class Settings(BaseSettings):
         description="What their `aud` must have: the name of this portal at the issuer. Several are"
         " separated by commas. Required with `PORTAL_JWT_ISSUER`.",
     )
-    jwt_roles: Annotated[dict[str, Role], NoDecode, BeforeValidator(_roles)] = Field(
+    jwt_roles: ClaimRoles = Field(
         default={},
         description="Which roles they have here, such as `portal-admins=admin,staff=viewer`: values"
         " of the claim and roles. Required with `PORTAL_JWT_ISSUER`.",
@@ -333,7 +240,7 @@ class Settings(BaseSettings):
         description="Claim with the roles of a token: a list, or a text with spaces. Dots lead into"
         " objects, as in `realm_access.roles`.",
     )
-    jwt_jwks_url: Annotated[str, AfterValidator(_issuer)] | None = Field(
+    jwt_jwks_url: IssuerUrl | None = Field(
         default=None,
         description="URL of the public keys of the issuer; by default its discovery document has"
         " it.",
@@ -415,7 +322,7 @@ class Settings(BaseSettings):
     @property
     def encryption_key_bytes(self) -> list[bytes]:
         """The encryption keys of the variable, secrets; empty if it is not set."""
-        return _parse_keys(self.encryption_keys) if self.encryption_keys else []
+        return parse_keys(self.encryption_keys) if self.encryption_keys else []
 
     @property
     def private_providers_allowed(self) -> bool:
