@@ -23,6 +23,7 @@ from portal_cli.errors import Exit
 from tests.clients.command import KEY, Command
 from tests.support.databases import new_sqlite
 from tests.support.own_server import started
+from tests.support.postgres import free_port
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, Stack
 from tests.support.stack import portal as run_portal
 
@@ -273,7 +274,9 @@ def test_invalid_rows_are_reported_and_the_others_are_imported(portal: Command) 
 
 def test_a_wrong_key_and_a_url_that_is_not_a_portal_are_errors(portal: Command) -> None:
     with OldPortal(provider(1)).running() as old:
-        wrong = portal("import", "--from", old.url, "--from-key", "nope-nope", code=Exit.FAILED)
+        wrong = portal(
+            "import", "--from", old.url, "--from-key", "nope-nope", code=Exit.NO_PERMISSION
+        )
         assert "status 401 for GET /oauth-providers: Key not authorized" in wrong.stderr
         assert "nope-nope" not in wrong.stderr
 
@@ -460,7 +463,7 @@ def test_the_api_key_is_neither_shown_nor_sent_to_a_redirect(portal: Command) ->
     with OldPortal(provider(1)).running() as old:
         old.misbehave = misbehave
         moved = portal("import", "--from", old.url, code=Exit.FAILED)
-        echoed = portal("import", "--from", old.url, code=Exit.FAILED)
+        echoed = portal("import", "--from", old.url, code=Exit.NO_PERMISSION)
 
     assert moved.stderr.endswith("status 301 for GET /oauth-providers, a redirect to /elsewhere\n")
     assert echoed.stderr.endswith(": bad key <API key>\\x1b[31m sorry\n")
@@ -484,7 +487,7 @@ def test_an_api_key_without_write_access_stops_the_import(tmp_path: Path) -> Non
             PORTAL_KEY=viewer.stdout.strip(),
         )
         with OldPortal(*(provider(n) for n in range(1, 4))).running() as old:
-            done = command("import", "--from", old.url, code=Exit.FAILED)
+            done = command("import", "--from", old.url, code=Exit.NO_PERMISSION)
 
     assert "portal: provider 'provider 1' (keycloak): this needs the role editor" in done.stderr
     assert "provider 2" not in done.stderr
@@ -567,19 +570,24 @@ def test_the_wrong_protocol_is_not_retried(
 ) -> None:
     with kind(provider(1)).running() as old:
         url = f"{scheme}://{old.url.partition('://')[2]}"
-        done = portal("import", "--from", url, code=Exit.FAILED)
+        done = portal("import", "--from", url, code=Exit.NO_SERVER)
 
     assert done.stderr.startswith(f"portal: {url}/portal-api/: {expected}")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_grpc_port_and_an_unknown_host_are_not_retried(portal: Command) -> None:
+def test_a_grpc_port_an_unknown_host_and_a_closed_port_are_not_retried(portal: Command) -> None:
     url = f"http://{portal.variables['PORTAL_TARGET']}"
-    grpc = portal("import", "--from", url, code=Exit.FAILED)
-    unknown = portal("import", "--from", "http://old-portal.invalid", code=Exit.FAILED)
+    closed = f"http://localhost:{free_port()}"
+    grpc = portal("import", "--from", url, code=Exit.NO_SERVER)
+    unknown = portal("import", "--from", "http://old-portal.invalid", code=Exit.NO_SERVER)
+    refused = portal("import", "--from", closed, code=Exit.NO_SERVER)
 
     assert grpc.stderr == (
         f"portal: {url}/portal-api/: the port does not speak HTTP/1.1; is it a gRPC port?\n"
     )
     assert "portal-api/: unknown host old-portal.invalid (" in unknown.stderr
     assert unknown.stderr.count("\n") == 1
+    assert refused.stderr == (
+        f"portal: {closed}/portal-api/: connection refused; is the portal running there?\n"
+    )

@@ -10,7 +10,7 @@ from rich.console import Console
 from portal_cli import options, source, wording
 from portal_cli.applying import show
 from portal_cli.documents import ProviderDocument
-from portal_cli.errors import CommandError, Exit
+from portal_cli.errors import CommandError, Exit, exit_code
 from portal_cli.output import printable
 from portal_cli.plan import CHANGE, CREATE, Planner, Step, match
 from portal_cli.plan_output import count
@@ -175,9 +175,8 @@ class _Import:
                 failure = self._do(step)
             except _OVERALL as error:
                 # The next step would fail for the same reason.
-                raise CommandError(
-                    f"{step.what}: {wording.text(error)}; run the command again to continue"
-                ) from None
+                text = f"{step.what}: {wording.text(error)}; run the command again to continue"
+                raise CommandError(text, exit_code(error)) from None
             if not failure:
                 self.done.append(step)
                 continue

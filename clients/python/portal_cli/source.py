@@ -142,15 +142,15 @@ class Source:
         except _Retryable as error:
             if error.responded:
                 raise _BadResponse(str(error)) from None
-            raise CommandError(
-                f"{self._client.base_url}: {error}; run the command again to continue"
-            ) from None
+            text = f"{self._client.base_url}: {error}; run the command again to continue"
+            raise CommandError(text, Exit.NO_SERVER) from None
         status, errors = response.status_code, self._errors(response)
         if status == httpx.codes.BAD_REQUEST and page == 1 and self._per_page > _PER_PAGE:
             self._per_page = _PER_PAGE
             return self._page(path, page)
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise CommandError(f"{self._client.base_url}: status {status} for GET {path}{errors}")
+            text = f"{self._client.base_url}: status {status} for GET {path}{errors}"
+            raise CommandError(text, Exit.NO_PERMISSION)
         if status != httpx.codes.OK:
             raise _BadResponse(f"status {status} for GET {path}{errors}")
         rows: Any = None
@@ -165,7 +165,8 @@ class Source:
             response = self._client.get(path, params=query)
         except httpx.RequestError as error:
             if final := unreachable.reason(error, self._client.base_url, reached=self._reached):
-                raise CommandError(f"{self._client.base_url}: {final}") from None
+                text = f"{self._client.base_url}: {final}"
+                raise CommandError(text, Exit.NO_SERVER) from None
             what = str(error) or type(error).__name__
             raise _Retryable(f"GET {path}: {what}", responded=False) from None
         self._reached = True

@@ -19,9 +19,12 @@ _NOT_HTTP: Final = "illegal "
 def reason(error: httpx.RequestError, url: httpx.URL, *, reached: bool) -> str:
     """Why no request to this URL can succeed; "" if one may succeed later.
 
-    `reached` is whether the server has responded before: its name is then known.
+    `reached` is whether the server has responded before: its name is then known, and it may be
+    restarting.
     """
     for cause in _causes(error):
+        if isinstance(cause, ConnectionRefusedError) and not reached:
+            return "connection refused; is the portal running there?"
         if found := _of_system(cause, url, reached=reached):
             return found
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
