@@ -319,3 +319,24 @@ def test_a_failed_check_of_a_provider_is_an_error(server: Served, command: Comma
     assert json.loads(failed.stdout) == [
         {"name": "tls", "outcome": "failed", "text": "not trusted"}
     ]
+
+
+def test_a_provider_is_checked_before_it_is_stored(
+    server: Served, command: Command, tmp_path: Path
+) -> None:
+    token, document = tmp_path / "token", tmp_path / "portal.yaml"
+    token.write_text("an-initial-access-token\n")
+    fields = {"name": "Staff", "type": "keycloak", "well_known_uri": "https://a.test/.well-known"}
+    document.write_text(json.dumps({"providers": [fields, fields | {"name": "Others"}]}))
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in fields.items()]
+    secret = f"--registration-access-token-file={token}"
+
+    command("providers", "check", *options, secret)
+    shown = command.json("providers", "check", "-f", str(document), secret)
+    command("providers", "check", "1", *options, code=Exit.USAGE)
+    command("providers", "check", code=Exit.USAGE)
+
+    checked = [draft for name, draft in server.fake.calls if name == "check_draft"]
+    assert [one.name for one in checked] == ["Staff", "Staff", "Others"]
+    assert {one.registration_access_token for one in checked} == {"an-initial-access-token"}
+    assert {row["provider"] for row in shown} == {"Staff", "Others"}

@@ -1,13 +1,14 @@
 """`portal providers …`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from portal_cli import field_options, options, references
+from portal_cli import completing, field_options, files, options, references
 from portal_cli.arguments import ProviderRef
 from portal_cli.commands import Commands
-from portal_cli.errors import CommandError
+from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
 from portal_cli.output import as_dict, report, write_many, write_one, write_rows
 from portal_client import Provider
@@ -96,19 +97,59 @@ def delete(
     report(f"deleted provider {found.name!r} ({found.id}) and its {what}")
 
 
-@app.command(examples=("portal providers check 1",))
-def check(context: typer.Context, provider: ProviderRef) -> None:
-    """Check whether clients can be registered at a provider."""
+@app.command(
+    examples=(
+        "portal providers check 1",
+        "portal providers check --name Staff --type keycloak \\",
+        "    --well-known-uri https://id.example.com/.well-known/openid-configuration",
+        "portal providers check -f portal.yaml \\",
+        "    --registration-access-token-file - <token",
+    )
+)
+@field_options.for_update(Provider.DESCRIPTOR)
+def check(
+    context: typer.Context,
+    provider: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROVIDER",
+            help="ID, uid or exact name of a stored provider.",
+            autocompletion=completing.providers,
+        ),
+    ] = "",
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="Check the providers of a file, as of `portal apply`."),
+    ] = None,
+    **given: Any,
+) -> None:
+    """Check whether clients can be registered at a provider.
+
+    Without PROVIDER, one that is not stored is checked: that of the options, as of `providers
+    create`, or those of files. A file has no secrets; options add them.
+    """
+    message, names = field_options.message(Provider, given)
+    if bool(provider) == bool(names or file):
+        raise CommandError("give either PROVIDER, or options or --file", Exit.USAGE)
+    drafts = [message]
+    if file:
+        drafts = [document.provider for document in files.load(file)]
+        for draft in drafts:
+            draft.MergeFrom(message)
     common = options.of(context)
     with common.portal() as portal:
-        result = portal.check_provider(references.provider(portal, provider))
-    write_rows(
-        [as_dict(one) for one in result.checks],
-        ("name", "outcome", "text"),
-        common.output,
-        what="checks",
-    )
-    if not result.ok:
+        checked: list[int | Provider] = [*drafts]
+        if provider:
+            checked = [references.provider(portal, provider)]
+        results = [(one, portal.check_provider(one)) for one in checked]
+    rows, columns = [], ["name", "outcome", "text"]
+    if len(results) > 1:
+        columns.insert(0, "provider")
+    for one, result in results:
+        which = {"provider": one.name} if isinstance(one, Provider) and len(results) > 1 else {}
+        rows += [which | as_dict(each) for each in result.checks]
+    write_rows(rows, columns, common.output, what="checks")
+    if not all(result.ok for _, result in results):
         raise CommandError("a check has failed")
 
 
