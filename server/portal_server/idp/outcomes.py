@@ -42,6 +42,20 @@ _ADDED = frozenset(
         "registration_client_uri",
     }
 )
+# RFC 9110, section 15: responses of 3xx and 4xx say that the request was not carried out, with two
+# exceptions. 303 (15.4.4) redirects to the result of a request that may have been carried out.
+# 408 (15.5.9) is also sent by gateways that have waited for the provider.
+_MAYBE_DONE = frozenset({HTTPStatus.SEE_OTHER, HTTPStatus.REQUEST_TIMEOUT})
+# Of 5xx, only these say that the server could not begin: the method is not implemented (RFC 9110,
+# section 15.6.2), neither is the version of HTTP (15.6.6), or a network lets no request through
+# (RFC 6585, section 6). Gateways send 502, 503 and 504 after a request has reached the provider.
+_NEVER_DONE = frozenset(
+    {
+        HTTPStatus.NOT_IMPLEMENTED,
+        HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+        HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED,
+    }
+)
 # RFC 6750, section 2.1, and what RFC 6749 allows in a token (appendix A.12).
 _TOKEN = re.compile(r"[!-~]+")
 
@@ -49,6 +63,13 @@ _TOKEN = re.compile(r"[!-~]+")
 def is_success(response: Response) -> bool:
     """Whether the status reports success (RFC 9110, section 15.3)."""
     return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def is_rejection(status: int) -> bool:
+    """Whether the provider did nothing of what was requested (RFC 9110, section 15)."""
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return status not in _MAYBE_DONE
+    return status in _NEVER_DONE
 
 
 def clean(text: object, hidden: Iterable[str] = ()) -> str:
@@ -69,8 +90,8 @@ def failure(
 ) -> ProviderError:
     """The error that a response is; `credential` is what was presented.
 
-    A status of 3xx or 4xx, except 408, means that nothing was done; 408 and 5xx do not (RFC
-    9110, section 15). A success counts as an error if its body cannot be used.
+    `is_rejection` tells which statuses mean that nothing was done. A success counts as an error
+    if its body cannot be used.
     """
     status = response.status
     error, description = _words(response, hidden)
@@ -92,9 +113,7 @@ def failure(
         text = f"the provider does not accept the {credential}; {text.removeprefix('the ')}"
     elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         text += f"; it redirects{_redirect(response)}, but such requests do not follow redirects"
-    elif status == HTTPStatus.REQUEST_TIMEOUT or not (
-        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    ):
+    if not (is_success(response) or is_rejection(status)):
         kind, reason = OutcomeUnknown, Reason.PROVIDER_OUTCOME_UNKNOWN
     result = kind(
         reason,
