@@ -82,7 +82,8 @@ def test_a_client_is_managed_by_its_registration_access_token(
     assert read.client_secret == client.client_secret
     updated = registrar.update(access, handle_of(client), {**METADATA, "client_name": "other"})
     assert updated.registration_access_token != client.registration_access_token
-    with pytest.raises(Unimplemented):
+    assert updated.client_secret == client.client_secret
+    with pytest.raises(Unimplemented, match="only for a service account"):
         registrar.rotate(access, handle_of(updated), METADATA)
     assert registrar.find(access, NAME) is None
     registrar.delete(access, handle_of(updated))
@@ -168,7 +169,7 @@ def test_the_check_reads_the_end_of_an_initial_access_token(
     checks = {each.name: each for each in registrar.check(initial(server))}
     assert checks["discovery"].outcome is CheckOutcome.OK
     assert checks["credential"].outcome is CheckOutcome.WARNING  # an hour is left
-    assert "expires in 0 days" in checks["credential"].text
+    assert "expires within a day" in checks["credential"].text
 
 
 # Its access tokens, instead of API keys

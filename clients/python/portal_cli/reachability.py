@@ -77,7 +77,8 @@ def check_target(target: str) -> None:
 
 def other_version(portal: Portal, error: PortalError) -> str | None:
     """What to say if a portal of another version does not have a method; None if that is not so."""
-    if not isinstance(error, Unimplemented):
+    # An error of the server has a reason (AIP-193): the provider cannot do it.
+    if not isinstance(error, Unimplemented) or error.reason_name:
         return None
     try:
         server = portal.get_server_info().version

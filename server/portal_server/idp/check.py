@@ -263,7 +263,8 @@ def _initial_access_token(access: Access, found: _Found) -> ProviderCheck:
             f" is {known}: it may not accept the token. Create one under that host name",
         )
     days = int(left_s // 86400)
-    text = f"the initial access token expires in {days} days"
+    left = f"in {days} days" if days else "within a day"
+    text = f"the initial access token expires {left}"
     if days < _TOKEN_DAYS:
         return _warning(name, f"{text}: create another one")
     return ProviderCheck(name, CheckOutcome.OK, text)

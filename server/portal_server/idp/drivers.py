@@ -41,6 +41,7 @@ class Driver:
     """
 
     own_credential = False
+    cannot_rotate = "this provider cannot rotate a secret"
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -72,9 +73,7 @@ class Driver:
             Unimplemented: there is no way to do it.
         """
         if not self.own_credential:
-            raise _no_rotation(
-                "this provider cannot rotate a secret: register a new client, then delete this one"
-            )
+            raise _no_rotation(f"{self.cannot_rotate}: register a new client, then delete this one")
         if metadata.get("token_endpoint_auth_method") == _PUBLIC:
             raise _no_rotation("a public client has no secret")
 
@@ -163,6 +162,16 @@ class Okta(Driver):
         url = _join(endpoint, path)
         response = self._credentials.send(call, "POST", url)
         return client_of(response, self._credentials.secrets(call.access))
+
+
+class KeycloakTokens(Driver):
+    """Keycloak with registration access tokens.
+
+    Two updates, to a public client and back, would create a secret. In between, everyone could
+    use the client, and a lost response would leave it public: so that is not done.
+    """
+
+    cannot_rotate = "Keycloak rotates a secret only for a service account (credential_type)"
 
 
 class KeycloakAccount(Driver):
@@ -254,9 +263,9 @@ def driver_of(access: Access, credentials: Credentials) -> Driver:
     provider = access.provider
     if provider.type is ProviderType.OKTA:
         return Okta(credentials)
-    is_account = provider.credential is CredentialType.CLIENT_CREDENTIALS
-    if provider.type is ProviderType.KEYCLOAK and is_account:
-        return KeycloakAccount(credentials)
+    if provider.type is ProviderType.KEYCLOAK:
+        is_account = provider.credential is CredentialType.CLIENT_CREDENTIALS
+        return KeycloakAccount(credentials) if is_account else KeycloakTokens(credentials)
     return Driver(credentials)
 
 
