@@ -213,17 +213,36 @@ def test_the_secret_is_shown_once_with_a_warning(command: Command) -> None:
 
 
 def test_the_secret_goes_to_a_file_that_only_its_owner_reads(
-    command: Command, tmp_path: Path
+    server: Served, command: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "secret"
     done = command(*REGISTER, f"--secret-file={file}")
     rotated = command("clients", "rotate", "1", "1", f"--secret-file={tmp_path}/second")
+    update = ("clients", "update", "1", "1", "--name=x", f"--secret-file={tmp_path}/third")
+    command(*update)
+    assert not (tmp_path / "third").exists()
+    server.fake.new_secret = f"{SECRET}-3"
+    updated = command(*update)
+    shown = command.json(*update[:-1])
 
     assert file.read_text() == f"{SECRET}\n"
     assert (tmp_path / "second").read_text() == f"{SECRET}-2\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    for output in (done, rotated):
+    assert (tmp_path / "third").read_text() == f"{SECRET}-3\n"
+    assert shown["client_secret"] == f"{SECRET}-3"
+    assert "new_client_secret" not in shown
+    for output in (done, rotated, updated):
         assert SECRET not in output.stdout + output.stderr
+
+
+def test_a_provider_that_cannot_rotate_is_not_an_old_portal(
+    server: Served, command: Command
+) -> None:
+    command(*REGISTER)
+    server.fake.error = NotImplementedThere(Reason.ROTATION_NOT_SUPPORTED, "only an account can")
+    done = command("clients", "rotate", "1", "1", code=1)
+
+    assert done.stderr == "portal: only an account can\n"
 
 
 def test_an_existing_file_is_an_error_before_anything_is_registered(

@@ -90,12 +90,16 @@ def test_a_new_client_has_the_keys_of_the_contract_in_its_order(http: httpx.Clie
     }
 
 
-def test_a_response_with_a_secret_must_not_be_cached(http: httpx.Client) -> None:
-    created = http.post(CLIENTS, json=INPUT)
-    rotated = http.put(f"{CLIENTS}/1/rotate")
+def test_a_response_with_a_secret_must_not_be_cached(portal: Served) -> None:
+    portal.fake.new_secret = f"{SECRET}-3"
+    created = portal.http.post(CLIENTS, json=INPUT)
+    rotated = portal.http.put(f"{CLIENTS}/1/rotate")
+    updated = portal.http.put(f"{CLIENTS}/1", json=INPUT)
 
-    assert created.headers["cache-control"] == rotated.headers["cache-control"] == "no-store"
-    assert rotated.json()["OAuthClientSecret"] == f"{SECRET}-2"
+    responses = (created, rotated, updated)
+    assert {each.headers["cache-control"] for each in responses} == {"no-store"}
+    secrets = [each.json()["OAuthClientSecret"] for each in responses]
+    assert secrets == [SECRET, f"{SECRET}-2", f"{SECRET}-3"]
 
 
 def test_no_other_response_has_a_secret(http: httpx.Client) -> None:

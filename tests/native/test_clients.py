@@ -326,6 +326,16 @@ def test_a_rotation_returns_the_new_secret(portal: Served) -> None:
     assert rotated.client.id == 1
 
 
+def test_an_update_returns_the_secret_that_the_provider_replaced(portal: Served) -> None:
+    register(portal)
+    portal.fake.new_secret = f"{SECRET}-3"
+    client = pb.Client(provider_id=PROVIDER, id=1, name="x")
+    updated = portal.clients.UpdateClient(pb.UpdateClientRequest(client=client))
+
+    assert updated.new_client_secret == f"{SECRET}-3"
+    assert not portal.clients.GetClient(pb.GetClientRequest(**IDS)).new_client_secret
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_deletion_is_forced_if_the_request_has_it(portal: Served, *, force: bool) -> None:
     register(portal)

@@ -80,6 +80,7 @@ def active(client: Client) -> Client:
         client_id_issue_time=NOW,
         client_secret_expire_time=NOW + MINUTE,
         client_secret="the-secret",  # noqa: S106
+        client_secret_digest="the-digest",  # noqa: S106
         client_secret_available_time=NOW + MINUTE,
         requested={},
         registered={"client_id": "the-id"},
@@ -145,7 +146,9 @@ def test_the_secrets_of_a_client_are_encrypted(
 ) -> None:
     [added] = add(store, active(registering(parents)))
     with engine.connect() as connection:
-        columns = text("SELECT client_secret, registration_access_token FROM client")
+        columns = text(
+            "SELECT client_secret, client_secret_digest, registration_access_token FROM client"
+        )
         row = connection.execute(columns).one()
     read = get(store, added)
     again = store.write(CALL, lambda tx: tx.clients.save(replace(read, message="m")))

@@ -46,7 +46,7 @@ from portal_server.domain.lists import PageRange
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType
 from portal_server.idp import limits
 from portal_server.idp.registrar import Registrar
-from portal_server.storage.store import Store
+from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, Catalog
 from tests.support.providers import failing
 from tests.support.providers.failing import Failure
@@ -82,6 +82,9 @@ class Portal:
     @property
     def clients(self) -> Clients:
         return self.catalog.clients
+
+    def update(self, client: Client, change: Change[ClientDraft], call: Call = CALL) -> Client:
+        return self.clients.update(call, self.provider.id, client.id, change).client
 
     def register(self, call: Call = CALL, draft: ClientDraft = DRAFT) -> Registration:
         return self.clients.register(call, self.provider.id, self.client_type.id, draft)
@@ -231,7 +234,7 @@ def test_a_server_that_ended_before_the_response_leaves_an_unknown_client(
 def test_an_update_sends_the_complete_metadata(portal: Portal) -> None:
     client = portal.register().client
     change = Change(replace(DRAFT, name="new"), {"name"})
-    updated = portal.clients.update(CALL, portal.provider.id, client.id, change)
+    updated = portal.update(client, change)
     [there] = portal.idp.clients.values()
 
     assert updated.state is ClientState.ACTIVE
@@ -244,7 +247,7 @@ def test_an_update_sends_the_complete_metadata(portal: Portal) -> None:
 def test_a_change_that_the_provider_need_not_know_sends_nothing(portal: Portal) -> None:
     client = portal.register().client
     change = Change(replace(DRAFT, labels={"developer": "9"}), {"labels"})
-    updated = portal.clients.update(CALL, portal.provider.id, client.id, change)
+    updated = portal.update(client, change)
 
     assert updated.labels == {"developer": "9"}
     assert updated.etag != client.etag
@@ -256,7 +259,7 @@ def test_a_rejected_update_changes_nothing(portal: Portal) -> None:
     portal.idp.fail("PUT", Failure.REJECT)
     change = Change(replace(DRAFT, name="new"), {"name"})
     with pytest.raises(Rejected):
-        portal.clients.update(CALL, portal.provider.id, client.id, change)
+        portal.update(client, change)
 
     after = portal.get(client)
     assert (after.name, after.state) == ("app", ClientState.ACTIVE)
@@ -267,19 +270,79 @@ def test_an_update_without_a_change_restores_what_was_requested(portal: Portal) 
     client = portal.register().client
     [there] = portal.idp.clients.values()
     change = Change(DRAFT, {"name", "redirect_uris"})
-    portal.clients.update(CALL, portal.provider.id, client.id, change)
+    portal.update(client, change)
     assert len(portal.idp.requests) == 1  # nothing is different there
 
     there.metadata = {**there.metadata, "redirect_uris": [URI, "https://other.example.com/"]}
     drifted = portal.clients.check(CALL, portal.provider.id, client.id)
     labels = Change(replace(DRAFT, labels={"developer": "9"}), {"labels"})
-    relabeled = portal.clients.update(CALL, portal.provider.id, client.id, labels)
-    restored = portal.clients.update(CALL, portal.provider.id, client.id, change)
+    relabeled = portal.update(client, labels)
+    restored = portal.update(client, change)
 
     assert [each.wider for each in drifted.differences] == [True]
     assert relabeled.differences == drifted.differences
     assert restored.differences == ()
     assert there.metadata["redirect_uris"] == [URI]
+
+
+def test_an_update_returns_a_secret_only_if_the_provider_replaced_it(portal: Portal) -> None:
+    first = portal.register(with_id("register"))
+    client, [there] = first.client, portal.idp.clients.values()
+    changes = [Change(replace(DRAFT, name=name), {"name"}) for name in ("b", "c", "d")]
+
+    def update(change: Change[ClientDraft], call: Call) -> Registration:
+        return portal.clients.update(call, portal.provider.id, client.id, change)
+
+    same = update(changes[0], with_id("same"))
+    portal.idp.replaces_secrets = True
+    replaced, retried = (update(changes[1], with_id("replaced")) for _ in range(2))
+    stored = portal.get(client)
+    once = update(changes[2], CALL)
+
+    assert same.client_secret == "" != first.client_secret
+    assert update(changes[0], with_id("same")).client_secret == ""
+    assert replaced.client_secret == retried.client_secret not in {"", first.client_secret}
+    assert stored.client_secret_available_time
+    assert stored.differences == ()
+    assert once.client_secret == there.secret != replaced.client_secret
+    # The earlier secrets are not valid, so retries do not return them.
+    assert portal.get(client).client_secret == ""
+    assert update(changes[1], with_id("replaced")).client_secret == ""
+    assert portal.register(with_id("register")).client_secret == ""
+    assert len([method for method, *_ in portal.idp.requests if method == "PUT"]) == 3
+
+
+def test_a_secret_whose_response_was_lost_is_returned_by_the_next_update(portal: Portal) -> None:
+    client = portal.register().client
+    [there] = portal.idp.clients.values()
+    there.secret = "replaced by an administrator"  # noqa: S105
+    change = Change(DRAFT, {"name", "redirect_uris"})
+    checked = portal.clients.check(CALL, portal.provider.id, client.id)
+    returned = portal.clients.update(CALL, portal.provider.id, client.id, change)
+
+    assert [each.field for each in checked.differences] == ["client_secret"]
+    assert "replaced the secret" in checked.message
+    assert returned.client_secret == there.secret
+    assert (returned.client.differences, returned.client.message) == ((), "")
+    assert portal.clients.check(CALL, portal.provider.id, client.id).differences == ()
+
+
+def test_a_client_that_is_adopted_has_its_secret_for_a_retry(portal: Portal) -> None:
+    portal.idp.fail("POST", Failure.DROP)
+    with pytest.raises(OutcomeUnknown):
+        portal.register(with_id())
+    client, [there] = portal.only(), portal.idp.clients.values()
+    portal.reconcile(client)
+    found = Found(
+        resolution=ClientResolution.ADOPT,
+        client_id=there.client_id,
+        registration_client_uri=f"{portal.idp.url}/reg/{there.client_id}",
+        registration_access_token=there.token,
+    )
+    adopted = portal.clients.resolve(CALL, portal.provider.id, client.id, found)
+
+    assert adopted.state is ClientState.ACTIVE
+    assert portal.register(with_id()).client_secret == there.secret
 
 
 @pytest.mark.parametrize("rotates", [False, True])
@@ -295,11 +358,11 @@ def test_an_update_gives_no_secret_to_a_public_client(
     name = Change(replace(DRAFT, name="new"), {"name"})
     if rotates:  # it gets one afterwards
         monkeypatch.setattr(Registrar, "check_rotation", lambda *_: None)
-        updated = portal.clients.update(CALL, portal.provider.id, client.id, name)
+        updated = portal.update(client, name)
         assert updated.requested["token_endpoint_auth_method"] == CODE.token_endpoint_auth_method
         return
     with pytest.raises(Precondition, match="register a new client"):
-        portal.clients.update(CALL, portal.provider.id, client.id, name)
+        portal.update(client, name)
 
     assert portal.get(client) == client
     assert [one[0] for one in portal.idp.requests] == ["POST"]
@@ -329,7 +392,7 @@ def test_a_lost_update_ends_unless_the_provider_is_busy(
     portal.idp.fail("GET", failure)
     change = Change(replace(DRAFT, name="new"), {"name"})
     with pytest.raises(OutcomeUnknown):
-        portal.clients.update(CALL, portal.provider.id, client.id, change)
+        portal.update(client, change)
     portal.reconcile(client)
     if failure is Failure.BUSY:
         assert portal.get(client).state is ClientState.UPDATING
@@ -353,7 +416,7 @@ def test_after_a_lost_update_the_client_is_read(
     portal.idp.fail("PUT", failure)
     change = Change(replace(DRAFT, name="new"), {"name"})
     with pytest.raises(OutcomeUnknown):
-        portal.clients.update(CALL, portal.provider.id, client.id, change)
+        portal.update(client, change)
     assert portal.get(client).state is ClientState.UPDATING
     portal.reconcile(client)
 
@@ -442,7 +505,7 @@ def test_a_client_that_cannot_be_managed_stays_active(portal: Portal) -> None:
     change = Change(replace(DRAFT, name="new"), {"name"})
     attempts: list[Callable[[], object]] = [
         lambda: portal.clients.check(CALL, portal.provider.id, client.id),
-        lambda: portal.clients.update(CALL, portal.provider.id, client.id, change),
+        lambda: portal.update(client, change),
         lambda: portal.clients.delete(CALL, portal.provider.id, client.id),
     ]
     for attempt in attempts:
@@ -516,7 +579,7 @@ def test_another_etag_changes_nothing(portal: Portal) -> None:
     client = portal.register().client
     change = Change(replace(DRAFT, name="new"), {"name"}, {'"other"'})
     attempts: list[Callable[[], object]] = [
-        lambda: portal.clients.update(CALL, portal.provider.id, client.id, change),
+        lambda: portal.update(client, change),
         lambda: portal.clients.delete(CALL, portal.provider.id, client.id, etags={'"other"'}),
         lambda: portal.clients.rotate(CALL, portal.provider.id, client.id, {'"other"'}),
     ]
@@ -564,6 +627,34 @@ def test_a_provider_that_is_gone_is_forgotten_with_a_list(portal: Portal) -> Non
 
     assert [one.client_name for one in left] == [client.client_name]
     assert len(portal.idp.clients) == 1
+    with pytest.raises(NotFound):
+        portal.catalog.providers.get(CALL, portal.provider.id)
+
+
+def test_a_provider_with_many_client_types_is_forgotten_in_pieces(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal_server.catalog.providers.PIECE", 3)
+    types = [portal.catalog.client_types.create(CALL, portal.provider.id, CODE) for _ in range(9)]
+    kept = portal.register().client
+    last = portal.clients.register(CALL, portal.provider.id, types[5].id, DRAFT).client
+    writes: list[int] = []
+    write = portal.store.write
+
+    def counted(*args: Any) -> Any:
+        result = write(*args)
+        writes.append(len(portal.store.read_latest(CALL, all_types)))
+        return result
+
+    def all_types(tx: Transaction) -> list[Any]:
+        return tx.client_types.list(portal.provider.id, (), PageRange(limit=100)).items
+
+    monkeypatch.setattr(portal.store, "write", counted)
+    left = portal.catalog.providers.forget(CALL, portal.provider.id)
+
+    # Of ten client types, two have clients, and the last piece is deleted with them.
+    assert writes == [8, 5, 3, 3, 0]
+    assert [one.id for one in left] == [kept.id, last.id]
     with pytest.raises(NotFound):
         portal.catalog.providers.get(CALL, portal.provider.id)
 
@@ -725,7 +816,7 @@ def test_other_calls_use_the_provider_while_an_outcome_is_stored(
     monkeypatch.setattr(portal.catalog.registrations, "settle", while_another_call_begins)
     client = portal.register().client
     change = Change(replace(DRAFT, name="new"), {"name"})
-    assert portal.clients.update(CALL, portal.provider.id, client.id, change).name == "new"
+    assert portal.update(client, change).name == "new"
 
 
 def test_a_registration_adds_little_time_to_the_providers(portal: Portal) -> None:

@@ -82,6 +82,8 @@ class FakeClients:
         self.finding = FINDING
         """That of a preview and of a registration."""
         self.checks: Sequence[ProviderCheck] = CHECKS
+        self.new_secret = ""
+        """The secret with which the provider replaces that of a client in an update."""
         self._clients: dict[int, Client] = {}
         self._done: dict[bytes, Registration] = {}
 
@@ -179,12 +181,12 @@ class FakeClients:
         ref: Ref,
         change: Change[ClientDraft],
         client_type: Ref | None = None,
-    ) -> Client:
+    ) -> Registration:
         self._call("update", set(change.fields))
         stored = self.get(call, provider, ref, client_type)
         require_etag(stored, change.etags)
         spec = check_client(merged(stored, change))
-        return self._store(
+        updated = self._store(
             replace(
                 stored,
                 name=spec.name,
@@ -193,6 +195,7 @@ class FakeClients:
                 labels=spec.labels,
             )
         )
+        return Registration(client=updated, client_secret=self.new_secret)
 
     def delete(  # noqa: PLR0913
         self,

@@ -121,6 +121,7 @@ OUTPUT_ONLY = {
         "verify_time",
         "create_time",
         "update_time",
+        "new_client_secret",
     },
 }
 
@@ -406,7 +407,7 @@ RESPONSE_KEYS = ["ID", "CreatedAt", "UpdatedAt"]
         ("ClientTypeInput", CLIENT_TYPE_KEYS),
         ("ClientType", [*CLIENT_TYPE_KEYS, *RESPONSE_KEYS]),
         ("ClientInput", CLIENT_KEYS),
-        ("Client", [*CLIENT_KEYS, *STATE_KEYS, *EXPIRY_KEYS]),
+        ("Client", [*CLIENT_KEYS, *STATE_KEYS, *EXPIRY_KEYS, "OAuthClientSecret"]),
         ("ClientWithSecret", [*CLIENT_KEYS, *STATE_KEYS, "OAuthClientSecret", *EXPIRY_KEYS]),
         ("Difference", ["Field", "Asked", "Granted", "Wider"]),
         ("Preview", ["URL", "Body", "Findings"]),
@@ -539,8 +540,8 @@ def test_no_rest_response_has_a_place_for_a_secret_that_callers_send() -> None:
     assert {field.full_name.split(".")[-2] for field in secrets_of(REST)} == {"ProviderInput"}
 
 
-def test_only_a_registration_and_a_rotation_return_the_secret_of_a_client() -> None:
-    name = {"client_secret", "oauth_client_secret"}
+def test_few_messages_have_the_secret_of_a_client() -> None:
+    name = {"client_secret", "oauth_client_secret", "new_client_secret"}
     places = [
         m.name
         for file in (*NATIVE, REST)
@@ -549,7 +550,9 @@ def test_only_a_registration_and_a_rotation_return_the_secret_of_a_client() -> N
         if f.name in name
     ]
 
-    assert places == ["RegisterClientResponse", "RotateClientSecretResponse", "ClientWithSecret"]
+    # Client has it only in the response to an update in which the provider replaced it.
+    responses = ["RegisterClientResponse", "RotateClientSecretResponse", "ClientWithSecret"]
+    assert sorted(places) == sorted(["Client", "Client", *responses])
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ ERRORS = {
 }
 # With these headers.
 _ERROR_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
-_WITH_SECRET = "ClientWithSecret"  # noqa: S105 - the name of a message
+_SECRET = "OAuthClientSecret"  # noqa: S105 - a key
 _SERVICE = "/portal.rest.v1.PortalRestService"
 _ALWAYS = {400, 401, 415, 429, 500, 503, 504}
 
@@ -345,7 +345,7 @@ def _response(method: Method, fields: Sequence[Field]) -> Schema:
     headers = []
     if any(field.key == "ID" for field in fields):
         headers.append("ETag")
-    if method.response == _WITH_SECRET:
+    if any(field.key == _SECRET for field in fields) and not method.reads:
         headers.append("Cache-Control")
     if headers:
         response["headers"] = {

@@ -119,15 +119,20 @@ def update(
     scope: NewScope = None,
     label: Labels = None,
     etag: Etag = "",
+    secret_file: SecretFile = None,
 ) -> None:
-    """Change the given fields of a client. Labels are replaced as a whole; '' clears them."""
+    """Change the given fields of a client. Labels are replaced as a whole; '' clears them.
+
+    If the provider replaces the secret, the new one is shown once.
+    """
     message, names = client_message(name, redirect_uris, scope, label)
     options.require_change(names)
     message.etag = etag
     common = options.of(context)
-    with common.portal() as portal:
+    with common.portal() as portal, _secret(secret_file) as secret:
         message.provider_id, message.id = references.client(portal, provider, client)
-        write_one(portal.update_client(message, fields=names), common.output)
+        updated = portal.update_client(message, fields=names)
+        write_one(updated, common.output, **secret.taken(updated.new_client_secret))
 
 
 @app.command(examples=("portal clients rotate 1 12 --secret-file shop.secret.new",))

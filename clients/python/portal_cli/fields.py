@@ -45,6 +45,8 @@ _HELP: Final[Mapping[str, str]] = {
 }
 # Values of several lines.
 _LONG: Final = {"Provider.ca_certificate"}
+# Secrets in responses, which a command shows once.
+_SECRETS: Final = {"Client.new_client_secret"}
 # The types of fields that a caller can set.
 _TYPES: Final[Mapping[int, type]] = {
     FieldDescriptor.TYPE_STRING: str,
@@ -71,7 +73,7 @@ class Field:
         repeated: whether it holds a list.
         required: whether a resource cannot be created without it.
         writable: whether a caller can set it.
-        secret: whether the API accepts it and never returns it.
+        secret: whether it is a secret, which results do not show.
         from_file: whether its option has the name of a file.
     """
 
@@ -150,7 +152,7 @@ def _field(resource: Descriptor, descriptor: FieldDescriptor) -> Field:
         repeated=descriptor.is_repeated,
         required=REQUIRED in behaviors,
         writable=OUTPUT_ONLY not in behaviors and descriptor.name != _ETAG,
-        secret=INPUT_ONLY in behaviors,
+        secret=INPUT_ONLY in behaviors or name in _SECRETS,
         from_file=INPUT_ONLY in behaviors or name in _LONG,
     )
 

@@ -409,6 +409,7 @@ class Portal:
     ) -> Client:
         """Update fields of the client with this provider_id and id, at the provider and here.
 
+        If the provider replaced the secret, the result and its retries have `new_client_secret`.
         Arguments as in `update_provider`.
         """
         request = requests.update_client(client, fields, request_id)

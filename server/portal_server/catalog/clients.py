@@ -20,6 +20,7 @@ from portal_server.catalog.registrations import (
     is_confidential,
     moved,
     remove,
+    returned,
     save,
 )
 from portal_server.catalog.updates import Change, Etags, merged, now, require_etag
@@ -212,12 +213,13 @@ class Clients:
         ref: Ref,
         change: Change[ClientDraft],
         client_type: Ref | None = None,
-    ) -> Client:
+    ) -> Registration:
         """Write fields of a client, here and at the provider.
 
         The provider gets the complete metadata, derived from the current client type, and only
         if they have changed. An update that changes nothing is also sent if the provider
-        has something else: it restores what was requested.
+        has something else: it restores what was requested. The result has the secret if the
+        provider replaced it, which it may (RFC 7592, section 2.2).
 
         Raises:
             NotFound, Invalid, Aborted (another etag).
@@ -227,18 +229,21 @@ class Clients:
         """
         done = self._idempotency.done(call, WrittenClient)
         if done:
-            return self.get(call, provider, done.result.id)
+            client = self.get(call, provider, done.result.id)
+            secret = self._registrations.secret(client) if done.result.new_secret else ""
+            return Registration(client=client, client_secret=secret)
         stored = self.get(call, provider, ref, client_type)
         require_etag(stored, change.etags)
         if not change.fields:
-            return stored
+            return Registration(client=stored)
         parents = self._parents(call, stored.provider_id, stored.client_type_id)
         spec = _checked(parents, merged(stored, change))
         with self._registrar.admitted(parents.access):
             plan = _plan(parents, spec, stored.uid, self._discover(parents))
             restores = stored.differences and values_of(stored, CLIENT) == values_of(spec, CLIENT)
             if plan.metadata == stored.requested and not restores:
-                return self._save(call, stored, lambda current: _with_spec(current, spec))
+                saved = self._save(call, stored, lambda current: _with_spec(current, spec))
+                return Registration(client=saved)
             _require_registrable(plan.findings)
             self._require_secret(parents, stored, plan.metadata)
             stored = self._begin(call, stored, ClientState.UPDATING, (ClientState.ACTIVE,))
@@ -247,11 +252,16 @@ class Clients:
                 call, stored, lambda: self._registrar.update(parents.access, handle, plan.metadata)
             )
 
+        replaced = self._registrations.has_replaced_secret(stored, found)
+
         def outcome(current: Client) -> Client:
             changed = replace(current, **values_of(spec, CLIENT), requested=plan.metadata)
+            if replaced:
+                return self._with_new_secret(call, changed, found, parents)
             return self._registrations.confirmed(changed, found, parents.provider)
 
-        return self._end(call, stored, outcome)
+        client = self._end(call, stored, outcome, new_secret=replaced)
+        return Registration(client=client, client_secret=found.client_secret if replaced else "")
 
     def rotate(
         self,
@@ -289,13 +299,8 @@ class Clients:
                 stored,
                 lambda: self._registrar.rotate(parents.access, handle, stored.requested),
             )
-        keep = call.idempotency is not None
         client = self._end(
-            call,
-            stored,
-            lambda current: self._registrations.registered(
-                current, found, parents.provider, keep_secret=keep
-            ),
+            call, stored, lambda current: self._with_new_secret(call, current, found, parents)
         )
         return Registration(client=client, client_secret=found.client_secret)
 
@@ -443,7 +448,7 @@ class Clients:
     def _require_secret(self, parents: _Parents, client: Client, metadata: Metadata) -> None:
         """Accept an update that makes a public client confidential, if it can get a secret.
 
-        Some providers give it one, which an update does not return; others give it none.
+        Some providers give it none in the response to an update, and it then needs a rotation.
         """
         if not is_confidential(metadata) or is_confidential(
             {**client.requested, **client.registered}
@@ -541,14 +546,11 @@ class Clients:
         self, call: Call, parents: _Parents, client: Client, found: ProviderClient
     ) -> Client:
         """Store a client that the provider has registered."""
-        keep = call.idempotency is not None
         try:
             return self._registrations.save(
                 call,
                 client,
-                lambda current: self._registrations.registered(
-                    current, found, parents.provider, keep_secret=keep
-                ),
+                lambda current: self._with_new_secret(call, current, found, parents),
             )
         except NotFound:
             # A person has resolved it in the meantime, so only this thread knows that it exists.
@@ -564,6 +566,14 @@ class Clients:
             )
             self._registrar.delete(parents.access, handle)
             raise
+
+    def _with_new_secret(
+        self, call: Call, client: Client, found: ProviderClient, parents: _Parents
+    ) -> Client:
+        """The client with a secret that this call returns, and its retries if it has an id."""
+        keep = call.idempotency is not None
+        new = self._registrations.registered(client, found, parents.provider, keep_secret=keep)
+        return returned(new, found.client_secret)
 
     def _begin(
         self, call: Call, stored: Client, state: ClientState, from_: Sequence[ClientState]
@@ -603,12 +613,20 @@ class Clients:
             self._registrations.save(call, stored, still)
             raise
 
-    def _end(self, call: Call, stored: Client, outcome: Callable[[Client], Client]) -> Client:
+    def _end(
+        self,
+        call: Call,
+        stored: Client,
+        outcome: Callable[[Client], Client],
+        *,
+        new_secret: bool = False,
+    ) -> Client:
         """Store the outcome of a change, and the result of this request."""
 
         def work(tx: Transaction, current: Client) -> Client:
             client = save(tx, call, current, outcome(current))
-            self._idempotency.remember(tx, call, WrittenClient(client.id), WrittenClient)
+            result = WrittenClient(client.id, new_secret)
+            self._idempotency.remember(tx, call, result, WrittenClient)
             return client
 
         return self._registrations.settle(call, stored, work)

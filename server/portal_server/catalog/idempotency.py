@@ -60,9 +60,13 @@ class Done(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class WrittenClient:
-    """The result of a write of a client: its row has the current values and the secret."""
+    """The result of a write of a client: its row has the current values and the secret.
+
+    `new_secret`: an update replaced the secret, so its retries return it too.
+    """
 
     id: int
+    new_secret: bool = False
 
     def redacted(self) -> Self:
         """The same: an id is not a secret."""

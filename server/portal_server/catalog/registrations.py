@@ -12,12 +12,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from portal_server.catalog.updates import now, now_after
 from portal_server.domain.audit import AuditOutcome
 from portal_server.domain.calls import Call
-from portal_server.domain.client import Client, ClientState, Metadata, ProviderClient
+from portal_server.domain.client import (
+    Client,
+    ClientState,
+    Difference,
+    Metadata,
+    ProviderClient,
+)
 from portal_server.domain.differences import differences
 from portal_server.domain.errors import (
     Aborted,
@@ -49,6 +56,12 @@ SEARCH_AFTER = timedelta(seconds=60)
 """When to search for a client: the provider may still be working on its registration."""
 MAX_MESSAGE = 500
 """How many characters of an error are stored."""
+# The states of a client after the response to its registration was lost.
+_NEVER_RETURNED = (ClientState.UNKNOWN, ClientState.ORPHANED)
+_REPLACED = Difference(field="client_secret", asked="", granted='"replaced"', wider=False)
+_REPLACED_TEXT = (
+    "the provider has replaced the secret of this client: an update without changes returns it"
+)
 # How many searches must not find a client before it counts as not registered.
 _SEARCHES = 3
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -109,6 +122,19 @@ class Registrations:
         if until is None or until <= now():
             return ""
         return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
+
+    def has_replaced_secret(self, client: Client, found: ProviderClient) -> bool:
+        """Whether the provider returned a secret other than the one that a response returned last.
+
+        A provider may replace it in the response to a read or an update (RFC 7592, sections 2.1
+        and 2.2). If no response is known to have returned one, any secret counts.
+        """
+        if not found.client_secret:
+            return False
+        known = self._store.vault.open(
+            Place.CLIENT_SECRET_DIGEST, client.uid, client.client_secret_digest
+        )
+        return known != _digest(found.client_secret)
 
     def change(
         self, call: Call, client: Client, work: Callable[[Transaction, Client], Result]
@@ -251,7 +277,7 @@ class Registrations:
     def registered(
         self, stored: Client, found: ProviderClient, provider: Provider, *, keep_secret: bool
     ) -> Client:
-        """The client after a registration or rotation, ACTIVE.
+        """The client with a new secret, ACTIVE.
 
         `keep_secret`: a retry returns the secret, so it is stored for a time.
         """
@@ -260,15 +286,37 @@ class Registrations:
         return replace(
             stored,
             **_activation(stored, found, provider, until),
-            client_id_issue_time=found.client_id_issue_time,
+            client_id_issue_time=found.client_id_issue_time or stored.client_id_issue_time,
             client_secret=found.client_secret if keeps else "",
             client_secret_available_time=until,
         )
 
     def confirmed(self, stored: Client, found: ProviderClient, provider: Provider) -> Client:
-        """The client after the provider returned it, ACTIVE; a stored secret stays."""
+        """The client after the provider returned it, ACTIVE; a stored secret stays.
+
+        It has a difference if the provider has replaced a secret that is known. If no response
+        has returned its secret, because that of the registration was lost, a retry returns it.
+        """
+        if stored.state in _NEVER_RETURNED:
+            return self.registered(stored, found, provider, keep_secret=True)
         until = stored.client_secret_available_time
-        return replace(stored, **_activation(stored, found, provider, until))
+        confirmed = replace(stored, **_activation(stored, found, provider, until))
+        if not (stored.client_secret_digest and self.has_replaced_secret(stored, found)):
+            return confirmed
+        return replace(
+            confirmed,
+            differences=(*confirmed.differences, _REPLACED),
+            message=found.message or _REPLACED_TEXT,
+        )
+
+
+def returned(client: Client, secret: str) -> Client:
+    """The client after a response that returns this secret."""
+    return replace(client, client_secret_digest=_digest(secret) if secret else "")
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
 
 
 def moved(

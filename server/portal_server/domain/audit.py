@@ -116,7 +116,12 @@ _DESCRIBED: Mapping[type[Any], _Described] = {
         _identity_in_provider,
         frozenset({"findings"}),
     ),
-    Client: _Described(AuditKind.CLIENT, TypeAdapter(Client), _identity_in_provider),
+    Client: _Described(
+        AuditKind.CLIENT,
+        TypeAdapter(Client),
+        _identity_in_provider,
+        frozenset({"client_secret_digest"}),
+    ),
     ApiKey: _Described(
         AuditKind.API_KEY,
         TypeAdapter(ApiKey),

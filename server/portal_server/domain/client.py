@@ -102,7 +102,8 @@ class Client(ClientSpec):
     """A stored client. Times are UTC. Its secrets are `Sealed`.
 
     `due_time` is when the reconciler processes it next, and `attempts` how often it did so
-    without a result.
+    without a result. `client_secret_digest` is that of the secret that a response returned last;
+    "" if none is known.
     """
 
     id: int
@@ -117,6 +118,7 @@ class Client(ClientSpec):
     client_secret_expire_time: datetime | None = None
     client_secret: str = field(default="", repr=False)
     client_secret_available_time: datetime | None = None
+    client_secret_digest: str = field(default="", repr=False)
     requested: Metadata = field(default_factory=dict)
     registered: Metadata = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
@@ -139,6 +141,11 @@ class Client(ClientSpec):
         return bool(self.registration_access_token)
 
     @property
+    def new_client_secret(self) -> str:
+        """Always "": only the response to an update that replaced the secret has it."""
+        return ""
+
+    @property
     def client_name(self) -> str:
         """Its name at the provider, with the mark that identifies it there."""
         return client_name(self.name, self.uid)
@@ -148,6 +155,7 @@ class Client(ClientSpec):
         return replace(
             self,
             client_secret="set" if self.client_secret else "",
+            client_secret_digest="",
             registration_access_token="set" if self.registration_access_token else "",
         )
 
@@ -163,7 +171,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A client with its secret, in plain text; "" if it has none."""
+    """A client with its secret, in plain text; "" if it has none, or no new one."""
 
     client: Client
     client_secret: str = field(default="", repr=False)

@@ -36,6 +36,7 @@ class Place(StrEnum):
     PROVIDER_TOKEN = "provider.registration_access_token"  # noqa: S105 - a column
     PROVIDER_CLIENT_SECRET = "provider.credential_client_secret"  # noqa: S105
     CLIENT_SECRET = "client.client_secret"  # noqa: S105
+    CLIENT_SECRET_DIGEST = "client.client_secret_digest"  # noqa: S105
     CLIENT_TOKEN = "client.registration_access_token"  # noqa: S105
 
 

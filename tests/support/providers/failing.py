@@ -57,6 +57,8 @@ class Provider:
     delay_s: float = 0.0
     manages: bool = True
     """Whether it returns what clients are managed with: RFC 7592 is optional."""
+    replaces_secrets: bool = False
+    """Whether each update replaces the secret (RFC 7592, section 2.2)."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What each response about a client has in addition."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -164,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 400, _error("invalid_request", "another client_id")
         self.body.pop("client_secret", None)
         one.metadata, one.token = self.body, secrets.token_hex(16)
+        if self.provider.replaces_secrets:
+            one.secret = secrets.token_hex(16)
         return 200, _information(self.provider, one)
 
     def _delete(self, one: Registered) -> tuple[int, dict[str, Any] | None]:

@@ -171,6 +171,7 @@ class Client(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    NEW_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Assigned by the server; never reused, not even after a deletion."""
     uid: _builtins.str
@@ -209,6 +210,11 @@ class Client(_message.Message):
     """Changes with each write of the client (AIP-154), quotes included. In an
     update, if set, it must match the current etag.
     """
+    new_client_secret: _builtins.str
+    """The new secret, if the provider replaced it during an update (RFC 7592,
+    section 2.2): the previous one is no longer valid. Only in the response to
+    that UpdateClient and to its retries.
+    """
     @_builtins.property
     def redirect_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where the provider may send users back to (RFC 6749, section 3.1.2): at
@@ -241,7 +247,9 @@ class Client(_message.Message):
 
     @_builtins.property
     def client_secret_available_time(self) -> _timestamp_pb2.Timestamp:
-        """Until then, a retry of the registration or rotation returns the secret."""
+        """Until then, a retry of the registration, of the rotation, or of the update
+        that replaced the secret returns it.
+        """
 
     @_builtins.property
     def requested(self) -> _struct_pb2.Struct:
@@ -294,10 +302,11 @@ class Client(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        new_client_secret: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_id_issue_time", b"client_id_issue_time", "client_secret_available_time", b"client_secret_available_time", "client_secret_expire_time", b"client_secret_expire_time", "create_time", b"create_time", "registered", b"registered", "requested", b"requested", "state_time", b"state_time", "update_time", b"update_time", "verify_time", b"verify_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_id_issue_time", b"client_id_issue_time", "client_secret_available_time", b"client_secret_available_time", "client_secret_expire_time", b"client_secret_expire_time", "client_type_id", b"client_type_id", "create_time", b"create_time", "differences", b"differences", "etag", b"etag", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "provider_id", b"provider_id", "redirect_uris", b"redirect_uris", "registered", b"registered", "registration_access_token_set", b"registration_access_token_set", "registration_client_uri", b"registration_client_uri", "requested", b"requested", "scope", b"scope", "state", b"state", "state_time", b"state_time", "uid", b"uid", "update_time", b"update_time", "verify_time", b"verify_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_id_issue_time", b"client_id_issue_time", "client_secret_available_time", b"client_secret_available_time", "client_secret_expire_time", b"client_secret_expire_time", "client_type_id", b"client_type_id", "create_time", b"create_time", "differences", b"differences", "etag", b"etag", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "new_client_secret", b"new_client_secret", "provider_id", b"provider_id", "redirect_uris", b"redirect_uris", "registered", b"registered", "registration_access_token_set", b"registration_access_token_set", "registration_client_uri", b"registration_client_uri", "requested", b"requested", "scope", b"scope", "state", b"state", "state_time", b"state_time", "uid", b"uid", "update_time", b"update_time", "verify_time", b"verify_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,7 +78,8 @@ class ClientServiceStub:
     UpdateClient: _grpc.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]
     """Updates the fields of a client that the mask names (AIP-134), at the
     provider and here. If the metadata change, the provider gets all of them.
-    An update without changes restores them if they differ at the provider.
+    An update without changes restores them if they differ at the provider. If
+    the provider replaces the secret, the response has it in new_client_secret.
     FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
     or the client is public and its client type now has an authentication
     method. ABORTED: the etag does not match the current one; nothing is
@@ -156,7 +157,8 @@ class ClientServiceAsyncStub(ClientServiceStub):
     UpdateClient: _aio.UnaryUnaryMultiCallable[_client_pb2.UpdateClientRequest, _client_pb2.Client]  # type: ignore[assignment]
     """Updates the fields of a client that the mask names (AIP-134), at the
     provider and here. If the metadata change, the provider gets all of them.
-    An update without changes restores them if they differ at the provider.
+    An update without changes restores them if they differ at the provider. If
+    the provider replaces the secret, the response has it in new_client_secret.
     FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
     or the client is public and its client type now has an authentication
     method. ABORTED: the etag does not match the current one; nothing is
@@ -261,7 +263,8 @@ class ClientServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_client_pb2.Client, _abc.Awaitable[_client_pb2.Client]]:
         """Updates the fields of a client that the mask names (AIP-134), at the
         provider and here. If the metadata change, the provider gets all of them.
-        An update without changes restores them if they differ at the provider.
+        An update without changes restores them if they differ at the provider. If
+        the provider replaces the secret, the response has it in new_client_secret.
         FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
         or the client is public and its client type now has an authentication
         method. ABORTED: the etag does not match the current one; nothing is

@@ -571,6 +571,7 @@ class Client(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    OAUTH_CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the client."""
     redirect_urls: _builtins.str
@@ -593,6 +594,10 @@ class Client(_message.Message):
     """When the client was created, UTC, `YYYY-MM-DD HH:MM`."""
     updated_at: _builtins.str
     """When the client was last written, UTC, `YYYY-MM-DD HH:MM`."""
+    oauth_client_secret: _builtins.str
+    """The new secret; only in the response to an update in which the provider
+    replaced it.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own ids."""
@@ -616,12 +621,15 @@ class Client(_message.Message):
         differences: _abc.Iterable[Global___Difference] | None = ...,
         created_at: _builtins.str = ...,
         updated_at: _builtins.str = ...,
+        oauth_client_secret: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_oauth_client_secret", b"_oauth_client_secret", "oauth_client_secret", b"oauth_client_secret"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "differences", b"differences", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "oauth_client_id", b"oauth_client_id", "oauth_client_secret_expires_at", b"oauth_client_secret_expires_at", "redirect_urls", b"redirect_urls", "scope", b"scope", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_oauth_client_secret", b"_oauth_client_secret", "created_at", b"created_at", "differences", b"differences", "id", b"id", "labels", b"labels", "message", b"message", "name", b"name", "oauth_client_id", b"oauth_client_id", "oauth_client_secret", b"oauth_client_secret", "oauth_client_secret_expires_at", b"oauth_client_secret_expires_at", "redirect_urls", b"redirect_urls", "scope", b"scope", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__oauth_client_secret: _TypeAlias = _typing.Literal["oauth_client_secret"]  # noqa: Y015
+    _WhichOneofArgType__oauth_client_secret: _TypeAlias = _typing.Literal["_oauth_client_secret", b"_oauth_client_secret"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_client_secret) -> _WhichOneofReturnType__oauth_client_secret | None: ...
 
 Global___Client: _TypeAlias = Client  # noqa: Y015
 

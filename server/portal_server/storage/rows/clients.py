@@ -34,6 +34,8 @@ from portal_server.storage.sql.filters import FilteredList
 from portal_server.storage.sql.statements import Row, Statement
 from portal_server.storage.sql.types import NEVER_REUSE_IDS, SecretText, UtcTime, Word
 
+# For servers of the previous version, which do not know the column.
+_EMPTY = {"server_default": ""}
 _IS_DUE = text("due_time IS NOT NULL")
 
 
@@ -66,6 +68,9 @@ class ClientRow(SQLModel, table=True):
     client_secret_expire_time: datetime | None = Field(sa_type=UtcTime)
     client_secret: str = Field(sa_type=SecretText(Place.CLIENT_SECRET), repr=False)
     client_secret_available_time: datetime | None = Field(sa_type=UtcTime)
+    client_secret_digest: str = Field(
+        sa_type=SecretText(Place.CLIENT_SECRET_DIGEST), sa_column_kwargs=_EMPTY, repr=False
+    )
     requested: dict[str, Any] = Field(sa_type=JSON)
     registered: dict[str, Any] = Field(sa_type=JSON)
     differences: list[dict[str, Any]] = Field(sa_type=JSON)
@@ -121,6 +126,9 @@ class ClientStatements:
             count = select(func.count().label("rows")).select_from(TABLE).where(of)
             return Statement(count, dialect), Statement(first, dialect)
 
+        types = select(TABLE.c.client_type_id).where(_of_provider).distinct()
+        self.types_in_use = Statement(types, dialect)
+        self.remove_all = Statement(delete(TABLE).where(_of_provider), dialect)
         self.in_use_all = named(_of_provider)
         self.in_use_some = named(_of_provider & _of_client_type)
         now = bindparam("now", type_=UtcTime)
@@ -197,6 +205,11 @@ class ClientRows:
         rows = self._cursor.rows(names, **values, limit=limit)
         return counted["rows"], [row["name"] for row in rows]
 
+    def types_in_use(self, provider_id: int) -> set[int]:
+        """The ids of the client types of a provider that have clients."""
+        rows = self._cursor.rows(self._statements.types_in_use, parent=provider_id)
+        return {row["client_type_id"] for row in rows}
+
     def due(self, now: datetime, limit: int) -> Sequence[Client]:
         """The clients whose `due_time` has passed, in ascending order of `due_time`."""
         rows = self._cursor.rows(self._statements.due, now=now, limit=limit)
@@ -223,6 +236,10 @@ class ClientRows:
         """Delete a client."""
         self._cursor.change(self._statements.remove, {"which": id_})
 
+    def remove_all(self, provider_id: int) -> None:
+        """Delete all clients of a provider that is locked."""
+        self._cursor.change(self._statements.remove_all, {"parent": provider_id})
+
     def _values(self, client: Client, names: Sequence[str]) -> Row:
         values = {name: getattr(client, name) for name in names}
         values["redirect_uris"] = list(client.redirect_uris)
@@ -248,5 +265,6 @@ def _stored(client: Client, values: Row, id_: int) -> Client:
         client,
         id=id_,
         client_secret=values["client_secret"],
+        client_secret_digest=values["client_secret_digest"],
         registration_access_token=values["registration_access_token"],
     )

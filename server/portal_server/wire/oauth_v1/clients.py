@@ -100,7 +100,9 @@ class ClientService:
             lambda: required_ids(**ids), lambda: CODEC.change(request.update_mask, given)
         )
         updated = self._clients.update(context.call, given.provider_id, given.id, change)
-        return CODEC.message(updated)
+        message = CODEC.message(updated.client)
+        message.new_client_secret = updated.client_secret
+        return message
 
     def DeleteClient(self, request: pb.DeleteClientRequest, context: CallContext) -> Empty:
         """Delete a client."""

@@ -73,8 +73,11 @@ class ClientOperations:
         provider, client_type, ref = _refs(request)
         change = Change(_draft(request.client), CLIENT, if_match(context))
         updated = self._clients.update(context.call, provider, ref, change, client_type)
-        send_etag(context, updated.etag)
-        return _message(updated)
+        send_etag(context, updated.client.etag)
+        message = _message(updated.client)
+        if updated.client_secret:
+            message.oauth_client_secret = updated.client_secret
+        return message
 
     def DeleteClient(self, request: pb.DeleteClientRequest, context: CallContext) -> pb.Status:
         """Delete a client."""

@@ -37,11 +37,11 @@ class Codec:
             for name, field in table.items()
             if field_name(name) in shown
         ]
-        self._optional = [name for name, field in shown.items() if field.has_presence]
         self._writers.append(("id", "id", _unchanged))
         self._writers += [
             (field_name(name), name, write_minute) for name in ("create_time", "update_time")
         ]
+        self._optional = [rest for rest, _, _ in self._writers if shown[rest].has_presence]
 
     def draft(self, message: Message) -> dict[str, Any]:
         """The fields of a draft, by name, from a message of a request."""

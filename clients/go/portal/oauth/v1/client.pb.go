@@ -210,7 +210,8 @@ type Client struct {
 	// When the provider will no longer accept the secret, and may delete the
 	// client; absent if never.
 	ClientSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=client_secret_expire_time,json=clientSecretExpireTime,proto3" json:"client_secret_expire_time,omitempty"`
-	// Until then, a retry of the registration or rotation returns the secret.
+	// Until then, a retry of the registration, of the rotation, or of the update
+	// that replaced the secret returns it.
 	ClientSecretAvailableTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=client_secret_available_time,json=clientSecretAvailableTime,proto3" json:"client_secret_available_time,omitempty"`
 	// The metadata that was sent to the provider (RFC 7591, section 2).
 	Requested *structpb.Struct `protobuf:"bytes,16,opt,name=requested,proto3" json:"requested,omitempty"`
@@ -230,9 +231,13 @@ type Client struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with each write of the client (AIP-154), quotes included. In an
 	// update, if set, it must match the current etag.
-	Etag          string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The new secret, if the provider replaced it during an update (RFC 7592,
+	// section 2.2): the previous one is no longer valid. Only in the response to
+	// that UpdateClient and to its retries.
+	NewClientSecret string `protobuf:"bytes,25,opt,name=new_client_secret,json=newClientSecret,proto3" json:"new_client_secret,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Client) Reset() {
@@ -429,6 +434,13 @@ func (x *Client) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Client) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Client) GetNewClientSecret() string {
+	if x != nil {
+		return x.NewClientSecret
 	}
 	return ""
 }
@@ -1429,8 +1441,7 @@ var File_portal_oauth_v1_client_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_client_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/client.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xee\n" +
-	"\n" +
+	"\x1cportal/oauth/v1/client.proto\x12\x0fportal.oauth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dportal/oauth/v1/finding.proto\"\xa0\v\n" +
 	"\x06Client\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\x05B\x05\xe2A\x02\x03\bR\x02id\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12&\n" +
@@ -1463,7 +1474,8 @@ const file_portal_oauth_v1_client_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x18\n" +
-	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x1a9\n" +
+	"\x04etag\x18\x18 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x120\n" +
+	"\x11new_client_secret\x18\x19 \x01(\tB\x04\xe2A\x01\x03R\x0fnewClientSecret\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"p\n" +

@@ -76,7 +76,8 @@ type ClientServiceClient interface {
 	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
 	// provider and here. If the metadata change, the provider gets all of them.
-	// An update without changes restores them if they differ at the provider.
+	// An update without changes restores them if they differ at the provider. If
+	// the provider replaces the secret, the response has it in new_client_secret.
 	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
 	// or the client is public and its client type now has an authentication
 	// method. ABORTED: the etag does not match the current one; nothing is
@@ -246,7 +247,8 @@ type ClientServiceServer interface {
 	ListClients(context.Context, *ListClientsRequest) (*ListClientsResponse, error)
 	// Updates the fields of a client that the mask names (AIP-134), at the
 	// provider and here. If the metadata change, the provider gets all of them.
-	// An update without changes restores them if they differ at the provider.
+	// An update without changes restores them if they differ at the provider. If
+	// the provider replaces the secret, the response has it in new_client_secret.
 	// FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
 	// or the client is public and its client type now has an authentication
 	// method. ABORTED: the etag does not match the current one; nothing is

@@ -130,7 +130,8 @@ export declare type Client = Message<"portal.oauth.v1.Client"> & {
   clientSecretExpireTime?: Timestamp | undefined;
 
   /**
-   * Until then, a retry of the registration or rotation returns the secret.
+   * Until then, a retry of the registration, of the rotation, or of the update
+   * that replaced the secret returns it.
    *
    * @generated from field: google.protobuf.Timestamp client_secret_available_time = 15;
    */
@@ -199,6 +200,15 @@ export declare type Client = Message<"portal.oauth.v1.Client"> & {
    * @generated from field: string etag = 24;
    */
   etag: string;
+
+  /**
+   * The new secret, if the provider replaced it during an update (RFC 7592,
+   * section 2.2): the previous one is no longer valid. Only in the response to
+   * that UpdateClient and to its retries.
+   *
+   * @generated from field: string new_client_secret = 25;
+   */
+  newClientSecret: string;
 };
 
 /**
@@ -960,7 +970,8 @@ export declare const ClientService: GenService<{
   /**
    * Updates the fields of a client that the mask names (AIP-134), at the
    * provider and here. If the metadata change, the provider gets all of them.
-   * An update without changes restores them if they differ at the provider.
+   * An update without changes restores them if they differ at the provider. If
+   * the provider replaces the secret, the response has it in new_client_secret.
    * FAILED_PRECONDITION: the state does not allow it, the provider rejected it,
    * or the client is public and its client type now has an authentication
    * method. ABORTED: the etag does not match the current one; nothing is
