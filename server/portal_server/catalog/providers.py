@@ -6,6 +6,7 @@ this module does not depend on messages. A retry of a write returns the stored r
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from portal_server.catalog.idempotency import Idempotency
 from portal_server.catalog.in_use import ClientRemoval, require_no_clients
@@ -126,45 +127,58 @@ class Providers:
     def forget(self, call: Call, ref: Ref, etags: Etags = None) -> Sequence[Client]:
         """Delete a provider that no longer exists, with all its rows and without calling it.
 
-        Returns the clients that may still exist there, at most `MAX_FORGOTTEN`.
+        Returns the clients that may still exist there, at most `MAX_FORGOTTEN`. If it fails and
+        there are more than `PIECE` client types, some without clients may be deleted.
 
         Raises: NotFound, Aborted (another etag), Precondition (more clients than that).
         """
 
-        def work(tx: Transaction) -> Sequence[Client]:
+        def checked(tx: Transaction) -> Provider:
             stored = tx.providers.get(ref, "exclusive")
             require_etag(stored, etags)
-            found = tx.clients.list(stored.id, None, (), PageRange(limit=MAX_FORGOTTEN))
-            if found.next_after:
+            if tx.clients.in_use(stored.id, None, 0)[0] > MAX_FORGOTTEN:
                 text = f"provider {stored.id} has more than {MAX_FORGOTTEN} clients; delete some"
                 raise Precondition(Reason.CLIENTS_EXIST, text)
-            for client in found.items:
-                tx.clients.remove(client.id)
-                tx.audit.add(call, client, None)
-            _remove(tx, call, stored)
-            return found.items
+            return stored
 
+        def work(tx: Transaction) -> Sequence[Client]:
+            stored = checked(tx)
+            found = tx.clients.list(stored.id, None, (), PageRange(limit=MAX_FORGOTTEN)).items
+            for client in found:
+                tx.audit.add(call, client, None)
+            tx.clients.remove_all(stored.id)
+            _remove(tx, call, stored)
+            return found
+
+        self._remove_pieces(call, ref, checked)
         return self._store.write(call, work)
 
     def _remove_pieces(
         self, call: Call, ref: Ref, checked: Callable[[Transaction], Provider]
     ) -> None:
-        """Delete all but the last client types of a provider, in separate transactions.
+        """Delete the client types without clients of a provider, in separate transactions.
 
-        `checked` returns the provider if it may be deleted.
+        The last ones stay. `checked` returns the provider if it may be deleted.
         """
 
-        def remain(tx: Transaction) -> bool:
+        def are_many(tx: Transaction) -> bool:
             return tx.client_types.measure(tx.providers.id_of(ref), PIECE + 1)[0] > PIECE
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction, after: int) -> int | None:
             provider = checked(tx)
-            for client_type in tx.client_types.list(provider.id, (), PageRange(limit=PIECE)).items:
-                tx.audit.add(call, client_type, None)
-            tx.client_types.remove_some(provider.id, PIECE)
+            page = tx.client_types.list(provider.id, (), PageRange(limit=PIECE, after=after))
+            if page.next_after is None:
+                return None
+            used = tx.clients.types_in_use(provider.id)
+            for client_type in page.items:
+                if client_type.id not in used:
+                    tx.audit.add(call, client_type, None)
+            tx.client_types.remove_unused(provider.id, after, page.next_after)
+            return page.next_after
 
-        while self._store.read_latest(call, remain):
-            self._store.write(call, work)
+        after: int | None = 0 if self._store.read_latest(call, are_many) else None
+        while after is not None:
+            after = self._store.write(call, partial(work, after=after))
 
     def get_detail(self, call: Call, ref: Ref) -> ProviderDetail:
         """Get a provider and all its client types, in one snapshot.

@@ -15,9 +15,12 @@ from sqlalchemy import (
     Table,
     bindparam,
     cast,
+    column,
     delete,
+    exists,
     func,
     select,
+    table,
     update,
 )
 from sqlmodel import Field, SQLModel
@@ -71,6 +74,9 @@ class ClientTypeRow(SQLModel, table=True):
 
 TABLE: Table = ClientTypeRow.__table__  # type: ignore[attr-defined]
 
+# The rows of clients, of which only this column matters here.
+_CLIENT = table("client", column("client_type_id", BigInteger))
+
 _of_parent = TABLE.c.provider_id == number("parent")
 _this = (TABLE.c.id == number("which")) & _of_parent
 _has_uid = TABLE.c.uid == bindparam("uid", type_=String)
@@ -90,8 +96,9 @@ class ClientTypeStatements:
         self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        first = following(select(TABLE.c.id)).limit(LIMIT)
-        self.remove_some = Statement(delete(TABLE).where(TABLE.c.id.in_(first)), dialect)
+        used = exists().where(_CLIENT.c.client_type_id == TABLE.c.id)
+        unused = following(select(TABLE.c.id)).where(TABLE.c.id <= number("last"), ~used)
+        self.remove_unused = Statement(delete(TABLE).where(TABLE.c.id.in_(unused)), dialect)
         self.list = FilteredList(TABLE, following, dialect)
         missing = following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None))
         self.without_app_type = Statement(missing.limit(LIMIT), dialect)
@@ -179,10 +186,10 @@ class ClientTypeRows:
         }
         self._cursor.change(self._statements.update, values)
 
-    def remove_some(self, provider_id: int, limit: int) -> None:
-        """Delete the first client types of a provider, at most `limit`."""
-        values = {"parent": provider_id, "after": 0, "limit": limit}
-        self._cursor.change(self._statements.remove_some, values)
+    def remove_unused(self, provider_id: int, after: int, last: int) -> None:
+        """Delete client types of a provider without clients: `after` < id <= `last`."""
+        values = {"parent": provider_id, "after": after, "last": last}
+        self._cursor.change(self._statements.remove_unused, values)
 
     def remove(self, provider_id: int, id_: int) -> None:
         """Delete a client type of this provider."""
