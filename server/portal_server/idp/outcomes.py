@@ -110,7 +110,9 @@ def failure(
         reason = Reason.PROVIDER_BUSY
     elif status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         reason = Reason.PROVIDER_CREDENTIAL_REJECTED
-        text = f"the provider does not accept the {credential}; {text.removeprefix('the ')}"
+        text = (
+            f"the provider does not accept the {credential}; it{text.removeprefix('the provider')}"
+        )
     elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         text += f"; it redirects{_redirect(response)}, but such requests do not follow redirects"
     if not (is_success(response) or is_rejection(status)):
