@@ -141,6 +141,7 @@ def test_secrets_of_another_key_are_counted(filled: Engine) -> None:
         f"provider.registration_access_token: {needed}",
         f"provider.credential_client_secret: {needed}",
         f"client.client_secret: {needed}",
+        f"client.client_secret_digest: {needed}",
         f"client.registration_access_token: {needed}",
     ]
     assert found(filled, Vault([other, KEY])) == []
