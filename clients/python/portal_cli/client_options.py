@@ -8,7 +8,7 @@ import typer
 from portal_client import Client
 
 _NAME = "Display name at the provider; a mark follows it there."
-_URIS = "Where the provider may send users back to (comma-separated)."
+_URIS = "Where the provider may send users back to (comma-separated, with %2C for a comma in one)."
 _SCOPE = "Scope values, separated by spaces."
 _LABEL = "Label, as NAME=VALUE; repeat the option for more."
 

@@ -497,8 +497,8 @@ class ClientInput(_message.Message):
     """
     redirect_urls: _builtins.str
     """Comma-separated list of at most 50 absolute URLs, 8192 characters in total,
-    without fragment or wildcard; http only on a loopback host. Required
-    by `authorization_code`, `pkce` and `implicit`.
+    without fragment or wildcard; http only on a loopback host. A comma within
+    a URL is `%2C`. Required by `authorization_code`, `pkce` and `implicit`.
     """
     scope: _builtins.str
     """Space-separated scope values; at most 4096 characters."""
