@@ -47,6 +47,10 @@ THREADS_IN_USE = Gauge(
     "portal_threads_in_use", "Threads that run a call.", ("pool",), registry=REGISTRY
 )
 THREADS_MAX = Gauge("portal_threads_max", "Threads that may run.", ("pool",), registry=REGISTRY)
+WATCH_STREAMS = Gauge("portal_watch_streams", "Open streams of changes.", registry=REGISTRY)
+WATCH_STREAMS_MAX = Gauge(
+    "portal_watch_streams_max", "Streams of changes that may be open.", registry=REGISTRY
+)
 GROUP_SIZE = Histogram(
     "portal_commit_group_size",
     "Writes that were committed together.",
@@ -88,6 +92,11 @@ CLIENTS = Gauge(
     "portal_clients", "Clients by provider and state.", ("provider", "state"), registry=ROWS
 )
 DATABASE_BYTES = Gauge("portal_database_size_bytes", "Size of the database.", registry=ROWS)
+RETAINED_WAL_BYTES = Gauge(
+    "portal_database_retained_wal_bytes",
+    "What PostgreSQL keeps of its write-ahead log for the slowest replication slot.",
+    registry=ROWS,
+)
 WAL_BYTES = Gauge(
     "portal_database_wal_size_bytes", "Size of SQLite's write-ahead log.", registry=FILES
 )

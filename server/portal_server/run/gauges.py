@@ -17,6 +17,7 @@ from portal_server.domain.errors import PortalError
 from portal_server.domain.keys import Role
 from portal_server.storage.store import Store
 from portal_server.wire.pool import Pool
+from portal_server.wire.streams import MAX_STREAMS, Streams
 
 log = logging.getLogger("portal.metrics")
 
@@ -29,6 +30,7 @@ class Gauges:
 
     Args:
         pools: the pools of calls.
+        streams: the open streams of changes.
         store: where the rows are.
         file: the file of SQLite; None with PostgreSQL.
         reads_rows: whether this server reads the numbers of rows.
@@ -37,12 +39,14 @@ class Gauges:
     def __init__(
         self,
         pools: Iterable[Pool],
+        streams: Streams,
         store: Store,
         *,
         file: Path | None,
         reads_rows: bool,
     ) -> None:
         self._pools = tuple(pools)
+        self._streams = streams
         self._store = store
         self._file = file
         self._due: float | None = 0.0 if reads_rows else None
@@ -55,6 +59,8 @@ class Gauges:
             metrics.QUEUE_LENGTH.labels(pool.name).set(pool.waiting)
             metrics.THREADS_IN_USE.labels(pool.name).set(pool.running)
             metrics.THREADS_MAX.labels(pool.name).set(pool.size)
+        metrics.WATCH_STREAMS.set(self._streams.count)
+        metrics.WATCH_STREAMS_MAX.set(MAX_STREAMS)
         used, idle, most = self._store.connections()
         metrics.CONNECTIONS.labels("used").set(used)
         metrics.CONNECTIONS.labels("idle").set(idle)
@@ -83,6 +89,7 @@ class Gauges:
         metrics.KEPT_RESPONSES.set(found.kept_responses)
         metrics.KEPT_BYTES.set(found.kept_bytes)
         metrics.DATABASE_BYTES.set(found.size)
+        metrics.RETAINED_WAL_BYTES.set(found.retained_wal)
         clients: Counter[tuple[str, str]] = Counter()
         for (provider_id, state), count in found.clients.items():
             clients[metrics.provider_label(provider_id), state] += count

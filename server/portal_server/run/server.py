@@ -175,7 +175,8 @@ class Server:
             return None
         database = settings.database
         file = Path(database.database or "") if database.get_backend_name() == "sqlite" else None
-        gauges = Gauges(self._pools, self._store, file=file, reads_rows=listen.number == 0)
+        is_first = listen.number == 0
+        gauges = Gauges(self._pools, self._streams, self._store, file=file, reads_rows=is_first)
         return MetricsSocket(path_beside(listen.socket), gauges.refresh)
 
     def start(self) -> None:

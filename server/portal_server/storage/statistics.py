@@ -16,17 +16,27 @@ _SIZE = {
     "sqlite": "(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)",
     "postgresql": "pg_database_size(current_database())",
 }
+# The bytes of the write-ahead log that the slowest replication slot needs.
+_RETAINED = {
+    "sqlite": "0",
+    "postgresql": "coalesce((SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn))"
+    " FROM pg_replication_slots), 0)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The numbers. `clients` are by provider and state, valid `keys` by role; sizes in bytes."""
+    """The numbers. `clients` are by provider and state, valid `keys` by role; sizes in bytes.
+
+    `retained_wal` is what PostgreSQL keeps of its write-ahead log for a replication slot.
+    """
 
     clients: dict[tuple[int, str], int]
     keys: dict[str, int]
     kept_responses: int
     kept_bytes: int
     size: int
+    retained_wal: int
 
 
 class StatisticsStatements:
@@ -48,13 +58,14 @@ class StatisticsStatements:
         kept = select(func.count().label("rows"), cast(sum_, BigInteger).label("size"))
         self.responses = Statement(kept.select_from(responses.TABLE), dialect)
         size: Any = literal_column(_SIZE[dialect.name], BigInteger)
-        self.size = Statement(select(size.label("size")), dialect)
+        retained: Any = cast(literal_column(_RETAINED[dialect.name]), BigInteger)
+        self.sizes = Statement(select(size.label("size"), retained.label("retained")), dialect)
 
 
 def read(cursor: Cursor, statements: StatisticsStatements, now: datetime) -> Statistics:
     """Read all numbers."""
     [kept] = cursor.rows(statements.responses)
-    [size] = cursor.rows(statements.size)
+    [sizes] = cursor.rows(statements.sizes)
     return Statistics(
         {
             (row["provider_id"], row["state"].value): row["rows"]
@@ -63,5 +74,6 @@ def read(cursor: Cursor, statements: StatisticsStatements, now: datetime) -> Sta
         {row["role"].value: row["rows"] for row in cursor.rows(statements.keys, now=now)},
         kept["rows"],
         kept["size"],
-        size["size"],
+        sizes["size"],
+        sizes["retained"],
     )

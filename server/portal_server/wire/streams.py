@@ -84,6 +84,11 @@ class Streams:
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
 
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
