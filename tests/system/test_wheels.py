@@ -2,9 +2,7 @@
 
 import json
 import shlex
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.packages import add_our_dependencies, run, version_of
 from tests.support.pythons import newest
-from tests.support.stack import ENVIRONMENT, ROOT, TLS, Stack
+from tests.support.stack import ROOT, TLS, Stack
 from tests.system.test_readme import block
 
 NEWEST = newest()
@@ -27,26 +26,8 @@ pytestmark = [
 ]
 
 
-def run(*command: str | Path, folder: Path) -> str:
-    """Run a command without the settings and paths of this process; what it prints."""
-    kept = {name: ENVIRONMENT[name] for name in ENVIRONMENT if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        command, env=kept, cwd=folder, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels, built from the sdists, and the sdists."""
-    folder = tmp_path_factory.mktemp("packages")
-    run(sys.executable, "-m", "tools.dist", folder, folder=ROOT)
-    return folder
 
 
 def test_there_are_a_wheel_and_an_sdist_of_each_package(packages: Path) -> None:
@@ -73,15 +54,6 @@ class Installed:
         return run(self.portal, *arguments, folder=self.stack.folder)
 
 
-def with_our_dependencies(home: Path, wheels: list[Path]) -> None:
-    """Install the wheels, and use the other packages of this environment: nothing is downloaded."""
-    run(home / "bin/pip", "install", "--no-deps", "--no-index", *wheels, folder=home)
-    # Their folder is added after that of the wheels, and without the links to this clone.
-    [folder] = home.glob("lib/python3*/site-packages")
-    (folder / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    (home / "bin/envoy").symlink_to(Path(sys.executable).with_name("envoy"))
-
-
 def with_pinned_dependencies(home: Path, wheels: list[Path]) -> None:
     """Install the wheels and the pinned packages that they need."""
     pinned = ROOT / "requirements/run.txt"
@@ -101,9 +73,11 @@ def installed(
     """A system that was started from wheels, in an empty folder, with the default settings."""
     home, folder = tmp_path_factory.mktemp("venv"), tmp_path_factory.mktemp("empty")
     wheels = sorted(packages.glob("*.whl"))
+    if request.param == sys.executable:
+        add_our_dependencies(home)
     run(request.param, "-m", "venv", home, folder=folder)
     if request.param == sys.executable:
-        with_our_dependencies(home, wheels)
+        run(home / "bin/pip", "install", "--no-deps", "--no-index", *wheels, folder=home)
     else:
         with_pinned_dependencies(home, wheels)
     stack = Stack(folder)
@@ -177,7 +151,7 @@ def test_keys_are_created_in_the_same_database(installed: Installed) -> None:
 
 
 def test_every_part_reports_the_same_version(installed: Installed, packages: Path) -> None:
-    [version] = {file.name.split("-")[1] for file in packages.glob("*.whl")}
+    version = version_of(packages)
 
     assert installed.run("--version") == f"portal {version}\n"
     assert f"OAuth Portal {version} is up" in installed.stack.out.read_text()
