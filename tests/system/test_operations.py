@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,17 +21,21 @@ import pytest
 
 from portal_client import PROVIDER_TYPE_KEYCLOAK, Portal, Provider, Tls
 from tests.support.certificates import Authority
+from tests.support.collector import Collector
+from tests.support.packages import add_our_dependencies, build_next, version_of
 from tests.support.postgres import Postgres, free_port
-from tests.support.stack import ENVIRONMENT, ROOT
+from tests.support.stack import ENVIRONMENT, ROOT, soon
 
 PAGE = (ROOT / "docs/operations.md").read_text()
-TASKS = PAGE.partition("# Part one: tasks\n")[2].partition("# Part two")[0]
+TASKS, _, EXPLANATIONS = PAGE.partition("# Part one: tasks\n")[2].partition("# Part two")
 BLOCK_SECONDS = 120
-# Only the role of the portal needs its password.
+# Only the roles of the portal need their passwords.
 RULES = """
-host all portal 127.0.0.1/32 scram-sha-256
-host all all 127.0.0.1/32 trust
+host all portal,portal_service 127.0.0.1/32 scram-sha-256
+host all,replication all 127.0.0.1/32 trust
 """
+
+pytestmark = pytest.mark.xdist_group("wheels")
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -88,10 +92,14 @@ class Shell:
 
 
 class Callers:
-    """Clients over REST and gRPC who write and read all the time; what failed."""
+    """Clients over REST and gRPC who write and read all the time.
+
+    `failed` has what failed, `created` the IDs of client types whose creation was acknowledged.
+    """
 
     def __init__(self, url: str, target: str, ca: Path, key: str) -> None:
         self.failed: list[BaseException] = []
+        self.created: set[int] = set()
         self.done = [0, 0]
         self._stop = threading.Event()
         context = ssl.create_default_context(cafile=ca)
@@ -104,7 +112,8 @@ class Callers:
         def rest() -> None:
             client.get(path).raise_for_status()
             body = {"Name": "x", "ResponseTypes": "code", "GrantType": "pkce"}
-            client.post(f"{path}/1/client-types", json=body).raise_for_status()
+            created = client.post(f"{path}/1/client-types", json=body).raise_for_status()
+            self.created.add(created.json()["ID"])
 
         calls = (rest, lambda: portal.get_provider(1))
         self._threads = [
@@ -121,19 +130,34 @@ class Callers:
             except Exception as error:  # noqa: BLE001 - whatever it is
                 self.failed.append(error)
 
-    def end(self) -> None:
+    def end(self) -> set[int]:
+        """Stop calling; the acknowledged client types that are not there."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        found = {client_type.id for client_type in self._portal.list_client_types(1)}
         self._client.close()
         self._portal.close()
+        return self.created - found
 
 
 class Machine:
-    """A machine before the first start: PostgreSQL, a folder with certificates, free ports."""
+    """A machine before the first start: PostgreSQL, certificates, a release, free ports."""
 
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, packages: Path) -> None:
         self.folder, self.postgres = folder, postgres
+        self.home = folder / "oauth-portal"
+        add_our_dependencies(self.home)
+        self.version = version_of(packages)
+        following = folder / "next-packages"
+        self.next_version = build_next(packages, following)
+        for name, wheels in (("release", packages), ("next-release", following)):
+            (folder / name).mkdir()
+            (folder / name / "dist").symlink_to(wheels)
+            for part in ("requirements", "deploy"):
+                (folder / name / part).symlink_to(ROOT / part)
+        self.collector = Collector()
+        self.standby_port = free_port()
         self.http, self.grpc, self.metrics = free_port(), free_port(), free_port()
         self.password = secrets.token_hex(24)
         authority = Authority(folder / "authority")
@@ -153,6 +177,8 @@ class Machine:
                 "PATH": f"{Path(sys.executable).parent}:{programs}:{ENVIRONMENT['PATH']}",
                 "HOME": str(folder),
                 "DATABASE_PASSWORD": self.password,
+                "RELEASE": str(folder / "release"),
+                "NEXT": str(folder / "next-release"),
                 "PGPORT": str(postgres.port),
                 "PORTAL_HTTP_PORT": str(self.http),
                 "PORTAL_GRPC_PORT": str(self.grpc),
@@ -167,7 +193,12 @@ class Machine:
     def here(self, commands: str) -> str:
         """The commands with the addresses of this machine."""
         addresses = {
+            "/opt/oauth-portal": str(self.home),
             "db.example.com": "127.0.0.1",
+            "standby.example.com": f"127.0.0.1:{self.standby_port}",
+            "localhost:4317": f"127.0.0.1:{self.collector.port}",
+            "PORTAL_TRACE_SAMPLE=0.1": "PORTAL_TRACE_SAMPLE=1",
+            "--before 365d": "--before 1s",
             "PORTAL_HOST=0.0.0.0": "PORTAL_HOST=127.0.0.1",
             "localhost:3001": f"localhost:{self.http}",
             "localhost:50051": f"localhost:{self.grpc}",
@@ -202,47 +233,59 @@ class Machine:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def machine(packages: Path) -> Iterator[Machine]:
     with TemporaryDirectory(prefix="portal-postgres-") as home, TemporaryDirectory() as folder:
         postgres = Postgres(Path(home))
         postgres.start()
         try:
-            started = Machine(Path(folder), postgres)
+            started = Machine(Path(folder), postgres, packages)
             try:
                 yield started
             finally:
                 started.shell.end()
+                started.collector.server.stop(None).wait()
         finally:
             postgres.stop()
 
 
+@contextmanager
+def standby_of(own: Machine) -> Iterator[Postgres]:
+    with TemporaryDirectory(prefix="portal-postgres-") as home:
+        standby = Postgres(Path(home), own.postgres)
+        standby.port = own.standby_port
+        standby.start()
+        try:
+            yield standby
+        finally:
+            standby.stop()
+
+
 @pytest.mark.slow
-@pytest.mark.needs("curl", "openssl")
+@pytest.mark.needs("curl", "git", "jq", "openssl", "promtool")
 @pytest.mark.timeout(900)
-def test_every_command_of_the_tasks_works_and_no_call_fails() -> None:
-    with machine() as own:
-        callers: Callers | None = None
-        printed: dict[str, str] = {}
-        old_admin_key = dashboard_key = ""
+def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> None:
+    printed: dict[str, str] = {}
+    callers: Callers | None = None
+    with machine(packages) as own, ExitStack() as later:
         for title, block in blocks():
             if title == "Back up, and rehearse the restore" and not callers:
                 own.add_provider()
                 target = f"localhost:{own.grpc}"
                 callers = Callers(own.url, target, own.folder / "ca.crt", own.key("operator.key"))
                 old_admin_key, dashboard_key = own.key("admin.key"), own.key("dashboard.key")
-            if title == "Stop" and callers:
+            if title == "Upgrade":
                 consistent = own.shell.run("portal check")
-                callers.end()
             if title == "Stop":
+                assert callers
+                lost = callers.end()
                 statuses = {
-                    name: own.status(key)
-                    for name, key in {
-                        "the previous admin key": old_admin_key,
-                        "the admin key": own.key("admin.key"),
-                        "the revoked key": dashboard_key,
-                        "its successor": own.key("dashboard.key.new"),
-                    }.items()
+                    "the previous admin key": own.status(old_admin_key),
+                    "the admin key": own.status(own.key("admin.key")),
+                    "the revoked key": own.status(dashboard_key),
+                    "its successor": own.status(own.key("dashboard.key.new")),
                 }
+            if title == "Change settings" and title not in printed:
+                later.enter_context(standby_of(own))
             before = len(callers.failed) if callers else 0
             printed[title] = printed.get(title, "") + own.shell.run(own.here(block))
             if callers and title == "Replace the password of the database":
@@ -250,25 +293,39 @@ def test_every_command_of_the_tasks_works_and_no_call_fails() -> None:
                 callers.failed[before:] = [
                     one for one in callers.failed[before:] if "503" not in f"{one}"
                 ]
-        assert callers
+        own.status(own.key("operator.key"))
+        has_traces = soon(lambda: len({name for name, _ in own.collector.spans}) == 2, 15)
         log = (own.folder / "portal.log").read_text()
         old_password = own.shell.run(
-            "PGPASSWORD=$DATABASE_PASSWORD psql --host 127.0.0.1 --username portal portal"
+            "PGPASSWORD=$SERVICE_PASSWORD psql --host 127.0.0.1 --username portal_service portal"
             " --command 'SELECT 1' || true"
         )
+        own.shell.run("stop")
 
+    assert callers
     assert not callers.failed, callers.failed[:3]
     assert min(callers.done) > 50
-    assert "dashboard" in printed["Create API keys"]
-    assert re.search(r"tls +yes", printed["Create API keys"])
-    assert "the database is consistent" in printed["Back up, and rehearse the restore"]
+    assert lost == set()
     ends = datetime.now(UTC) + timedelta(days=200)
-    assert f"notAfter={ends:%b} {ends.day:2}" in printed["Replace the certificate"]
-    assert re.search(r"provider: [1-9]\d* secrets encrypted", printed["Replace the encryption key"])
+    for title, pattern in {
+        "Install": f"portal {own.version}\n",
+        "Create API keys": r"dashboard[\s\S]*tls +yes",
+        "Back up, and rehearse the restore": "the database is consistent",
+        "Upgrade": f"server_version +{own.next_version}\n",
+        "The way back": f"server_version +{own.version}\n",
+        "Replace the certificate": f"notAfter={ends:%b} {ends.day:2}",
+        "Replace the encryption key": r"provider: [1-9]\d* secrets encrypted",
+        "Look at a call": "/ListProviders OK",
+        "Read the metrics": "portal_certificate_expiry_timestamp_seconds",
+        "Remove old audit events": r"removed the events up to[\s\S]*the audit log is unchanged",
+        "Set up Prometheus and Grafana": "SUCCESS",
+        "Restore": "the database is consistent",
+    }.items():
+        assert re.search(pattern, printed[title]), printed[title]
     assert "the database is consistent" in consistent
+    assert "of the next version" in log
     assert "password authentication failed" in old_password
-    assert "/ListProviders OK" in printed["Look at a call"]
-    assert "portal_certificate_expiry_timestamp_seconds" in printed["Read the metrics"]
+    assert has_traces  # of the edge and of a server
     assert statuses == {
         "the previous admin key": 401,
         "the admin key": 200,
@@ -278,9 +335,27 @@ def test_every_command_of_the_tasks_works_and_no_call_fails() -> None:
     assert "Traceback" not in log
 
 
-def test_the_tasks_have_no_other_commands() -> None:
-    """A block in another language would not be run."""
+def test_the_page_has_no_other_commands() -> None:
+    """A block in another language, or a command in part two only, would not be run."""
     languages = set(re.findall(r"^```(\w*)$", TASKS, re.MULTILINE))
+    own = re.compile(r"\bportal(?: (?!up\b)[a-z][a-z-]*)+|python -m [\w.]+|\bmake [a-z-]+")
+    run = {command for _, block in blocks() for command in own.findall(block)}
+    shown = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", EXPLANATIONS, flags=re.DOTALL))
+    named = {command for text in shown for command in own.findall(text)}
 
     assert languages == {"sh", ""}
-    assert len(blocks()) > 15
+    assert len(blocks()) > 40
+    assert "```sh" not in EXPLANATIONS
+    assert "portal restore" in named
+    # What a clone has for its developers.
+    assert {name for name in named if not any(one.startswith(name) for one in run)} == {"make run"}
+
+
+def test_each_alert_has_a_task_with_commands() -> None:
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy/prometheus/alerts.yaml").read_text())
+    tasks = {
+        part.partition("\n")[0]: part.partition("\n## ")[0] for part in TASKS.split("\n### ")[1:]
+    }
+
+    assert list(tasks) == alerts
+    assert all("```sh\n" in task for task in tasks.values())
