@@ -581,13 +581,13 @@ def test_a_grpc_port_an_unknown_host_and_a_closed_port_are_not_retried(portal: C
     closed = f"http://localhost:{free_port()}"
     grpc = portal("import", "--from", url, code=Exit.NO_SERVER)
     unknown = portal("import", "--from", "http://old-portal.invalid", code=Exit.NO_SERVER)
-    refused = portal("import", "--from", closed, code=Exit.NO_SERVER)
+    closed_port = portal("import", "--from", closed, code=Exit.NO_SERVER)
 
     assert grpc.stderr == (
         f"portal: {url}/portal-api/: the port does not speak HTTP/1.1; is it a gRPC port?\n"
     )
     assert "portal-api/: unknown host old-portal.invalid (" in unknown.stderr
     assert unknown.stderr.count("\n") == 1
-    assert refused.stderr == (
+    assert closed_port.stderr == (
         f"portal: {closed}/portal-api/: connection refused; is the portal running there?\n"
     )
