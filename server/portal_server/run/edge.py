@@ -100,21 +100,9 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         SettingsError: the CA of the collector of traces cannot be used.
     """
     source = settings.envoy_config or _FILES / "envoy.yaml"
-    traces = collector(settings)
     try:
         config = yaml.load(source.read_text(), yaml.CSafeLoader)  # in C, a tenth of the time
-        config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
-        _listen(config, settings)
-        if settings.tls_cert:
-            require_client = settings.tls_client_ca is not None
-            use_tls(_listeners(config).values(), folder, require_client=require_client)
-        _set_origins(config, settings.cors_origins)
-        _trust_hops(config, settings.trusted_hops)
-        _set_log(config, settings, folder / LOG)
-        if traces:
-            trace(config, traces, settings.trace_sample)
-        _bound_connections(config, max_connections)
-        _find_endpoints(config, folder)
+        _configure(config, settings, folder, max_connections)
         _find_files(config, source.absolute())
     except OSError as error:
         raise EdgeError(f"{source}: {error.strerror}") from None
@@ -124,6 +112,27 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
         raise EdgeError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     file = folder / "envoy.json"
     replace_json(file, config)
+    return _command(settings, file)
+
+
+def _configure(config: Any, settings: Settings, folder: Path, max_connections: int) -> None:
+    """Set what depends on the settings and on the folder of this start."""
+    config["admin"]["address"]["pipe"]["path"] = str(folder / "admin.sock")
+    _listen(config, settings)
+    if settings.tls_cert:
+        require_client = settings.tls_client_ca is not None
+        use_tls(_listeners(config).values(), folder, require_client=require_client)
+    _set_origins(config, settings.cors_origins)
+    _trust_hops(config, settings.trusted_hops)
+    _set_log(config, settings, folder / LOG)
+    if traces := collector(settings):
+        trace(config, traces, settings.trace_sample)
+    _bound_connections(config, max_connections)
+    _find_endpoints(config, folder)
+
+
+def _command(settings: Settings, file: Path) -> list[str]:
+    """The command that runs Envoy with this configuration."""
     return [
         program(settings),
         "--config-path",
