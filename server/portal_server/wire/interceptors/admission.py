@@ -66,55 +66,51 @@ class Admission(grpc.ServerInterceptor):
     def _portal_handler_of(
         self, path: str, surface: Surface, handler: Any
     ) -> Callable[[Metadata], Any]:
-        streams = handler.response_streaming
-        needs = access(path)
-        measures = Measures(path)
-        method = Method(
-            path=path,
-            needs=needs,
-            writes=is_write(path),
-            max_call_s=MAX_CALL_S if needs.waits is Waits.NEVER else MAX_WAITING_CALL_S,
-            decode=handler.request_deserializer,
-            serve=handler.unary_stream if streams else handler.unary_unary,
-            encode=handler.response_serializer,
-            surface=surface,
-            authenticator=self._authenticator,
-            measures=measures,
-        )
-        serve: Callable[..., Any] = method.stream if streams else method.one
-        if needs.stays_open:
+        method = self._method_of(path, surface, handler)
+        serve: Callable[..., Any] = method.stream if handler.response_streaming else method.one
+        if method.needs.stays_open:
             serve = method.open
         # `stream` returns bytes.
-        encode = None if streams else handler.response_serializer
-
+        encode = None if handler.response_streaming else handler.response_serializer
         reject, limit = rejection_of(path), limit_of(path)
+
+        def new_handler(queues: CallerQueues) -> Any:
+            def served(message: bytes, context: grpc.ServicerContext, _send: object = None) -> Any:
+                return serve(message, context, queues)
+
+            # grpcio's health servicer also uses this attribute to avoid the default pool.
+            served.experimental_thread_pool = _front(method, queues)  # type: ignore[attr-defined]
+            served.reject = reject  # type: ignore[attr-defined]
+            served.limit = limit  # type: ignore[attr-defined]
+            # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
+            if method.needs.stays_open:
+                served.experimental_non_blocking = True  # type: ignore[attr-defined]
+                return grpc.unary_stream_rpc_method_handler(served, None, None)
+            return grpc.unary_unary_rpc_method_handler(served, None, encode)
 
         def of_call(metadata: Metadata) -> Any:
             queues = self._callers.of(metadata)
             found = queues.handlers.get(path)
             if found is None:
-
-                def served(
-                    message: bytes, context: grpc.ServicerContext, _send: object = None
-                ) -> Any:
-                    return serve(message, context, queues)
-
-                # grpcio's health servicer also uses this attribute to avoid the default pool.
-                served.experimental_thread_pool = (  # type: ignore[attr-defined]
-                    _front(method, queues)
-                )
-                served.reject = reject  # type: ignore[attr-defined]
-                served.limit = limit  # type: ignore[attr-defined]
-                # Without a deserializer: for malformed bytes, gRPC's own status is INTERNAL.
-                if needs.stays_open:
-                    served.experimental_non_blocking = True  # type: ignore[attr-defined]
-                    found = grpc.unary_stream_rpc_method_handler(served, None, None)
-                else:
-                    found = grpc.unary_unary_rpc_method_handler(served, None, encode)
-                queues.handlers[path] = found
+                found = queues.handlers[path] = new_handler(queues)
             return found
 
         return of_call
+
+    def _method_of(self, path: str, surface: Surface, handler: Any) -> Method:
+        needs = access(path)
+        return Method(
+            path=path,
+            needs=needs,
+            writes=is_write(path),
+            max_call_s=MAX_CALL_S if needs.waits is Waits.NEVER else MAX_WAITING_CALL_S,
+            decode=handler.request_deserializer,
+            serve=handler.unary_stream if handler.response_streaming else handler.unary_unary,
+            encode=handler.response_serializer,
+            surface=surface,
+            authenticator=self._authenticator,
+            measures=Measures(path),
+        )
 
 
 def _front(method: Method, queues: CallerQueues) -> Front:
