@@ -369,6 +369,9 @@ def test_files_that_cannot_be_read_together_are_errors(
 ) -> None:
     twice = portal("apply", "-f-", "-f-", "--yes", stdin=OTHER, code=Exit.USAGE)
     assert "standard input can be read only once" in twice.stderr
+    for again in (file, file.parent):
+        repeated = portal("apply", f"-f{file}", f"-f{again}", "--yes", code=Exit.USAGE)
+        assert repeated.stderr == f"portal: --file: {file} is given twice\n"
     (tmp_path / "empty").mkdir()
     empty = portal("apply", f"-f{file}", f"-f{tmp_path}/empty", "--yes", code=Exit.FAILED)
     assert "empty: the folder has no .yaml or .yml file" in empty.stderr

@@ -128,8 +128,11 @@ def test_delete_without_a_terminal_requires_yes(portal: Command) -> None:
     assert len(portal.json("providers", "list")) == 1
 
 
-def test_every_exit_code_is_documented() -> None:
+def test_every_exit_code_is_documented_and_in_the_help(portal: Command) -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    shown = re.search(r"Exit codes: (.*?)\n\n", portal("-h").stdout, re.DOTALL)
 
     assert documented == {code.value for code in Exit}
+    assert shown
+    assert {int(code) for code in re.findall(r"\d+", shown[1])} == documented

@@ -54,13 +54,18 @@ def load(paths: Sequence[Path]) -> list[ProviderDocument]:
 
     Raises:
         InvalidFiles: they are not valid; the problems have their line and column.
-        CommandError: a file cannot be read.
+        CommandError: a file cannot be read, or is given twice.
     """
     if paths.count(_STDIN) > 1:
         raise CommandError("--file: standard input can be read only once", Exit.USAGE)
+    files = _expanded(paths)
+    counted = Counter(path.resolve() for path in files)
+    for path in files:
+        if counted[path.resolve()] > 1:
+            raise CommandError(f"--file: {path} is given twice", Exit.USAGE)
     loaded: list[ProviderDocument] = []
     problems: list[str] = []
-    for path in _expanded(paths):
+    for path in files:
         try:
             loaded += parse(documents.read(path), "stdin" if path == _STDIN else str(path))
         except InvalidFiles as error:

@@ -85,7 +85,12 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - an option
         raise typer.Exit
 
 
-@app.callback(epilog="Exit codes and examples: docs/cli.md. `portal COMMAND -h` shows more.")
+@app.callback(
+    epilog="Exit codes: 0 success, 1 error, 2 a dry run would change something, 3 rows were not"
+    " imported, 64 invalid command line, 65 problems in the database, 66 not found, 69 no server,"
+    " 74 output failed, 77 not permitted; 129, 130 and 143 ended by a signal.\n\n"
+    "`portal COMMAND -h` shows examples."
+)
 def options(
     _version_wanted: Annotated[
         bool,
