@@ -171,6 +171,23 @@ def test_the_secret_is_deleted_in_time(portal: Portal) -> None:
     assert portal.get(first.client).due_time is None
 
 
+@pytest.mark.parametrize("state", [ClientState.DETACHED, ClientState.EXPIRED])
+def test_the_secret_is_also_deleted_in_other_states(portal: Portal, state: ClientState) -> None:
+    client = portal.register(with_id()).client
+    if state is ClientState.DETACHED:
+        next(iter(portal.idp.clients.values())).token = "another"  # noqa: S105
+        portal.clients.check(CALL, portal.provider.id, client.id)
+        portal.set(portal.get(client), client_secret_available_time=now())
+    else:
+        portal.set(portal.get(client), client_secret_expire_time=now())
+    due = portal.get(client).due_time
+    portal.reconcile(client)
+    after = portal.get(client)
+
+    assert due
+    assert (after.state, after.client_secret, after.due_time) == (state, "", None)
+
+
 def test_what_the_provider_rejects_leaves_nothing_and_may_be_sent_again(portal: Portal) -> None:
     portal.idp.fail("POST", Failure.REJECT)
     with pytest.raises(Rejected, match="the provider says no"):

@@ -125,7 +125,7 @@ class Reconciler(BackgroundTask):
             case ClientState.ACTIVE:
                 self._save(client, _aged)
             case _:
-                self._save(client, lambda now_: replace(now_, due_time=None))
+                self._save(client, lambda now_: replace(_without_old_secret(now_), due_time=None))
 
     def _search(self, client: Client) -> None:
         provider = self._provider(client)
@@ -149,12 +149,19 @@ class Reconciler(BackgroundTask):
 
 def _aged(client: Client) -> Client:
     """An ACTIVE client at its due time: without the stored secret, or EXPIRED."""
-    present = now()
-    kept = client.client_secret_available_time
-    if kept and kept <= present:
-        client = replace(client, client_secret="", client_secret_available_time=None)
     expires = client.client_secret_expire_time
-    if expires and expires <= present:
+    if expires and expires <= now():
         text = "the provider no longer accepts the secret, and may have deleted the client"
-        return moved(client, ClientState.EXPIRED, text)
+        return moved(_without_secret(client), ClientState.EXPIRED, text)
+    client = _without_old_secret(client)
     return replace(client, due_time=next_due(client))
+
+
+def _without_old_secret(client: Client) -> Client:
+    """Without the stored secret, if retries no longer return it."""
+    kept = client.client_secret_available_time
+    return _without_secret(client) if kept and kept <= now() else client
+
+
+def _without_secret(client: Client) -> Client:
+    return replace(client, client_secret="", client_secret_available_time=None)

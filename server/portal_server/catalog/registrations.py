@@ -322,7 +322,10 @@ def _digest(secret: str) -> str:
 def moved(
     client: Client, state: ClientState, message: str = "", due: datetime | None = None
 ) -> Client:
-    """The client in another state, with the time of this change."""
+    """The client in another state, with the time of this change.
+
+    Without `due`, it is due when its stored secret is to be deleted.
+    """
     return replace(client, **_move(client, state, message, due))
 
 
@@ -332,7 +335,7 @@ def _move(client: Client, state: ClientState, message: str, due: datetime | None
         "state": state,
         "state_time": present if client.state is not state else client.state_time,
         "message": message[:MAX_MESSAGE],
-        "due_time": due,
+        "due_time": due or client.client_secret_available_time,
         "attempts": 0,
         "update_time": present,
     }
