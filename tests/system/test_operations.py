@@ -273,6 +273,8 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
                 target = f"localhost:{own.grpc}"
                 callers = Callers(own.url, target, own.folder / "ca.crt", own.key("operator.key"))
                 old_admin_key, dashboard_key = own.key("admin.key"), own.key("dashboard.key")
+            if title == "Replace the token or the secret of a provider":
+                (own.folder / "token.txt").write_text("another secret")
             if title == "Upgrade":
                 consistent = own.shell.run("portal check")
             if title == "Stop":
@@ -315,6 +317,7 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
         "The way back": f"server_version +{own.version}\n",
         "Replace the certificate": f"notAfter={ends:%b} {ends.day:2}",
         "Replace the encryption key": r"provider: [1-9]\d* secrets encrypted",
+        "Replace the token or the secret of a provider": "Staff",
         "Look at a call": "/ListProviders OK",
         "Read the metrics": "portal_certificate_expiry_timestamp_seconds",
         "Remove old audit events": r"removed the events up to[\s\S]*the audit log is unchanged",
