@@ -127,6 +127,18 @@ def test_a_token_without_scope_is_rejected_with_what_to_do(
     assert ("set the credential scope" in caught.value.message) is has_hint
 
 
+def test_an_error_has_no_form_of_the_secret(registrar: Registrar, provider: Scripted) -> None:
+    def echo(seen: Seen) -> Bytes:
+        sent = f"{seen.headers['authorization']} se%3Acret%261 se:cret&1"
+        return http(400, {"error": "invalid_request", "error_description": sent})
+
+    provider.responses["/token"] = echo
+    with pytest.raises(Rejected) as error:
+        registrar.register(account(provider), METADATA)
+
+    assert error.value.description == "Basic [secret] [secret] [secret]"
+
+
 @pytest.mark.parametrize("expires_in", [5, 0, -1])
 def test_a_token_that_expires_soon_is_not_used_again(
     registrar: Registrar, provider: Scripted, expires_in: int

@@ -92,7 +92,7 @@ class Credentials:
         """The secrets that no error may contain."""
         with self._lock:
             _, token = self._tokens.get(access.version, (0.0, ""))
-        given = (access.registration_access_token, access.credential_client_secret, token)
+        given = (access.registration_access_token, token, *_forms_of_secret(access))
         return tuple(each.strip() for each in given if each)
 
     def _token(self, call: Call) -> str:
@@ -150,8 +150,14 @@ def _basic(access: Access) -> str:
     return f"Basic {b64encode(f'{name}:{secret}'.encode()).decode()}"
 
 
+def _forms_of_secret(access: Access) -> tuple[str, ...]:
+    """The secret of the service account, also as requests have it: encoded."""
+    secret = access.credential_client_secret
+    return (_basic(access).partition(" ")[2], quote_plus(secret), secret) if secret else ()
+
+
 def _token_error(access: Access, response: Response) -> Exception:
-    hidden = (access.credential_client_secret,)
+    hidden = _forms_of_secret(access)
     error = failure(response, hidden, credential="client id and secret of the service account")
     if not isinstance(error, Rejected) or error.reason is Reason.PROVIDER_BUSY:
         return not_sent(error, "no token for the service account")
