@@ -21,7 +21,7 @@ from portal_server.domain.fields import Sealed
 from portal_server.domain.identity import new_uid
 from portal_server.domain.lists import Comparison, Condition, PageRange
 from portal_server.domain.provider import ProviderDraft, ProviderType
-from portal_server.storage.encryption import Place
+from portal_server.storage.encryption import SecretColumn
 from portal_server.storage.sql.failures import StorageBug
 from portal_server.storage.store import Store, Transaction
 from tests.support.catalog import CALL, VAULT, Catalog
@@ -135,7 +135,9 @@ def test_many_clients_of_one_transaction_are_added_together(
     given = [active(registering(parents)) for _ in range(40)]
     with ThreadPoolExecutor(8) as pool:
         added = [clients[0] for clients in pool.map(lambda one: add(store, one), given)]
-    opened = {VAULT.open(Place.CLIENT_TOKEN, c.uid, c.registration_access_token) for c in added}
+    opened = {
+        VAULT.open(SecretColumn.CLIENT_TOKEN, c.uid, c.registration_access_token) for c in added
+    }
 
     assert [get(store, client) for client in added] == added
     assert opened == {"the-token"}
@@ -155,7 +157,7 @@ def test_the_secrets_of_a_client_are_encrypted(
 
     assert all(secret.startswith("enc:v1:") for secret in row)
     assert isinstance(read.client_secret, Sealed)
-    assert VAULT.open(Place.CLIENT_SECRET, read.uid, read.client_secret) == "the-secret"
+    assert VAULT.open(SecretColumn.CLIENT_SECRET, read.uid, read.client_secret) == "the-secret"
     assert again.client_secret == read.client_secret == added.client_secret
     redacted = get(store, added).redacted()
     assert [redacted.client_secret, redacted.registration_access_token] == ["set", "set"]

@@ -13,7 +13,7 @@ from portal_server.domain.errors import Precondition, Reason
 from portal_server.domain.fields import Sealed
 from portal_server.domain.provider import CredentialType, Provider, ProviderDraft, ProviderType
 from portal_server.storage.encryption import (
-    Place,
+    SecretColumn,
     SecretNotReadable,
     Vault,
     key_id,
@@ -44,8 +44,10 @@ DRAFT = ProviderDraft(
 
 def opened(provider: Provider, vault: Vault = VAULT) -> tuple[str, str]:
     return (
-        vault.open(Place.PROVIDER_TOKEN, provider.uid, provider.registration_access_token),
-        vault.open(Place.PROVIDER_CLIENT_SECRET, provider.uid, provider.credential_client_secret),
+        vault.open(SecretColumn.PROVIDER_TOKEN, provider.uid, provider.registration_access_token),
+        vault.open(
+            SecretColumn.PROVIDER_CLIENT_SECRET, provider.uid, provider.credential_client_secret
+        ),
     )
 
 
@@ -69,53 +71,53 @@ def overwrite(engine: Engine, id_: int, secret: str) -> None:
     "secret", ["<secret>", "größe \N{GRINNING FACE}", "x" * 10_000, "enc:v1:00:"]
 )
 def test_what_was_sealed_opens_in_its_place(secret: str) -> None:
-    sealed = VAULT.seal(Place.CLIENT_SECRET, UID, secret)
+    sealed = VAULT.seal(SecretColumn.CLIENT_SECRET, UID, secret)
 
-    assert VAULT.open(Place.CLIENT_SECRET, UID, sealed) == secret
+    assert VAULT.open(SecretColumn.CLIENT_SECRET, UID, sealed) == secret
     assert secret not in sealed
     assert sealed.startswith(f"enc:v1:{key_id(KEY)}:")
 
 
 def test_an_empty_secret_stays_empty_and_needs_no_key() -> None:
-    assert NO_KEY.seal(Place.CLIENT_SECRET, UID, "") == ""
-    assert NO_KEY.open(Place.CLIENT_SECRET, UID, Sealed()) == ""
+    assert NO_KEY.seal(SecretColumn.CLIENT_SECRET, UID, "") == ""
+    assert NO_KEY.open(SecretColumn.CLIENT_SECRET, UID, Sealed()) == ""
 
 
 def test_one_secret_is_never_sealed_alike_twice() -> None:
-    assert len({VAULT.seal(Place.CLIENT_SECRET, UID, "t") for _ in range(100)}) == 100
+    assert len({VAULT.seal(SecretColumn.CLIENT_SECRET, UID, "t") for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize(
-    ("place", "uid"), [(Place.CLIENT_TOKEN, UID), (Place.CLIENT_SECRET, OTHER_UID)]
+    ("column", "uid"), [(SecretColumn.CLIENT_TOKEN, UID), (SecretColumn.CLIENT_SECRET, OTHER_UID)]
 )
-def test_a_copy_in_another_column_or_row_does_not_open(place: Place, uid: str) -> None:
-    copied = VAULT.seal(Place.CLIENT_SECRET, UID, "the secret")
+def test_a_copy_in_another_column_or_row_does_not_open(column: SecretColumn, uid: str) -> None:
+    copied = VAULT.seal(SecretColumn.CLIENT_SECRET, UID, "the secret")
     for use in (VAULT.open, VAULT.stored):
-        with pytest.raises(SecretNotReadable, match=rf"{place} of {uid} ") as caught:
-            use(place, uid, copied)
+        with pytest.raises(SecretNotReadable, match=rf"{column} of {uid} ") as caught:
+            use(column, uid, copied)
         assert "the secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("change", ["", "A", "AAAA", "!", "é"])
 def test_a_sealed_text_that_was_changed_does_not_open(change: str) -> None:
-    sealed = VAULT.seal(Place.CLIENT_SECRET, UID, "t")
+    sealed = VAULT.seal(SecretColumn.CLIENT_SECRET, UID, "t")
     changed = Sealed(sealed[:-4] + change)
     with pytest.raises(SecretNotReadable):
-        VAULT.open(Place.CLIENT_SECRET, UID, changed)
+        VAULT.open(SecretColumn.CLIENT_SECRET, UID, changed)
 
 
 def test_without_a_key_nothing_is_sealed() -> None:
     with pytest.raises(Precondition, match="PORTAL_ENCRYPTION_KEYS") as caught:
-        NO_KEY.seal(Place.CLIENT_SECRET, UID, "the secret")
+        NO_KEY.seal(SecretColumn.CLIENT_SECRET, UID, "the secret")
 
     assert caught.value.reason is Reason.NO_ENCRYPTION_KEY
     assert "the secret" not in str(caught.value)
 
 
 def test_an_unknown_key_is_named_by_its_id() -> None:
-    sealed = VAULT.seal(Place.CLIENT_SECRET, UID, "t")
+    sealed = VAULT.seal(SecretColumn.CLIENT_SECRET, UID, "t")
     with pytest.raises(Precondition, match=rf"the key {key_id(KEY)}, which") as caught:
-        Vault([NEW]).open(Place.CLIENT_SECRET, UID, sealed)
+        Vault([NEW]).open(SecretColumn.CLIENT_SECRET, UID, sealed)
 
     assert caught.value.reason is Reason.NO_ENCRYPTION_KEY
 
@@ -123,20 +125,20 @@ def test_an_unknown_key_is_named_by_its_id() -> None:
 def test_the_first_key_encrypts_and_all_decrypt() -> None:
     both = Vault([NEW, OLD])
     old, new = (
-        VAULT.seal(Place.CLIENT_SECRET, UID, "t"),
-        both.seal(Place.CLIENT_SECRET, UID, "t"),
+        VAULT.seal(SecretColumn.CLIENT_SECRET, UID, "t"),
+        both.seal(SecretColumn.CLIENT_SECRET, UID, "t"),
     )
 
     assert new.startswith(f"enc:v1:{key_id(NEW)}:")
-    assert [both.open(Place.CLIENT_SECRET, UID, one) for one in (old, new)] == ["t", "t"]
+    assert [both.open(SecretColumn.CLIENT_SECRET, UID, one) for one in (old, new)] == ["t", "t"]
 
 
 def test_a_stored_text_without_the_prefix_is_clear() -> None:
-    assert NO_KEY.open(Place.PROVIDER_TOKEN, UID, Sealed("clear")) == "clear"
+    assert NO_KEY.open(SecretColumn.PROVIDER_TOKEN, UID, Sealed("clear")) == "clear"
 
 
 def test_what_was_not_stored_opens_as_it_is() -> None:
-    assert VAULT.open(Place.PROVIDER_TOKEN, UID, "enc:v1:x") == "enc:v1:x"
+    assert VAULT.open(SecretColumn.PROVIDER_TOKEN, UID, "enc:v1:x") == "enc:v1:x"
 
 
 def test_a_new_key_is_one_and_unlike_any_other() -> None:

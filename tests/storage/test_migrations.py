@@ -24,7 +24,7 @@ from sqlmodel import SQLModel
 from portal_server.domain.errors import DeadlineExceeded, Precondition
 from portal_server.domain.identity import new_uid
 from portal_server.domain.provider import Provider, ProviderDraft, ProviderType, check_provider
-from portal_server.storage.encryption import Place, Vault
+from portal_server.storage.encryption import SecretColumn, Vault
 from portal_server.storage.rows.providers import ProviderRow
 from portal_server.storage.sql import schema
 from portal_server.storage.sql.engine import for_migrating, open_engine, parse_url
@@ -302,7 +302,7 @@ def read_provider(store: Store, uid: str) -> Provider:
 
 
 def token_of(provider: Provider) -> str:
-    return VAULT.open(Place.PROVIDER_TOKEN, provider.uid, provider.registration_access_token)
+    return VAULT.open(SecretColumn.PROVIDER_TOKEN, provider.uid, provider.registration_access_token)
 
 
 def test_a_schema_of_a_newer_version_is_left_alone(engine: Engine) -> None:

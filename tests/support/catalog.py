@@ -16,7 +16,7 @@ from portal_server.catalog.registrations import Registrations
 from portal_server.domain.calls import Call
 from portal_server.domain.provider import Provider
 from portal_server.idp.registrar import Registrar
-from portal_server.storage.encryption import KEY_BYTES, Place, Vault
+from portal_server.storage.encryption import KEY_BYTES, SecretColumn, Vault
 from portal_server.storage.store import Store
 
 KEY = bytes(range(KEY_BYTES))
@@ -35,8 +35,8 @@ def opened(provider: Provider) -> Provider:
     token, secret = provider.registration_access_token, provider.credential_client_secret
     return replace(
         provider,
-        registration_access_token=VAULT.open(Place.PROVIDER_TOKEN, uid, token),
-        credential_client_secret=VAULT.open(Place.PROVIDER_CLIENT_SECRET, uid, secret),
+        registration_access_token=VAULT.open(SecretColumn.PROVIDER_TOKEN, uid, token),
+        credential_client_secret=VAULT.open(SecretColumn.PROVIDER_CLIENT_SECRET, uid, secret),
     )
 
 

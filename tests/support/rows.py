@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 
 from portal_server.domain.identity import new_uid
 from portal_server.storage import transaction  # noqa: F401 - fills the metadata
-from portal_server.storage.encryption import Place
+from portal_server.storage.encryption import SecretColumn
 from portal_server.storage.sql.types import SecretText, UtcTime, Word, Words
 from tests.support.catalog import VAULT
 
@@ -56,7 +56,7 @@ def _value(column: Column[Any], number: int, uid: str, *, nulls: bool) -> Any:  
     if column.name == "uid":
         return uid
     if isinstance(kind, SecretText):
-        return VAULT.seal(Place(kind.place), uid, TOKEN)
+        return VAULT.seal(SecretColumn(kind.column), uid, TOKEN)
     if isinstance(kind, Word | Words):
         words: Any = kind.vocabulary
         return tuple(words) if isinstance(kind, Words) else list(words)[number % len(words)]

@@ -43,7 +43,7 @@ from portal_server.domain.errors import (
 from portal_server.domain.provider import Provider
 from portal_server.idp.access import Access, Handle
 from portal_server.idp.registrar import Registrar
-from portal_server.storage.encryption import Place
+from portal_server.storage.encryption import SecretColumn
 from portal_server.storage.store import Store, Transaction
 
 log = logging.getLogger(__name__)
@@ -85,12 +85,12 @@ class Registrations:
         return Access(
             provider=provider,
             registration_access_token=open_(
-                Place.PROVIDER_TOKEN,
+                SecretColumn.PROVIDER_TOKEN,
                 provider.uid,
                 provider.registration_access_token,
             ),
             credential_client_secret=open_(
-                Place.PROVIDER_CLIENT_SECRET,
+                SecretColumn.PROVIDER_CLIENT_SECRET,
                 provider.uid,
                 provider.credential_client_secret,
             ),
@@ -99,7 +99,7 @@ class Registrations:
     def handle(self, client: Client) -> Handle:
         """How a client is addressed at its provider."""
         token = self._store.vault.open(
-            Place.CLIENT_TOKEN, client.uid, client.registration_access_token
+            SecretColumn.CLIENT_TOKEN, client.uid, client.registration_access_token
         )
         return Handle(
             client_id=client.client_id,
@@ -121,7 +121,7 @@ class Registrations:
         until = client.client_secret_available_time
         if until is None or until <= now():
             return ""
-        return self._store.vault.open(Place.CLIENT_SECRET, client.uid, client.client_secret)
+        return self._store.vault.open(SecretColumn.CLIENT_SECRET, client.uid, client.client_secret)
 
     def has_replaced_secret(self, client: Client, found: ProviderClient) -> bool:
         """Whether the provider returned a secret other than the one that a response returned last.
@@ -132,7 +132,7 @@ class Registrations:
         if not found.client_secret:
             return False
         known = self._store.vault.open(
-            Place.CLIENT_SECRET_DIGEST, client.uid, client.client_secret_digest
+            SecretColumn.CLIENT_SECRET_DIGEST, client.uid, client.client_secret_digest
         )
         return known != _digest(found.client_secret)
 

@@ -17,7 +17,7 @@ from portal_server.domain.errors import OperatorError, Precondition
 from portal_server.domain.fields import Sealed
 from portal_server.storage import transaction  # noqa: F401 - fills the metadata
 from portal_server.storage.backup.rows import rows_of
-from portal_server.storage.encryption import ENCRYPTED, KEY_ID_DIGITS, Vault, places_of
+from portal_server.storage.encryption import ENCRYPTED, KEY_ID_DIGITS, Vault, secret_columns_of
 from portal_server.storage.sql import dialects, schema
 from portal_server.storage.sql.failures import translated
 from portal_server.storage.sql.types import SecretText
@@ -108,7 +108,7 @@ def _unreadable(
     connection: Connection, table: Table, vault: Vault, check: RowCheck
 ) -> Iterator[str]:
     """Values that are not of the type of their column, and secrets that cannot be decrypted."""
-    places = places_of(table)
+    columns = secret_columns_of(table)
     key = [column.name for column in table.primary_key]
     dialect = connection.dialect
     conversions = {
@@ -131,13 +131,13 @@ def _unreadable(
                 row[name] = convert(row[name])
             except (ValueError, TypeError, LookupError):
                 yield f"{where}: {name} has a value that this version does not know"
-        for name, place in places.items():
+        for name, secret_column in columns.items():
             secret = row[name]
             if secret and not secret.startswith(ENCRYPTED):
                 yield f"{where}: {name} is not encrypted: run `portal encryption rotate`"
                 continue
             try:
-                vault.open(place, row["uid"], Sealed(secret))
+                vault.open(secret_column, row["uid"], Sealed(secret))
             except Precondition:
                 missing[name, secret[_KEY_ID]] += 1
             except OperatorError as error:

@@ -30,7 +30,7 @@ KEY_ID_DIGITS = 8
 _NONCE_BYTES = 12
 
 
-class Place(StrEnum):
+class SecretColumn(StrEnum):
     """The columns with secrets, as table and column. Stored secrets depend on these texts."""
 
     PROVIDER_TOKEN = "provider.registration_access_token"  # noqa: S105 - a column
@@ -57,7 +57,7 @@ class Vault:
         """Whether there is a key."""
         return bool(self._keys)
 
-    def seal(self, place: Place, uid: str, text: str) -> Sealed:
+    def seal(self, column: SecretColumn, uid: str, text: str) -> Sealed:
         """Encrypt a secret of the row with this uid; "" stays "".
 
         Raises:
@@ -67,12 +67,12 @@ class Vault:
             return Sealed()
         for id_, key in self._keys.items():
             nonce = secrets.token_bytes(_NONCE_BYTES)
-            sealed = nonce + key.encrypt(nonce, text.encode(), _bound_to(place, uid))
+            sealed = nonce + key.encrypt(nonce, text.encode(), _bound_to(column, uid))
             return Sealed(f"{ENCRYPTED}{id_}:{base64.b64encode(sealed).decode()}")
         text = "the server has no encryption key, so it stores no secrets; set"
         raise Precondition(Reason.NO_ENCRYPTION_KEY, f"{text} PORTAL_ENCRYPTION_KEYS")
 
-    def open(self, place: Place, uid: str, secret: str) -> str:
+    def open(self, column: SecretColumn, uid: str, secret: str) -> str:
         """The text of a secret; a secret that is not `Sealed` is returned unchanged.
 
         Raises:
@@ -92,21 +92,21 @@ class Vault:
         try:
             sealed = base64.b64decode(encoded, validate=True)
             nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-            return key.decrypt(nonce, text, _bound_to(place, uid)).decode()
+            return key.decrypt(nonce, text, _bound_to(column, uid)).decode()
         except (InvalidTag, ValueError):
             problem = "was changed or copied from another row: write it again"
-            raise SecretNotReadable(f"{place} of {uid} {problem}") from None
+            raise SecretNotReadable(f"{column} of {uid} {problem}") from None
 
-    def stored(self, place: Place, uid: str, secret: str) -> Sealed:
+    def stored(self, column: SecretColumn, uid: str, secret: str) -> Sealed:
         """A secret as it is stored in the row with this uid; a secret of the row stays unchanged.
 
         Raises:
             Precondition, SecretNotReadable: as `seal` and `open`.
         """
         if isinstance(secret, Sealed) and secret.startswith(ENCRYPTED):
-            self.open(place, uid, secret)  # rejects one of another row
+            self.open(column, uid, secret)  # rejects one of another row
             return secret
-        return self.seal(place, uid, secret)
+        return self.seal(column, uid, secret)
 
 
 class Secrets:
@@ -114,23 +114,23 @@ class Secrets:
 
     def __init__(self, table: Table, vault: Vault) -> None:
         self._vault = vault
-        self._places = places_of(table)
+        self._columns = secret_columns_of(table)
 
     def sealed(self, uid: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a row with its secrets as they are stored. Raises: as `Vault.stored`."""
         return {
             **values,
             **{
-                name: self._vault.stored(place, uid, values[name])
-                for name, place in self._places.items()
+                name: self._vault.stored(column, uid, values[name])
+                for name, column in self._columns.items()
             },
         }
 
 
-def places_of(table: Table) -> dict[str, Place]:
+def secret_columns_of(table: Table) -> dict[str, SecretColumn]:
     """The columns of a table with secrets, by name."""
     return {
-        column.name: Place(column.type.place)
+        column.name: SecretColumn(column.type.column)
         for column in table.c
         if isinstance(column.type, SecretText)
     }
@@ -161,5 +161,5 @@ def parse_key(text: str) -> bytes:
     return key
 
 
-def _bound_to(place: Place, uid: str) -> bytes:
-    return f"{place} {uid}".encode()
+def _bound_to(column: SecretColumn, uid: str) -> bytes:
+    return f"{column} {uid}".encode()

@@ -26,7 +26,7 @@ from portal_server.domain.client import Client, ClientState, Difference
 from portal_server.domain.errors import AlreadyExists, NotFound, Resource
 from portal_server.domain.identity import Ref
 from portal_server.domain.lists import Condition, Page, PageRange
-from portal_server.storage.encryption import Place, Secrets, Vault
+from portal_server.storage.encryption import SecretColumn, Secrets, Vault
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql import dialects
 from portal_server.storage.sql.clauses import LIMIT, Lock, locked, number
@@ -66,16 +66,18 @@ class ClientRow(SQLModel, table=True):
     client_id: str
     client_id_issue_time: datetime | None = Field(sa_type=UtcTime)
     client_secret_expire_time: datetime | None = Field(sa_type=UtcTime)
-    client_secret: str = Field(sa_type=SecretText(Place.CLIENT_SECRET), repr=False)
+    client_secret: str = Field(sa_type=SecretText(SecretColumn.CLIENT_SECRET), repr=False)
     client_secret_available_time: datetime | None = Field(sa_type=UtcTime)
     client_secret_digest: str = Field(
-        sa_type=SecretText(Place.CLIENT_SECRET_DIGEST), sa_column_kwargs=_EMPTY, repr=False
+        sa_type=SecretText(SecretColumn.CLIENT_SECRET_DIGEST), sa_column_kwargs=_EMPTY, repr=False
     )
     requested: dict[str, Any] = Field(sa_type=JSON)
     registered: dict[str, Any] = Field(sa_type=JSON)
     differences: list[dict[str, Any]] = Field(sa_type=JSON)
     registration_client_uri: str
-    registration_access_token: str = Field(sa_type=SecretText(Place.CLIENT_TOKEN), repr=False)
+    registration_access_token: str = Field(
+        sa_type=SecretText(SecretColumn.CLIENT_TOKEN), repr=False
+    )
     verify_time: datetime | None = Field(sa_type=UtcTime)
     due_time: datetime | None = Field(sa_type=UtcTime)
     attempts: int

@@ -21,7 +21,7 @@ from portal_server.domain.provider import (
     ProviderSpec,
     ProviderType,
 )
-from portal_server.storage.encryption import Place, Secrets, Vault
+from portal_server.storage.encryption import SecretColumn, Secrets, Vault
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql.clauses import Lock, locked, number
 from portal_server.storage.sql.filters import FilteredList
@@ -44,13 +44,15 @@ class ProviderRow(SQLModel, table=True):
     type: ProviderType = Field(sa_type=Word(ProviderType))
     well_known_uri: str
     tls_insecure_skip_verify: bool
-    registration_access_token: str = Field(sa_type=SecretText(Place.PROVIDER_TOKEN), repr=False)
+    registration_access_token: str = Field(
+        sa_type=SecretText(SecretColumn.PROVIDER_TOKEN), repr=False
+    )
     registration_endpoint: str = Field(sa_column_kwargs=_EMPTY)
     ca_certificate: str = Field(sa_column_kwargs=_EMPTY)
     credential_type: CredentialType | None = Field(sa_type=Word(CredentialType))
     credential_client_id: str = Field(sa_column_kwargs=_EMPTY)
     credential_client_secret: str = Field(
-        sa_type=SecretText(Place.PROVIDER_CLIENT_SECRET), sa_column_kwargs=_EMPTY, repr=False
+        sa_type=SecretText(SecretColumn.PROVIDER_CLIENT_SECRET), sa_column_kwargs=_EMPTY, repr=False
     )
     credential_scope: str = Field(sa_column_kwargs=_EMPTY)
     create_time: datetime = Field(sa_type=UtcTime)

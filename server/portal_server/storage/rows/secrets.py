@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy
 from sqlalchemy import Column, String, Table, bindparam, func, or_, select, update
 
-from portal_server.storage.encryption import SecretNotReadable, Vault, places_of
+from portal_server.storage.encryption import SecretNotReadable, Vault, secret_columns_of
 from portal_server.storage.inserts import Cursor
 from portal_server.storage.sql.clauses import LIMIT, number
 from portal_server.storage.sql.statements import Row, Statement
@@ -26,8 +26,8 @@ class SecretStatements:
 
     def __init__(self, table: Table, dialect: sqlalchemy.Dialect, vault: Vault) -> None:
         self.vault = vault
-        self.places = places_of(table)
-        secrets = [table.c[name] for name in self.places]
+        self.columns = secret_columns_of(table)
+        secrets = [table.c[name] for name in self.columns]
         current = bindparam("current", type_=String)
 
         def is_old(column: Column[str]) -> sqlalchemy.ColumnElement[bool]:
@@ -85,11 +85,11 @@ class SecretRows:
 
     def _encrypt(self, statements: SecretStatements, row: Row, current: str) -> int:
         changed = 0
-        for name, place in statements.places.items():
+        for name, column in statements.columns.items():
             before = row[name]
             if before and not before.startswith(current):
-                text = statements.vault.open(place, row["uid"], before)
-                sealed = statements.vault.seal(place, row["uid"], text)
+                text = statements.vault.open(column, row["uid"], before)
+                sealed = statements.vault.seal(column, row["uid"], text)
                 # Not if a server has just written another one.
                 values = {name: sealed, "which": row["id"], "before": before}
                 changed += self._cursor.change(statements.replace[name], values)

@@ -92,15 +92,15 @@ class Words(TypeDecorator[tuple[StrEnum, ...]]):
 class SecretText(TypeDecorator[str]):
     """A secret, encrypted before it gets here: see `storage.encryption`.
 
-    `place` is its table and column.
+    `column` is its table and column.
     """
 
     impl = String
     cache_ok = True
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, column: str) -> None:
         super().__init__()
-        self.place = place
+        self.column = column
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:
         """Read it back, still encrypted."""

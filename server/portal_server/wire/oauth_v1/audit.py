@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -63,9 +62,9 @@ def _message(placed: Placed) -> pb.AuditEvent:
         address=event.address,
         trace_id=event.trace_id,
         method=event.method,
-        kind=_enum(event.kind),
-        action=_enum(event.action),
-        outcome=_enum(event.outcome),
+        kind=number_of(event.kind),
+        action=number_of(event.action),
+        outcome=number_of(event.outcome),
         resource_id=event.resource_id,
         uid=event.uid,
         provider_id=event.provider_id,
@@ -74,10 +73,6 @@ def _message(placed: Placed) -> pb.AuditEvent:
         before=_struct(event.before),
         after=_struct(event.after),
     )
-
-
-def _enum(word: AuditKind | AuditAction | AuditOutcome) -> Any:
-    return number_of(word)
 
 
 def _struct(text: str) -> Struct | None:

@@ -6,7 +6,7 @@ and the name of the word.
 
 from enum import StrEnum
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from portal.oauth.v1 import client_type_pb2
 from portal_server.domain.fields import Unknown
@@ -61,6 +61,6 @@ def wire_name(word: StrEnum) -> str:
     return vocabulary_of(type(word)).name(word)
 
 
-def number_of(word: StrEnum | None) -> int:
-    """The number of a word's enum value; 0 for None."""
+def number_of(word: StrEnum | None) -> Any:
+    """The number of a word's enum value; 0 for None. The stubs have a type for each enum."""
     return vocabulary_of(type(word)).numbers[word] if word else 0

@@ -129,8 +129,8 @@ def _change(placed: Placed) -> pb.Change:
     event = placed.event
     kind = ResourceKind(event.kind)
     return pb.Change(
-        type=_enum(ChangeType(event.action)),
-        kind=_enum(kind),
+        type=number_of(ChangeType(event.action)),
+        kind=number_of(kind),
         id=event.resource_id,
         uid=event.uid,
         provider_id=event.provider_id,
@@ -150,7 +150,3 @@ def _resource(kind: ResourceKind, resource: Any) -> dict[str, Any]:
             return {"client_type": client_types.CODEC.message(resource)}
         case ResourceKind.CLIENT:
             return {"client": clients.CODEC.message(resource)}
-
-
-def _enum(word: ResourceKind | ChangeType) -> Any:
-    return number_of(word)
