@@ -180,6 +180,8 @@ class Machine:
                 "RELEASE": str(folder / "release"),
                 "NEXT": str(folder / "next-release"),
                 "PGPORT": str(postgres.port),
+                # Half of the starts; tests/system/test_restart.py replaces two servers.
+                "PORTAL_WORKERS": "1",
                 "PORTAL_HTTP_PORT": str(self.http),
                 "PORTAL_GRPC_PORT": str(self.grpc),
                 "PORTAL_METRICS_PORT": str(self.metrics),
