@@ -119,9 +119,22 @@ def test_keys_are_listed_as_json(settings: dict[str, str]) -> None:
     assert (listed["note"], listed["revoke_time"]) == ("dashboard", None)
 
 
-def test_no_database_is_created_for_keys(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        "keys create",
+        "audit verify",
+        "audit prune --before 90d",
+        "encryption rotate",
+        "backup x.zip",
+        "check",
+    ],
+)
+def test_no_database_is_created_for_a_command_that_needs_one(tmp_path: Path, command: str) -> None:
     database = tmp_path / "folder" / "new.db"
-    done = portal("keys", "create", PORTAL_DATABASE_URL=f"sqlite:///{database}")
+    url = f"sqlite:///{database}"
+    key = portal("encryption", "new-key").stdout.strip()
+    done = portal(*command.split(), PORTAL_DATABASE_URL=url, PORTAL_ENCRYPTION_KEYS=key)
 
     assert done.returncode == 1
     assert done.stderr == (

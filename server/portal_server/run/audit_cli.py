@@ -77,11 +77,11 @@ def _command(name: str) -> Call:
 @contextmanager
 def _store(check: "Callable[[Engine], None]" = lambda _: None) -> "Iterator[Store]":
     settings = load_settings()
-    from portal_server.storage.sql.first_connection import open_connected
+    from portal_server.run.existing import open_existing
     from portal_server.storage.sql.schema import require_known
     from portal_server.storage.store import Store
 
-    engine = open_connected(settings.database)
+    engine = open_existing(settings)
     require_known(engine)
     check(engine)
     store = Store(engine)

@@ -11,6 +11,7 @@ from portal_server.catalog.idempotency import unreadable
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import OperatorError
 from portal_server.run.encryption_keys import vault_of
+from portal_server.run.existing import open_existing
 from portal_server.run.new_files import new_private_file
 from portal_server.run.settings import Settings
 from portal_server.storage.backup import copying
@@ -30,8 +31,7 @@ def back_up(settings: Settings, file: Path, *, replace: bool) -> Manifest:
     """
     if not replace and file.exists():
         raise _exists(file)
-    require_database(settings)
-    engine = open_connected(settings.database, connections=1)
+    engine = open_existing(settings, connections=1)
     try:
         with _file_errors(file), new_private_file(file, replace=replace) as opened:
             manifest = copying.back_up(engine, opened)
@@ -74,28 +74,14 @@ def check(settings: Settings) -> Iterator[str]:
 
     Raises: OperatorError, PortalError.
     """
-    require_database(settings)
     vault = vault_of(settings)
-    engine = open_connected(settings.database, connections=1)
+    engine = open_existing(settings, connections=1)
     store = Store(engine, vault)
     try:
         found = list(problems(engine, vault, {responses.TABLE.name: unreadable}))
         yield from found or audit_verification.verify(store, Call()).problems
     finally:
         store.close()
-
-
-def require_database(settings: Settings) -> None:
-    """Accept a database that exists: servers create theirs, these commands do not.
-
-    Raises: OperatorError.
-    """
-    url = settings.database
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        raise OperatorError(
-            f"no database {Path(url.database or '').absolute()}: set PORTAL_DATABASE_URL to the"
-            " database of the server"
-        )
 
 
 @contextmanager

@@ -121,9 +121,9 @@ def rotate() -> None:
     """
     from portal_server.catalog.rotation import encrypt_again
     from portal_server.run.encryption_keys import vault_of
+    from portal_server.run.existing import open_existing
     from portal_server.storage.sql import schema
     from portal_server.storage.sql.engine import overwrite_deleted
-    from portal_server.storage.sql.first_connection import open_connected
     from portal_server.storage.store import Store
     from portal_server.storage.stored_secrets import require_keys
 
@@ -131,7 +131,7 @@ def rotate() -> None:
     vault = vault_of(settings)
     if not vault:
         raise OperatorError("no encryption key: set PORTAL_ENCRYPTION_KEYS")
-    engine = open_connected(settings.database)
+    engine = open_existing(settings)
     overwrite_deleted(engine)
     schema.require_known(engine)
     require_keys(engine, vault)

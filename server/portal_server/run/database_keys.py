@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 from portal.oauth.v1 import api_key_pb2 as pb
@@ -12,9 +11,9 @@ from portal_cli.key_places import Place
 from portal_server.catalog.api_keys import ApiKeys
 from portal_server.domain.calls import Call, Origin
 from portal_server.domain.errors import NotFound, OperatorError, PortalError
+from portal_server.run.existing import open_existing
 from portal_server.run.settings import Settings
 from portal_server.storage.sql import schema
-from portal_server.storage.sql.first_connection import open_connected
 from portal_server.storage.store import Store
 from portal_server.wire.calls import CallContext
 from portal_server.wire.interceptors.errors import PLAIN
@@ -89,12 +88,7 @@ def opened(settings: Settings) -> Iterator[Place]:
 @contextmanager
 def _service(settings: Settings) -> Iterator[tuple[ApiKeyService, str]]:
     name = settings.database_name
-    url = settings.database
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        raise OperatorError(
-            f"no database {name}: set PORTAL_DATABASE_URL to the database of the server"
-        )
-    engine = open_connected(url)
+    engine = open_existing(settings)
     try:
         schema.require_known(engine)
     except schema.SchemaMismatch as error:

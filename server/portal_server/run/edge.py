@@ -107,7 +107,8 @@ def prepare(settings: Settings, folder: Path, max_connections: int) -> list[str]
     except OSError as error:
         raise EdgeError(f"{source}: {error.strerror}") from None
     except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
-        raise EdgeError(f"{source} is not as expected: {error!r}") from error
+        text = f"{source} is not a changed copy of the server's envoy.yaml: {error!r}"
+        raise EdgeError(text) from error
     except yaml.YAMLError as error:
         raise EdgeError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     file = folder / "envoy.json"
