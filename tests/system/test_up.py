@@ -85,9 +85,7 @@ def test_a_second_start_keeps_the_data_and_creates_no_other_key(own: Stack) -> N
     with own.client(key) as rest:
         created = rest.post(CLIENT_TYPES, json=CLIENT_TYPE).json()
     first = own.stop()
-    start = time.monotonic()
     own.start()
-    took = time.monotonic() - start
     with own.client(key) as rest:
         found = rest.get(CLIENT_TYPES).json()
         providers = rest.get("/oauth-providers").json()
@@ -95,7 +93,6 @@ def test_a_second_start_keeps_the_data_and_creates_no_other_key(own: Stack) -> N
     assert first == 0
     assert found == [created]
     assert len(providers) == 1
-    assert took < 10
     assert (own.folder / "admin.key").read_text() == f"{key}\n"
     shown = own.out.read_text()
     assert "Admin key  the one created at the first start\n" in shown
