@@ -72,8 +72,8 @@ test-slow: .venv/dev ## Run the tests that take long: browsers, other languages,
 test-bare: .venv/dev ## Run some tests of each kind with only a Debian base system, Python and make, without root
 	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)
 
-test-crash: .venv/dev ## Kill the server and PostgreSQL under load; compare responses with what is stored
-	@$(BIN)/python -m pytest -m crash -s
+test-crash: .venv/dev ## Kill the server and PostgreSQL under load, and compare; KILLS=500 has so many kills in all
+	@CRASH_KILLS=$(KILLS) $(BIN)/python -m pytest -m crash -s
 
 # Other programs on the machine can slow down callers, so an attack that fails is repeated once.
 test-hostile: .venv/dev ## Attack the system under load, three minutes; nothing else may run

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from math import ceil
 
 import grpc
 
@@ -20,6 +21,15 @@ from tests.support.postgres import free_port
 from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
 
 CALLERS = 8
+
+_USUAL_KILLS = 109
+"""How many kills the tests marked `crash` do in all, without `KILLS`."""
+
+
+def scaled(usual: int) -> int:
+    """A number of kills or seconds, scaled to the kills in all: `make test-crash KILLS=500`."""
+    kills = int(os.environ.get("CRASH_KILLS") or _USUAL_KILLS)
+    return ceil(usual * kills / _USUAL_KILLS)
 
 
 class Ledger:

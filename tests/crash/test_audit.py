@@ -25,11 +25,11 @@ from portal_server.domain.lists import PageRange
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.conftest import with_key
-from tests.crash.load import OwnServer
+from tests.crash.load import OwnServer, scaled
 from tests.support.catalog import CALL, VAULT
 from tests.support.stack import ADMIN_KEY
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(scaled(600))
 
 WRITERS = 6
 TOKEN = "a-token-that-no-event-has"  # noqa: S105
@@ -218,7 +218,7 @@ def current(store: Store) -> dict[str, str]:
     ("kills", "streams"),
     [
         pytest.param(3, 10, marks=pytest.mark.slow),
-        pytest.param(12, 50, marks=pytest.mark.crash),
+        pytest.param(scaled(12), 50, marks=pytest.mark.crash),
     ],
 )
 def test_each_write_has_one_event_and_each_change_arrives_once(
@@ -269,8 +269,8 @@ def test_each_write_has_one_event_and_each_change_arrives_once(
     assert watcher.errors <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
     assert watcher.opened >= streams
     print(  # noqa: T201
-        f"{writers.acknowledged} acknowledged, {writers.unknown} unknown, {len(events)} events;"
-        f" {watcher.opened} streams: 0 missed, 0 doubled"
+        f"{kills} kills, {writers.acknowledged} acknowledged, {writers.unknown} unknown,"
+        f" {len(events)} events; {watcher.opened} streams: 0 missed, 0 doubled"
     )
 
 

@@ -22,13 +22,13 @@ from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
-from tests.crash.load import OwnServer
+from tests.crash.load import OwnServer, scaled
 from tests.support.postgres import free_port
 from tests.support.providers import failing
 from tests.support.providers.failing import Failure
 from tests.support.stack import ADMIN_KEY, soon
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(scaled(900))
 
 CALLERS = 8
 # A lease (60 s), a registration in progress (30 s), and the time until it is searched (60 s).
@@ -192,7 +192,7 @@ def settled(target: str) -> bool:
     ("rounds", "settles"),
     [
         pytest.param(2, False, marks=pytest.mark.slow),
-        pytest.param(20, True, marks=pytest.mark.crash),
+        pytest.param(scaled(20), True, marks=pytest.mark.crash),
     ],
 )
 def test_no_client_is_lost(database_url: str, *, rounds: int, settles: bool) -> None:
@@ -224,7 +224,10 @@ def test_no_client_is_lost(database_url: str, *, rounds: int, settles: bool) -> 
             assert soon(lambda: settled(server.target), _SETTLE_S)
             compare(rows(server.target), provider, requests)
         states = Counter(pb.ClientState.Name(row.state) for row in rows(server.target))
-    print(f"{len(requests.registered)} registered, {len(requests.deleted)} deleted, {states}")  # noqa: T201
+    print(  # noqa: T201
+        f"{rounds} kills, {len(requests.registered)} registered, {len(requests.deleted)} deleted,"
+        f" none lost; {dict(states)}"
+    )
 
     assert len(requests.registered) > rounds * 2
     assert requests.errors
