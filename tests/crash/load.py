@@ -1,5 +1,6 @@
 """Servers that tests kill, callers that go on, and what they were reported."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -109,8 +110,10 @@ class OwnServer:
         command = [sys.executable, "-m", "portal_server", "serve"]
         environment = ENVIRONMENT | self._settings
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT)
+        atexit.register(self._process.kill)  # of a test that failed
         with grpc.insecure_channel(self.target) as channel:
-            grpc.channel_ready_future(channel).result(timeout=30)
+            # A start takes two seconds of CPU, of a machine that may be busy.
+            grpc.channel_ready_future(channel).result(timeout=120)
 
     def stop(self) -> None:
         assert self.end(signal.SIGTERM) == 0
@@ -154,7 +157,8 @@ class Load:
     def __init__(self, target: str, ledger: Ledger) -> None:
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._call, args=(target, ledger)) for _ in range(CALLERS)
+            threading.Thread(target=self._call, args=(target, ledger), daemon=True)
+            for _ in range(CALLERS)
         ]
         for thread in self._threads:
             thread.start()

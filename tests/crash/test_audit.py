@@ -64,7 +64,9 @@ class Writers:
         self._servers = servers
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(WRITERS)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(WRITERS)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -158,7 +160,7 @@ class Watcher:
             stream: Any = WatchServiceStub(channel).Watch(WatchRequest())
             self._token = next(stream).resume_token
             stream.cancel()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self, last: str) -> None:

@@ -101,7 +101,8 @@ class Load:
     def __init__(self, target: str, requests: Requests) -> None:
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._call, args=(target, requests)) for _ in range(CALLERS)
+            threading.Thread(target=self._call, args=(target, requests), daemon=True)
+            for _ in range(CALLERS)
         ]
         for thread in self._threads:
             thread.start()
