@@ -7,6 +7,7 @@ connections and on new ones, and note how long each call takes and what fails.
 import json
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,11 +79,29 @@ def _reported(error: grpc.RpcError) -> str:
     return repr(error)
 
 
+class _Repeats(httpx.HTTPTransport):
+    """Sends a POST again, on another connection, if its connection was closed.
+
+    Each round begins with a POST, on a connection that was idle. Envoy may be closing it, which
+    HTTP/1.1 cannot announce, so clients have to repeat the request (RFC 9112, section 9.6).
+    """
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return super().handle_request(request)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            if request.method != "POST":
+                raise
+            return super().handle_request(request)
+
+
 def rest(target: Target, port: int, notes: Notes, stop: threading.Event) -> None:
     """A victim of REST."""
     provider = f"/portal-api/oauth-providers/{target.provider}"
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS, verify=TLS
+        base_url=f"http://127.0.0.1:{port}",
+        timeout=DEADLINE_SECONDS,
+        transport=_Repeats(verify=TLS),
     ) as lasting:
         turn = 0
         while not stop.wait(PAUSE_SECONDS):
@@ -108,7 +127,8 @@ def _rest_round(
 
         return notes.call(f"{method} {path.rstrip('0123456789')}", call)
 
-    made = ask("POST", f"{provider}/client-types", writer, CLIENT_TYPE)
+    once = {"Idempotency-Key": str(uuid.uuid4())}
+    made = ask("POST", f"{provider}/client-types", writer | once, CLIENT_TYPE)
     ask("GET", "/portal-api/oauth-providers?per_page=5", viewer)
     if made:
         ask("GET", f"{provider}/client-types/{made['ID']}", viewer)
