@@ -2,13 +2,18 @@
 
 # ruff: noqa: S106 - secrets of the tests
 
+import html
 import json
+import re
 import time
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from portal_client import InvalidArgument, PermissionDenied, Portal, Provider, Unauthenticated
@@ -33,7 +38,7 @@ from tests.support.stack import Stack, soon
 pytestmark = [pytest.mark.slow, pytest.mark.needs("javac", "mvn")]
 
 NAME = "web [0123456789ab]"
-METADATA = {
+METADATA: dict[str, Any] = {
     "client_name": NAME,
     "redirect_uris": ["https://app.example.com/cb"],
     "grant_types": ["authorization_code", "refresh_token"],
@@ -170,6 +175,65 @@ def test_the_check_reads_the_end_of_an_initial_access_token(
     assert checks["discovery"].outcome is CheckOutcome.OK
     assert checks["credential"].outcome is CheckOutcome.WARNING  # an hour is left
     assert "expires within a day" in checks["credential"].text
+
+
+def cookies_of(response: httpx.Response) -> str:
+    """By hand: Keycloak marks them Secure also over plain http."""
+    given = response.headers.get_list("set-cookie")
+    return "; ".join(each.partition(";")[0] for each in given)
+
+
+def code_of(server: Keycloak, client: ProviderClient, challenge: str) -> str:
+    """An authorization code, after a person has signed in."""
+    person = {"username": "ada", "email": "ada@example.com", "firstName": "A", "lastName": "L"}
+    password = {"type": "password", "value": "of-ada"}
+    if not server.admin("GET", "/users?username=ada&exact=true"):
+        server.admin("POST", "/users", {**person, "enabled": True, "credentials": [password]})
+    query = {
+        "client_id": client.client_id,
+        "response_type": "code",
+        "redirect_uri": METADATA["redirect_uris"][0],
+        "scope": "openid",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    url = f"{server.issuer}/protocol/openid-connect/auth"
+    page = httpx.get(url, params=query, timeout=60)
+    form = re.search(r'action="([^"]+)"', page.text)
+    assert form, page.text
+    signed_in = httpx.post(
+        html.unescape(form[1]),
+        data={"username": "ada", "password": "of-ada"},
+        headers={"Cookie": cookies_of(page)},
+        timeout=60,
+    )
+    return parse_qs(urlsplit(signed_in.headers["location"]).query)["code"][0]
+
+
+def test_a_public_client_gets_tokens_for_a_code_with_pkce(
+    registrar: Registrar, server: Keycloak, account: Access
+) -> None:
+    metadata = {**METADATA, "token_endpoint_auth_method": "none"}
+    client = registrar.register(account, metadata)
+    verifier = "v" * 43
+    digest = sha256(verifier.encode()).digest()
+    challenge = urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def exchange(given: str) -> httpx.Response:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code_of(server, client, challenge),
+            "redirect_uri": METADATA["redirect_uris"][0],
+            "client_id": client.client_id,
+            "code_verifier": given,
+        }
+        return httpx.post(f"{server.issuer}/protocol/openid-connect/token", data=form, timeout=60)
+
+    tokens, wrong = exchange(verifier), exchange("w" * 43)
+    registrar.delete(account, handle_of(client))
+
+    assert tokens.json()["access_token"]
+    assert wrong.json()["error"] == "invalid_grant"
 
 
 # Its access tokens, instead of API keys
