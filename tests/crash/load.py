@@ -33,6 +33,11 @@ def scaled(usual: int) -> int:
     return ceil(usual * kills / _USUAL_KILLS)
 
 
+def connect(target: str) -> grpc.Channel:
+    """A channel that soon finds a server that was started again."""
+    return grpc.insecure_channel(target, [("grpc.max_reconnect_backoff_ms", 500)])
+
+
 class Ledger:
     """What callers asked for, and what they were reported."""
 
@@ -111,7 +116,7 @@ class OwnServer:
         environment = ENVIRONMENT | self._settings
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT)
         atexit.register(self._process.kill)  # of a test that failed
-        with grpc.insecure_channel(self.target) as channel:
+        with connect(self.target) as channel:
             # A start takes two seconds of CPU, of a machine that may be busy.
             grpc.channel_ready_future(channel).result(timeout=120)
 
@@ -128,7 +133,7 @@ def stored(target: str) -> list[pb.ClientType]:
     """All client types, page by page."""
     rows: list[pb.ClientType] = []
     request = pb.ListClientTypesRequest(provider_id=1, page_size=1000)
-    with grpc.insecure_channel(target) as channel:
+    with connect(target) as channel:
         stub = ClientTypeServiceStub(with_key(channel, ADMIN_KEY))
         while True:
             page = stub.ListClientTypes(request)
@@ -139,7 +144,7 @@ def stored(target: str) -> list[pb.ClientType]:
 
 
 def add_provider(target: str, token: str = "") -> None:
-    with grpc.insecure_channel(target) as channel:
+    with connect(target) as channel:
         draft = provider_pb2.Provider(
             name="p",
             type=provider_pb2.PROVIDER_TYPE_OTHER,
@@ -164,7 +169,7 @@ class Load:
             thread.start()
 
     def _call(self, target: str, ledger: Ledger) -> None:
-        with grpc.insecure_channel(target) as channel:
+        with connect(target) as channel:
             stub = ClientTypeServiceStub(with_key(channel, ADMIN_KEY))
             while not self._stop.is_set():
                 if ledger.call(stub) != grpc.StatusCode.OK:

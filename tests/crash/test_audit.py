@@ -25,7 +25,7 @@ from portal_server.domain.lists import PageRange
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store
 from tests.conftest import with_key
-from tests.crash.load import OwnServer, scaled
+from tests.crash.load import OwnServer, connect, scaled
 from tests.support.catalog import CALL, VAULT
 from tests.support.stack import ADMIN_KEY
 
@@ -39,7 +39,7 @@ REJECTED = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED, grpc.StatusCode.
 
 @contextmanager
 def channel_to(server: OwnServer) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(server.target) as channel:
+    with connect(server.target) as channel:
         yield with_key(channel, ADMIN_KEY)
 
 

@@ -22,7 +22,7 @@ from portal.oauth.v1.client_pb2_grpc import ClientServiceStub
 from portal.oauth.v1.client_type_pb2_grpc import ClientTypeServiceStub
 from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
-from tests.crash.load import OwnServer, scaled
+from tests.crash.load import OwnServer, connect, scaled
 from tests.support.postgres import free_port
 from tests.support.providers import failing
 from tests.support.providers.failing import Failure
@@ -108,7 +108,7 @@ class Load:
             thread.start()
 
     def _call(self, target: str, requests: Requests) -> None:
-        with grpc.insecure_channel(target) as channel:
+        with connect(target) as channel:
             stub = ClientServiceStub(with_key(channel, ADMIN_KEY))
             while not self._stop.is_set():
                 requests.call(stub)
@@ -121,7 +121,7 @@ class Load:
 
 @contextmanager
 def set_up(target: str, provider: failing.Provider) -> Iterator[ClientServiceStub]:
-    with grpc.insecure_channel(target) as channel:
+    with connect(target) as channel:
         keyed = with_key(channel, ADMIN_KEY)
         ProviderServiceStub(keyed).CreateProvider(
             provider_pb2.CreateProviderRequest(
@@ -149,7 +149,7 @@ def set_up(target: str, provider: failing.Provider) -> Iterator[ClientServiceStu
 def rows(target: str) -> list[pb.Client]:
     found: list[pb.Client] = []
     request = pb.ListClientsRequest(provider_id=1, page_size=200)
-    with grpc.insecure_channel(target) as channel:
+    with connect(target) as channel:
         stub = ClientServiceStub(with_key(channel, ADMIN_KEY))
         while True:
             page = stub.ListClients(request)
