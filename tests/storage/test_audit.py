@@ -28,6 +28,7 @@ from portal_server.domain.audit import (
     Event,
     Place,
     Placed,
+    Range,
 )
 from portal_server.domain.calls import Call, IdempotencyKey, Origin
 from portal_server.domain.client_type import ClientTypeDraft, GrantType, ResponseType
@@ -36,6 +37,7 @@ from portal_server.domain.keys import Caller, Role
 from portal_server.domain.lists import Comparison, Condition
 from portal_server.domain.provider import ProviderDraft, ProviderType
 from portal_server.storage.encryption import Vault
+from portal_server.storage.rows.audit import AuditRows
 from portal_server.storage.sql.engine import open_engine, parse_url
 from portal_server.storage.store import Store, Transaction
 from tests.storage.test_backup import restored, written
@@ -316,6 +318,40 @@ def test_an_event_that_is_committed_late_is_sealed_late(store: Store, engine: En
     assert first.seal() == 1
 
     assert numbers(store) == [2, 1]
+    assert not verify(store, CALL).problems
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_events_that_are_committed_while_a_sealer_reads_keep_their_order(
+    store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealer, read = Sealer(store), AuditRows.digests
+    statements: list[Range] = []
+
+    def digests(rows: AuditRows, ids: Range, limit: int) -> list[tuple[int, str]]:
+        found = read(rows, ids, limit)
+        statements.append(ids)
+        if len(statements) == 1:  # the sealer has another statement to run
+            late.commit()
+            with open_transaction(engine) as later:
+                insert_event(later, 3)
+        return found
+
+    with open_transaction(engine) as late:
+        insert_event(late, 1)
+        with open_transaction(engine) as early:
+            insert_event(early, 2)
+        sealer.seal()
+        with open_transaction(engine) as early:  # so that there is something to seal
+            insert_event(early, 4)
+        monkeypatch.setattr(AuditRows, "digests", digests)
+        sealer.seal()
+    sealer.seal()
+
+    assert len(statements) > 1
+    found = numbers(store)
+    assert sorted(found) == [1, 2, 3, 4]
+    assert found.index(1) < found.index(3)
     assert not verify(store, CALL).problems
 
 

@@ -26,7 +26,7 @@ PERIOD_S = 1.0
 LEASE = timedelta(seconds=5)
 """How long the other servers wait after the one that seals has exited."""
 MAX_EVENTS = 5000
-"""How many events a seal has at most."""
+"""How many new events a seal has at most."""
 _NAME = "audit sealer"
 _CALL = Call(origin=Origin(_NAME))
 
@@ -52,7 +52,7 @@ class Sealer(BackgroundTask):
     def _run(self) -> None:
         more = False
         while not self._stopped.wait(0 if more else PERIOD_S):
-            more = self._try_to_seal() == MAX_EVENTS
+            more = self._try_to_seal() >= MAX_EVENTS
         self._try_to_seal()
         self.release()
 
@@ -90,13 +90,13 @@ class Sealer(BackgroundTask):
         head = tx.audit.head()
         last_id, missing = (head.last_id, head.missing) if head else (0, ())
         gone = self._gone(tx, missing)
-        found: list[tuple[int, str]] = []
-        for ids in (*missing, (last_id + 1, MAX_EVENT_ID)):
-            found += tx.audit.digests(ids, MAX_EVENTS - len(found))
+        found = tx.audit.digests((last_id + 1, MAX_EVENT_ID), MAX_EVENTS)
+        # The lower IDs later: PostgreSQL shows each statement what was committed before it, so an
+        # event that is found has all earlier events of its resource with it or before it.
+        for ids in reversed(missing):
+            found = tx.audit.digests(ids, ids[1] - ids[0] + 1) + found
         if not found:
             return 0
-        if len(found) == MAX_EVENTS:  # it did not look for all
-            gone = set()
         tx.audit.add_seal(_seal_after(head, [each for each in missing if each not in gone], found))
         return len(found)
 
