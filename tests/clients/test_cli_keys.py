@@ -114,6 +114,27 @@ def test_an_error_names_the_field_or_the_option(place: Place) -> None:
     assert "--overlap" in overlap.stderr
 
 
+@pytest.mark.parametrize("command", [("revoke",), ("update", "--role", "viewer")])
+def test_over_the_api_the_loss_of_the_last_admin_key_must_be_confirmed(
+    place: Place, command: tuple[str, ...]
+) -> None:
+    name, *options = command
+    for key in place.json("keys", "list"):
+        if key["role"] == "admin" and not key["revoke_time"]:
+            place("keys", "revoke", key["id"], "--yes")
+    first, last = (place("keys", "create").stdout.split("_")[1] for _ in range(2))
+    place("keys", name, first, *options)
+    is_api = place.name.startswith("at ")
+    ended = place("keys", name, last, *options, code=64 if is_api else 0)
+    shown = place.json("keys", "get", last)
+
+    assert (shown["role"] == "admin" and shown["revoke_time"] is None) is is_api
+    if is_api:
+        assert f"{last} is the last valid admin key {place.name}" in ended.stderr
+        assert "pass --yes to confirm" in ended.stderr
+        place("keys", name, last, *options, "--yes")
+
+
 def test_a_context_chooses_the_portal(url: str, target: str, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PORTAL_DATABASE_URL": url}
     database = f"in {url.removeprefix('sqlite:///')}"

@@ -42,6 +42,8 @@ class Place:
 
     api_keys: ApiKeys
     name: str
+    needs_admin_key: bool
+    """Whether another key can be created there only with an admin key."""
 
 
 _databases: list[Callable[[], AbstractContextManager[Place]]] = []
@@ -68,4 +70,4 @@ def opened(context: typer.Context) -> Iterator[Place]:
         return
     common = options.of(context)
     with common.portal() as portal:
-        yield Place(portal, f"at {common.target}")
+        yield Place(portal, f"at {common.target}", needs_admin_key=True)

@@ -142,7 +142,7 @@ def update(
 ) -> None:
     """Change the given fields of an API key. It takes a second: then every server knows it.
 
-    Asks before the last valid admin key gets another role.
+    Over the API, asks before the last valid admin key gets another role.
     """
     given = {
         "role": None if role is None else _number(role),
@@ -195,7 +195,7 @@ def rotate(
 def revoke(context: typer.Context, key_id: KeyId, etag: Etag = "", yes: Yes = False) -> None:
     """Revoke an API key for good: when this ends, calls with it are rejected.
 
-    Its previous secrets end too. Asks before the last valid admin key is revoked.
+    Its previous secrets end too. Over the API, asks before the last valid admin key is revoked.
     """
     with key_places.opened(context) as place:
         _confirm_if_last_admin(place, key_id, "Revoke it?", yes=yes)
@@ -204,7 +204,9 @@ def revoke(context: typer.Context, key_id: KeyId, etag: Etag = "", yes: Yes = Fa
 
 
 def _confirm_if_last_admin(place: Place, key_id: str, question: str, *, yes: bool) -> None:
-    """Ask before no admin key is left: then nobody can create one over the API."""
+    """Ask before no admin key is left where only an admin key can create another."""
+    if not place.needs_admin_key:
+        return
     admins = {key.id for key in place.api_keys.list_api_keys() if _is_valid_admin(key)}
     if admins == {key_id}:
         left = "without one, only `portal keys create` on the host of the server creates another"

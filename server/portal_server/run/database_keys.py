@@ -79,7 +79,7 @@ def opened(settings: Settings) -> Iterator[Place]:
     """
     try:
         with _service(settings) as (service, name):
-            yield Place(DatabaseKeys(service), f"in {name}")
+            yield Place(DatabaseKeys(service), f"in {name}", needs_admin_key=False)
     except (OperatorError, PortalError) as error:
         code = Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.FAILED
         raise CommandError(str(error), code) from None
