@@ -316,7 +316,11 @@ def test_an_event_that_is_committed_late_is_sealed_late(store: Store, engine: En
         assert numbers(store) == [2]
     assert second.seal() == 0  # the lease is held
     assert first.seal() == 1
+    head = AuditLog(store).head(CALL)
 
+    assert head
+    assert head.missing == []
+    assert first.seal() == 0
     assert numbers(store) == [2, 1]
     assert not verify(store, CALL).problems
 

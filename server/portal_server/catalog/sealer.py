@@ -7,7 +7,7 @@ have ended.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -97,7 +97,7 @@ class Sealer(BackgroundTask):
             found = tx.audit.digests(ids, ids[1] - ids[0] + 1) + found
         if not found:
             return 0
-        tx.audit.add_seal(_seal_after(head, [each for each in missing if each not in gone], found))
+        tx.audit.add_seal(_seal_after(head, missing, gone, found))
         return len(found)
 
     def _gone(self, tx: Transaction, missing: Sequence[Range]) -> set[Range]:
@@ -114,17 +114,23 @@ class Sealer(BackgroundTask):
 
 
 def _seal_after(
-    head: Seal | None, missing: Sequence[Range], found: Sequence[tuple[int, str]]
+    head: Seal | None,
+    missing: Sequence[Range],
+    gone: Collection[Range],
+    found: Sequence[tuple[int, str]],
 ) -> Seal:
     ids = [id_ for id_, _ in found]
     last_id = head.last_id if head else 0
     newest = max(last_id, ids[-1])
+    # Of ranges that are gone, some events may have been found: they were committed last.
+    rest = _without([*missing, (last_id + 1, newest)], ids)
+    remaining = [each for each in rest if not any(a <= each[0] <= b for a, b in gone)]
     seal = Seal(
         position=(head.position if head else 0) + len(found),
         count=len(found),
         ids=ranges_of(ids),
         last_id=newest,
-        missing=_without([*missing, (last_id + 1, newest)], ids),
+        missing=remaining,
         create_time=now(),
         content_hash=content_hash([digest for _, digest in found]),
         hash="",
