@@ -151,7 +151,7 @@ def test_a_provider_with_many_client_types_is_deleted_in_pieces(crowd: Crowd) ->
         catalog.providers.delete(CALL, provider.id, [provider.etag])
 
     assert kept == 1_700
-    assert pieces[1:] == [200] * 7
+    assert pieces[1:] == [150] * 10
     with pytest.raises(NotFound):
         catalog.providers.get(CALL, provider.id)
     with crowd.engine.connect() as connection:

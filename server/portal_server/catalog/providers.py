@@ -31,7 +31,7 @@ _NAMED = 5
 MAX_FORGOTTEN = 1000
 """How many clients a provider may have to be forgotten: the response has all of them."""
 
-PIECE = 200
+PIECE = 150
 """How many client types of a provider are deleted at once: other writers wait for that."""
 
 
