@@ -10,7 +10,13 @@ import typer
 
 from portal.oauth.v1.client_pb2 import ResolveClientRequest
 from portal_cli import completing, documents, field_options, fields, options, references
-from portal_cli.arguments import ClientRef, ClientTypeRef, ProviderRef
+from portal_cli.arguments import (
+    ClientRef,
+    ClientTypeRef,
+    ProviderRef,
+    client_argument,
+    provider_argument,
+)
 from portal_cli.client_options import (
     Labels,
     Name,
@@ -180,22 +186,8 @@ def delete(
 )
 def check(
     context: typer.Context,
-    provider: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROVIDER",
-            help="ID, uid or exact name of the provider; default: all.",
-            autocompletion=completing.providers,
-        ),
-    ] = "",
-    client: Annotated[
-        str,
-        typer.Argument(
-            metavar="CLIENT",
-            help="ID, uid or exact name of the client; default: all.",
-            autocompletion=completing.clients,
-        ),
-    ] = "",
+    provider: Annotated[str, provider_argument("; default: all")] = "",
+    client: Annotated[str, client_argument("; default: all")] = "",
 ) -> None:
     """Compare clients with their providers, and show where they differ.
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portal_cli import completing, field_options, files, options, references
-from portal_cli.arguments import ProviderRef
+from portal_cli import field_options, files, options, references
+from portal_cli.arguments import ProviderRef, provider_argument
 from portal_cli.commands import Commands
 from portal_cli.errors import CommandError, Exit
 from portal_cli.options import Etag, Force, Uid, Yes, confirm
@@ -109,14 +109,7 @@ def delete(
 @field_options.for_update(Provider.DESCRIPTOR)
 def check(
     context: typer.Context,
-    provider: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROVIDER",
-            help="ID, uid or exact name of a stored provider.",
-            autocompletion=completing.providers,
-        ),
-    ] = "",
+    provider: Annotated[str, provider_argument(", if it is stored")] = "",
     file: Annotated[
         list[Path] | None,
         typer.Option("--file", "-f", help="Check the providers of a file, as of `portal apply`."),
