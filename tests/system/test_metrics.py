@@ -259,6 +259,16 @@ def test_every_panel_of_the_dashboard_has_data(measured: Stack, prometheus: Prom
     assert soon(lambda: set(missing()) <= without, 20), missing()
 
 
+def test_each_number_of_the_dashboard_has_its_own_colors() -> None:
+    """Without thresholds, Grafana shows every value from 80 in red: bytes and seconds, always."""
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
+    numbers = [panel for panel in dashboard["panels"] if panel["type"] == "stat"]
+
+    assert len(numbers) >= 4
+    for panel in numbers:
+        assert panel["fieldConfig"]["defaults"].get("thresholds"), panel["title"]
+
+
 @pytest.mark.needs("promtool")
 def test_each_alert_fires_when_it_should() -> None:
     rules = ROOT / "deploy/prometheus/alerts_test.yaml"
