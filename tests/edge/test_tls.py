@@ -225,6 +225,29 @@ def test_with_mutual_tls_an_expired_certificate_is_rejected(mutual: Secured) -> 
         mutual.call(mutual.ports[0], mutual.authority.context(expired))
 
 
+def test_with_mutual_tls_each_connection_shows_its_certificate(
+    tls: Secured, mutual: Secured
+) -> None:
+    """The certificate is not checked when a session is resumed; it may have expired since."""
+
+    def resumed(own: Secured, port: int, version: ssl.TLSVersion) -> bool:
+        context = own.authority.context(own.authority.issue("client", "client.test"))
+        context.maximum_version = version
+        with own.connect(port, context) as connection:
+            # A session of TLS 1.3 arrives after the handshake.
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1)
+            session = connection.session
+        plain = socket.create_connection(("localhost", port), 5)
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as again:
+            return bool(again.session_reused)
+
+    versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    for own, expected in ((tls, True), (mutual, False)):
+        for port in own.ports:
+            assert [resumed(own, port, version) for version in versions] == [expected] * 2
+
+
 def test_a_new_ca_of_clients_is_used_without_a_restart(mutual: Secured, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     context = mutual.authority.context(other.issue("client"))

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from portal_client import Portal, Tls, Unavailable
+from portal_client import DeadlineExceeded, Portal, Tls, Unavailable
 from portal_server.run.certificates import CertificateError
 from portal_server.run.server import Server
 from portal_server.run.settings import SettingsError
@@ -23,6 +23,7 @@ from tests.support.own_envoy import until
 from tests.support.own_server import started
 
 KEY = "the-key-of-these-tests"
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +96,44 @@ def test_with_mutual_tls_a_client_needs_a_certificate_of_the_ca(
 ) -> None:
     own = authority.issue("client", "client.test")
     other = Authority(tmp_path).issue("client")
+    expired = authority.issue("expired", days=-1, age_days=9)
     ca = authority.file
 
     assert call(mutual, Tls(ca=ca, certificate=own.cert, private_key=own.key)) == 0
-    for tls in (Tls(ca=ca), Tls(ca=ca, certificate=other.cert, private_key=other.key)):
-        with pytest.raises(Unavailable):
+    for tls in (
+        Tls(ca=ca),
+        Tls(ca=ca, certificate=other.cert, private_key=other.key),
+        Tls(ca=ca, certificate=expired.cert, private_key=expired.key),
+    ):
+        with pytest.raises((Unavailable, DeadlineExceeded)):
             call(mutual, tls)
+
+
+def test_with_mutual_tls_each_connection_shows_its_certificate(
+    port: int, mutual: int, authority: Authority
+) -> None:
+    """The certificate is not checked when a session is resumed; it may have expired since."""
+
+    def resumed(at: int, version: ssl.TLSVersion) -> bool:
+        context = authority.context(authority.issue("client", "client.test"))
+        context.maximum_version = version
+        context.set_alpn_protocols(["h2"])
+        sessions: list[ssl.SSLSession | None] = [None]
+        for _ in range(2):
+            plain = socket.create_connection(("localhost", at), 5)
+            with context.wrap_socket(
+                plain, server_hostname="localhost", session=sessions[-1]
+            ) as connection:
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS)
+                # A session of TLS 1.3 arrives after the handshake.
+                assert connection.recv(100).startswith(b"\0")
+                sessions.append(connection.session)
+                reused = connection.session_reused
+        return bool(reused)
+
+    versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    assert [resumed(port, version) for version in versions] == [True, True]
+    assert [resumed(mutual, version) for version in versions] == [False, False]
 
 
 def test_a_new_certificate_is_served_within_five_seconds_on_new_connections(

@@ -69,6 +69,9 @@ def use_tls(listeners: Iterable[Any], folder: Path, *, require_client: bool) -> 
             "@type": f"{_TYPES}.DownstreamTlsContext",
             "common_tls_context": common,
             "require_client_certificate": require_client,
+            # The certificate of a client is not checked again when its session is resumed.
+            "disable_stateless_session_resumption": require_client,
+            "disable_stateful_session_resumption": require_client,
         },
     }
     for listener in listeners:
