@@ -129,6 +129,7 @@ def test_a_missing_ca_of_clients_is_named(own: Authority, tmp_path: Path) -> Non
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "has a certificate that cannot be read",
         ),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA", "has no certificate in the PEM format"),
         (bytes((1 << 20) + 1), "is larger than 1 MiB"),
     ],
 )
@@ -141,6 +142,24 @@ def test_a_file_that_is_not_a_certificate_is_an_error(
 
     assert problem(files).removeprefix(f"PORTAL_TLS_CERT: {files.cert}: ").endswith(error)
     assert problem(as_ca, files.cert).startswith("PORTAL_TLS_CLIENT_CA: ")
+
+
+@pytest.mark.parametrize("part", [slice(-30), slice(30, None)], ids=["end", "begin"])
+def test_a_file_that_is_cut_off_is_an_error(own: Authority, tmp_path: Path, part: slice) -> None:
+    files, other = own.issue(), Authority(tmp_path / "other")
+    both = own.file.read_bytes() + other.file.read_bytes()
+    write(own.file, both[part])
+
+    assert problem(files, own.file) == "PORTAL_TLS_CLIENT_CA: has an incomplete certificate"
+
+
+def test_one_ca_of_clients_must_be_valid(own: Authority) -> None:
+    files, expired = own.issue(), own.issue("expired", days=-1, age_days=9).cert
+    both = expired.read_bytes() + own.file.read_bytes()
+
+    assert problem(files, expired).startswith("PORTAL_TLS_CLIENT_CA: expired at 20")
+    write(own.file, both)
+    assert identity(settings(files, own.file)).client_ca == both
 
 
 def _encrypted() -> bytes:
@@ -259,7 +278,7 @@ def test_a_problem_keeps_the_previous_certificate_and_is_logged_once(
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage().startswith("PORTAL_TLS_CERT: expired at ")
-    assert record.getMessage().endswith(" UTC. The ports keep the previous certificate")
+    assert record.getMessage().endswith(" UTC. The ports keep the previous files")
 
     caplog.clear()
     files.key.chmod(0o644)
@@ -309,14 +328,45 @@ def test_a_copy_that_fails_is_tried_again(
 
 
 def test_new_cas_of_clients_are_used(
-    own: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     watch = Watched(own.issue(), monkeypatch, own.file)
     other = Authority(tmp_path / "other")
     write(own.file, other.file.read_bytes())
     watch.look()
 
     assert [identity.client_ca for identity in watch.used[1:]] == [other.file.read_bytes()]
+    assert caplog.messages == ["the ports have new CAs of client certificates"]
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (31, None),
+        (29.5, "a CA in PORTAL_TLS_CLIENT_CA expires in 29 days, at "),
+        (-1, "a CA in PORTAL_TLS_CLIENT_CA expired at "),
+    ],
+)
+def test_the_end_of_a_ca_of_clients_is_announced_once_a_day(
+    own: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    days: float,
+    text: str | None,
+) -> None:
+    old = own.issue("old", days=days, age_days=9).cert
+    write(own.file, own.file.read_bytes() + old.read_bytes())
+    watch = Watched(own.issue(), monkeypatch, own.file)
+    for _ in range(25):
+        watch.look(3600)
+
+    assert [message.startswith(text or "") for message in caplog.messages] == [True] * (
+        2 if text else 0
+    )
 
 
 @pytest.mark.parametrize(

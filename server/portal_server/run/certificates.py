@@ -31,7 +31,8 @@ WARN_BEFORE = timedelta(days=30)
 LOOK_S = 1.0
 _DAY_S = 86_400.0
 
-_CERTIFICATES = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_CERTIFICATES = re.compile(_BEGIN + b".+?" + _END, re.DOTALL)
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 # What Envoy accepts.
 _LEAST_RSA_BITS = 2048
@@ -60,6 +61,7 @@ class Identity:
         key: PEM without a passphrase, a secret.
         client_ca: PEM; None if callers need no certificate.
         expires: when the first certificate of the chain expires.
+        client_ca_expires: when the first certificate of `client_ca` expires.
         names: the DNS names and addresses that the certificate is for.
     """
 
@@ -67,6 +69,7 @@ class Identity:
     key: bytes = field(repr=False)
     client_ca: bytes | None
     expires: datetime
+    client_ca_expires: datetime | None
     names: tuple[str, ...]
 
 
@@ -95,20 +98,36 @@ def _checked(files: _Files) -> Identity:
         raise CertificateError(f"{KEY}: is not the key of the first certificate in {CERT}")
     for certificate in chain:
         _require_valid_now(certificate)
-    ca = None if files.client_ca is None else _pem(_certificates(CLIENT_CA, files.client_ca))
+    client_ca = [] if files.client_ca is None else _client_ca(files.client_ca)
     return Identity(
         chain=_pem(chain),
         key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        client_ca=ca,
-        expires=min(certificate.not_valid_after_utc for certificate in chain),
+        client_ca=_pem(client_ca) or None,
+        expires=_first_end(chain),
+        client_ca_expires=_first_end(client_ca) if client_ca else None,
         names=tuple(_names(chain[0])),
     )
+
+
+def _client_ca(pem: bytes) -> list[x509.Certificate]:
+    """The CAs of callers; some may have expired, such as one that is being replaced."""
+    found = _certificates(CLIENT_CA, pem)
+    last = max(certificate.not_valid_after_utc for certificate in found)
+    if datetime.now(UTC) > last:
+        raise CertificateError(f"{CLIENT_CA}: expired at {_time(last)}")
+    return found
+
+
+def _first_end(certificates: list[x509.Certificate]) -> datetime:
+    return min(certificate.not_valid_after_utc for certificate in certificates)
 
 
 def _certificates(name: str, pem: bytes) -> list[x509.Certificate]:
     found = _CERTIFICATES.findall(pem)
     if not found:
         raise CertificateError(f"{name}: has no certificate in the PEM format")
+    if not len(found) == pem.count(_BEGIN) == pem.count(_END):
+        raise CertificateError(f"{name}: has an incomplete certificate")
     try:
         return [x509.load_pem_x509_certificate(part) for part in found]
     except ValueError:
@@ -209,27 +228,39 @@ class CertificateWatch:
         files = _read(self._settings)
         if files == self._files:
             return
-        identity = _checked(files)
+        identity, before = _checked(files), self.identity
         self._use(identity)
         self._files, self.identity = files, identity
         self._warned = -_DAY_S
-        log.info("the ports have a new certificate, valid until %s", _time(identity.expires))
+        if (identity.chain, identity.key) != (before.chain, before.key):
+            log.info("the ports have a new certificate, valid until %s", _time(identity.expires))
+        if identity.client_ca != before.client_ca:
+            log.info("the ports have new CAs of client certificates")
 
     def _note(self, problem: str) -> None:
         if problem == self._problem and problem != self._logged:
             self._logged = problem
-            log.error("%s. The ports keep the previous certificate", problem)
+            log.error("%s. The ports keep the previous files", problem)
         self._problem = problem
 
     def warn(self) -> None:
-        """Log a warning, once a day, if the certificate expires soon."""
+        """Log a warning, once a day, if the certificate or a CA of callers expires soon."""
         now = time.monotonic()
-        left = self.identity.expires - datetime.now(UTC)
-        if left > WARN_BEFORE or now - self._warned < _DAY_S:
+        if now - self._warned < _DAY_S:
             return
-        self._warned = now
-        if left <= timedelta():
-            log.error("%s expired at %s: callers reject it", CERT, _time(self.identity.expires))
-        else:
-            expires = _time(self.identity.expires)
-            log.warning("%s expires in %d days, at %s", CERT, left.days, expires)
+        served, ca = self.identity.expires, self.identity.client_ca_expires
+        soon = datetime.now(UTC) + WARN_BEFORE
+        if served <= soon:
+            self._warned = now
+            _log_end(CERT, served, "callers reject it")
+        if ca and ca <= soon:
+            self._warned = now
+            _log_end(f"a CA in {CLIENT_CA}", ca, "the ports reject its certificates")
+
+
+def _log_end(what: str, end: datetime, consequence: str) -> None:
+    left = end - datetime.now(UTC)
+    if left <= timedelta():
+        log.error("%s expired at %s: %s", what, _time(end), consequence)
+    else:
+        log.warning("%s expires in %d days, at %s", what, left.days, _time(end))
