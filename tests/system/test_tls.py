@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -130,6 +131,12 @@ def test_the_command_line_uses_a_client_certificate_of_options_and_of_a_context(
         command = Command(target, **home)
         assert command.json("status", *ca, *cert)["tls"] is True
         assert "requires a client certificate" in command("status", *ca, code=69).stderr
+    expired = secured.authority.issue("expired", days=-1, age_days=9)
+    cert_of_option = ("--cert", str(expired.cert), "--cert-key", str(expired.key))
+    rejected = Command(f"localhost:{secured.stack.grpc_port}", **home)(
+        "status", *ca, *cert_of_option, code=69
+    )
+    assert f"certificate {expired.cert} (certificate_expired)" in rejected.stderr
     Command(target, **home)(
         "contexts", "set", "far", "--target", target, *ca, *cert, "--key-file", "-", stdin=ADMIN_KEY
     )
@@ -265,6 +272,11 @@ def test_a_development_certificate_works_as_it_says(tmp_path: Path) -> None:
         for name in ("localhost", "127.0.0.1"):
             with Portal(f"{name}:{stack.grpc_port}", key=ADMIN_KEY, tls=tls) as opened:
                 assert opened.get_provider(1).id == 1
+        # The certificate of the server is not one of a client.
+        context = ssl.create_default_context(cafile=client["PORTAL_CA"])
+        context.load_cert_chain(exported["PORTAL_TLS_CERT"], exported["PORTAL_TLS_KEY"])
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"https://localhost:{stack.http_port}/livez", verify=context)
         shown = stack.out.read_text()
     finally:
         stack.stop()

@@ -195,7 +195,9 @@ def _rejected(error: ssl.SSLError, tls: Tls) -> str:
     if "CERTIFICATE_REQUIRED" in reason or ("HANDSHAKE_FAILURE" in reason and not tls.certificate):
         return f"the server requires a client certificate; {_SET_CERT}"
     if ("ALERT" in reason and "CERTIFICATE" in reason) or "UNKNOWN_CA" in reason:
-        return f"the server does not accept the client certificate {tls.certificate} ({reason})"
+        # The names of RFC 8446, section 6: OpenSSL's have the version that introduced them.
+        alert = reason.rpartition("ALERT_")[2].lower()
+        return f"the server does not accept the client certificate {tls.certificate} ({alert})"
     return f"TLS: {reason or error.strerror}"
 
 
