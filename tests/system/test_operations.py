@@ -141,6 +141,62 @@ class Callers:
         return self.created - found
 
 
+class Newcomers:
+    """A client over REST and gRPC that connects for each call, with a client certificate.
+
+    It calls during the replacement of the CA of client certificates.
+    """
+
+    def __init__(self, own: "Machine") -> None:
+        self.failed: list[BaseException] = []
+        self.done = 0
+        self._own = own
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._again, daemon=True)
+        self._certificates: list[Tls] = []
+
+    def before(self, title: str, block: str) -> None:
+        """Start with the task, and change the certificate before the previous CA is removed."""
+        if title == "Replace the CA of client certificates" and not self._certificates:
+            self._take_certificate()
+            self._thread.start()
+        if "cp clients-2.crt" in block:
+            self._take_certificate()
+        if self._certificates:
+            self._call_more()
+
+    def _take_certificate(self) -> None:
+        """Copy the client certificate of the folder, and use it from now on."""
+        folder, number = self._own.folder, len(self._certificates)
+        cert, key = folder / f"caller-{number}.crt", folder / f"caller-{number}.key"
+        shutil.copy(folder / "client.crt", cert)
+        shutil.copy(folder / "client.key", key)
+        self._certificates.append(Tls(ca=folder / "ca.crt", certificate=cert, private_key=key))
+
+    def _again(self) -> None:
+        key = self._own.key("operator.key")
+        while not self._stop.wait(0.1):
+            tls = self._certificates[-1]
+            try:
+                assert self._own.status(key, tls) == 200
+                with Portal(f"localhost:{self._own.grpc}", key=key, tls=tls) as portal:
+                    portal.get_provider(1)
+                self.done += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                self.failed.append(error)
+
+    def _call_more(self) -> None:
+        before = self.done
+        assert soon(lambda: self.done >= before + 3, 30), self.failed[:3]
+
+    def end(self) -> Tls:
+        """Stop calling; the certificate of the previous CA."""
+        self._call_more()
+        self._stop.set()
+        self._thread.join()
+        return self._certificates[0]
+
+
 class Machine:
     """A machine before the first start: PostgreSQL, certificates, a release, free ports."""
 
@@ -213,9 +269,11 @@ class Machine:
     def key(self, name: str) -> str:
         return (self.folder / name).read_text().strip()
 
-    def status(self, key: str) -> int:
-        """The status of a call with this API key."""
+    def status(self, key: str, tls: Tls | None = None) -> int:
+        """The status of a call with this API key, and this client certificate."""
         context = ssl.create_default_context(cafile=self.folder / "ca.crt")
+        if tls and tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.private_key)
         headers = {"Authorization": key}
         path = f"{self.url}/portal-api/oauth-providers"
         return httpx.get(path, headers=headers, verify=context).status_code
@@ -269,6 +327,7 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
     printed: dict[str, str] = {}
     callers: Callers | None = None
     with machine(packages) as own, ExitStack() as later:
+        newcomers = Newcomers(own)
         for title, block in blocks():
             if title == "Back up, and rehearse the restore" and not callers:
                 own.add_provider()
@@ -290,6 +349,7 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
                 }
             if title == "Change settings" and title not in printed:
                 later.enter_context(standby_of(own))
+            newcomers.before(title, block)
             before = len(callers.failed) if callers else 0
             printed[title] = printed.get(title, "") + own.shell.run(own.here(block))
             if callers and title == "Replace the password of the database":
@@ -297,7 +357,9 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
                 callers.failed[before:] = [
                     one for one in callers.failed[before:] if "503" not in f"{one}"
                 ]
-        own.status(own.key("operator.key"))
+        previous = newcomers.end()
+        with pytest.raises(httpx.TransportError):
+            own.status(own.key("operator.key"), previous)
         has_traces = soon(lambda: len({name for name, _ in own.collector.spans}) == 2, 15)
         log = (own.folder / "portal.log").read_text()
         old_password = own.shell.run(
@@ -309,6 +371,7 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
     assert callers
     assert not callers.failed, callers.failed[:3]
     assert min(callers.done) > 50
+    assert not newcomers.failed, newcomers.failed[:3]
     assert lost == set()
     ends = datetime.now(UTC) + timedelta(days=200)
     for title, pattern in {
@@ -325,6 +388,11 @@ def test_every_command_of_the_tasks_works_and_no_call_fails(packages: Path) -> N
         "Remove old audit events": r"removed the events up to[\s\S]*the audit log is unchanged",
         "Set up Prometheus and Grafana": "SUCCESS",
         "Restore": "the database is consistent",
+        "Require client certificates": (
+            r"Staff[\s\S]*reachable +yes[\s\S]*reachable +yes[\s\S]*curl was rejected"
+            r"[\s\S]*requires a client certificate[\s\S]*portal was rejected"
+        ),
+        "Replace the CA of client certificates": "reachable +yes",
     }.items():
         assert re.search(pattern, printed[title]), printed[title]
     assert "the database is consistent" in consistent
