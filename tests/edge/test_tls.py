@@ -248,20 +248,26 @@ def test_with_mutual_tls_each_connection_shows_its_certificate(
             assert [resumed(own, port, version) for version in versions] == [expected] * 2
 
 
-def test_a_new_ca_of_clients_is_used_without_a_restart(mutual: Secured, tmp_path: Path) -> None:
-    other = Authority(tmp_path / "other")
-    context = mutual.authority.context(other.issue("client"))
+@pytest.mark.parametrize("kind", ["CA", "intermediate CA", "client certificate"])
+def test_a_new_ca_of_clients_is_used_without_a_restart(
+    mutual: Secured, tmp_path: Path, kind: str
+) -> None:
+    root = Authority(tmp_path / "root")
+    other = Authority(tmp_path / "other", parent=root if kind == "intermediate CA" else None)
+    client = other.issue("client")
+    trusted = client.cert if kind == "client certificate" else other.file
     before = mutual.authority.file.read_bytes()
 
-    def accepted() -> bool:
+    def accepted(files: Files) -> bool:
         mutual.take_new()
         try:
-            return mutual.call(mutual.ports[1], context) == 200
+            return mutual.call(mutual.ports[1], mutual.authority.context(files)) == 200
         except httpx.TransportError:
             return False
 
-    assert not accepted()
-    write(mutual.authority.file, before + other.file.read_bytes())
-    until(accepted, 5)
+    assert not accepted(client)
+    write(mutual.authority.file, before + trusted.read_bytes())
+    until(lambda: accepted(client), 5)
+    assert accepted(other.issue("another")) is (kind != "client certificate")
     write(mutual.authority.file, before)
-    until(lambda: not accepted(), 5)
+    until(lambda: not accepted(client), 5)

@@ -109,6 +109,20 @@ def test_with_mutual_tls_a_client_needs_a_certificate_of_the_ca(
             call(mutual, tls)
 
 
+@pytest.mark.parametrize("kind", ["intermediate CA", "client certificate"])
+def test_clients_of_an_intermediate_ca_or_of_one_certificate_can_be_accepted(
+    url: str, files: Files, authority: Authority, tmp_path: Path, kind: str
+) -> None:
+    root = Authority(tmp_path / "root")
+    other = Authority(tmp_path / "other", parent=root if kind == "intermediate CA" else None)
+    client = other.issue("client")
+    trusted = client.cert if kind == "client certificate" else other.file
+    settings = {"tls_cert": files.cert, "tls_key": files.key, "tls_client_ca": trusted}
+    with started(url, admin_key=SecretStr(KEY), **settings) as server:
+        tls = Tls(ca=authority.file, certificate=client.cert, private_key=client.key)
+        assert call(server.port, tls) == 0
+
+
 def test_with_mutual_tls_each_connection_shows_its_certificate(
     port: int, mutual: int, authority: Authority
 ) -> None:

@@ -23,14 +23,14 @@ class Files(NamedTuple):
 
 
 class Authority:
-    """A CA with a folder."""
+    """A CA with a folder; with a parent, an intermediate CA."""
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
-        self._ca = trustme.CA()
+    def __init__(self, folder: Path, name: str = "ca", parent: "Authority | None" = None) -> None:
+        self.ca: trustme.CA = parent.ca.create_child_ca() if parent else trustme.CA()
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self.file = folder / f"{name}.pem"
-        self._ca.cert_pem.write_to_path(str(self.file))
+        self.ca.cert_pem.write_to_path(str(self.file))
 
     def issue(
         self,
@@ -42,7 +42,7 @@ class Authority:
     ) -> Files:
         """A certificate for these names, of this machine by default, in files called `name`."""
         now = datetime.now(UTC)
-        issued = self._ca.issue_cert(
+        issued = self.ca.issue_cert(
             *(names or LOCAL),
             not_before=now - timedelta(days=age_days),
             not_after=now + timedelta(days=days),
