@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 import trustme
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text, update
 
 from portal_server.catalog.provider_details import ProviderDetail
 from portal_server.catalog.updates import Change
@@ -204,6 +204,28 @@ def test_times_come_back_aware_in_utc_with_their_microseconds(
     assert read.create_time.tzinfo is UTC
     assert read.create_time.isoformat() == "2031-06-30T23:30:59.123457+00:00"
     assert read.update_time.isoformat() == read.create_time.isoformat()
+
+
+def test_a_row_that_something_else_has_changed_is_read_as_it_is(
+    catalog: Catalog, engine: Engine
+) -> None:
+    """Objects are kept by all values of their rows, not by their ids and times."""
+    provider = provider_of(catalog)
+    [id_] = create(catalog, provider, CLIENT_TYPE)
+
+    def read() -> list[ClientType]:
+        [listed] = catalog.client_types.list(CALL, provider, (), EVERYTHING).items
+        return [catalog.client_types.get(CALL, provider, id_), listed]
+
+    assert {each.name for each in read()} == {"c"}
+    table = ClientTypeRow.__table__  # type: ignore[attr-defined]
+    changes = {"name": "other", "response_types": text("""'[ "id_token", "code" ]'""")}
+    with engine.begin() as connection:
+        connection.execute(update(table).values(changes))
+
+    for changed in read():
+        assert changed.name == "other"
+        assert changed.response_types == (ResponseType.ID_TOKEN, ResponseType.CODE)
 
 
 def test_a_name_may_be_given_twice(catalog: Catalog) -> None:

@@ -61,7 +61,7 @@ class Cursor:
         self.written = 0
         """How many statements have written."""
 
-    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+    def rows(self, statement: Statement, **values: Any) -> list[Any]:
         """Run a statement; returns its rows."""
         self.flush()
         return statement.rows(self._cursor, values)
@@ -132,7 +132,7 @@ class ValidatingCursor(Cursor):
     A row that it does not insert has the id 0.
     """
 
-    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+    def rows(self, statement: Statement, **values: Any) -> list[Any]:
         """Run a statement that reads; returns its rows."""
         return (statement.unlocked or statement).rows(self._cursor, values)
 

@@ -12,6 +12,9 @@ from portal_server.domain.calls import Call
 from portal_server.wire.events import Sender
 from portal_server.wire.requests import Metadata
 
+KEPT_MESSAGES = 256
+"""How many messages an API keeps of a resource that is read again and again."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallContext:

@@ -91,7 +91,7 @@ class ClientTypeStatements:
         def following(query: Select[Any]) -> Select[Any]:
             return special.rows_after(query, TABLE.c.provider_id, TABLE.c.id)
 
-        self.get = locked(select(TABLE).where(_this), dialect)
+        self.get = locked(select(TABLE).where(_this), dialect, ClientType)
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid, _of_parent), dialect)
         self.with_uid = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *CLIENT_TYPE, "update_time")
@@ -99,7 +99,7 @@ class ClientTypeStatements:
         used = exists().where(_CLIENT.c.client_type_id == TABLE.c.id)
         unused = following(select(TABLE.c.id)).where(TABLE.c.id <= number("last"), ~used)
         self.remove_unused = Statement(delete(TABLE).where(TABLE.c.id.in_(unused)), dialect)
-        self.list = FilteredList(TABLE, following, dialect)
+        self.list = FilteredList(TABLE, following, dialect, ClientType, keep=True)
         missing = following(select(TABLE.c.id)).where(TABLE.c.okta_app_type.is_(None))
         self.without_app_type = Statement(missing.limit(LIMIT), dialect)
         texts = [name for name, field in CLIENT_TYPE.items() if isinstance(field, fields.Text)]
@@ -142,9 +142,10 @@ class ClientTypeRows:
         """The client type of this provider. Raises: NotFound."""
         id_ = ref if isinstance(ref, int) else self._id_of(provider_id, ref)
         statement = self._statements.get[lock]
-        for row in self._cursor.rows(statement, which=id_, parent=provider_id):
-            return ClientType(**row)
-        raise NotFound(Resource.CLIENT_TYPE, ref)
+        found: list[ClientType] = self._cursor.rows(statement, which=id_, parent=provider_id)
+        if not found:
+            raise NotFound(Resource.CLIENT_TYPE, ref)
+        return found[0]
 
     def _id_of(self, provider_id: int, uid: str) -> int:
         rows = self._cursor.rows(self._statements.id_of, parent=provider_id, uid=uid.lower())
@@ -161,9 +162,7 @@ class ClientTypeRows:
         self, provider_id: int, where: Sequence[Condition], rows: PageRange
     ) -> Page[ClientType]:
         """The client types of a provider that meet all conditions, in ascending order of id."""
-        return self._statements.list.page(
-            self._cursor, lambda row: ClientType(**row), where, rows, parent=provider_id
-        )
+        return self._statements.list.page(self._cursor, where, rows, parent=provider_id)
 
     def measure(self, provider_id: int, limit: int) -> tuple[int, int]:
         """How many client types a provider has, at most `limit`, and the bytes of their texts."""

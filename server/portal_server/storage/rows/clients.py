@@ -120,8 +120,8 @@ class ClientStatements:
         self.save = Statement(update(TABLE).where(_this), dialect, *_MUTABLE)
         self.postpone = Statement(update(TABLE).where(_this), dialect, *_SCHEDULE)
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        self.list_all = FilteredList(TABLE, of_all, dialect)
-        self.list_some = FilteredList(TABLE, of_some, dialect)
+        self.list_all = FilteredList(TABLE, of_all, dialect, _client)
+        self.list_some = FilteredList(TABLE, of_some, dialect, _client)
 
         def named(of: ColumnElement[bool]) -> tuple[Statement, Statement]:
             first = select(TABLE.c.name).where(of).order_by(TABLE.c.id).limit(LIMIT)
@@ -162,7 +162,7 @@ class ClientRows:
         id_ = ref if isinstance(ref, int) else self._id_of(provider_id, ref)
         statement = self._statements.get[lock]
         for row in self._cursor.rows(statement, which=id_, parent=provider_id):
-            return _client(row)
+            return _client(**row)
         raise NotFound(Resource.CLIENT, ref)
 
     def _id_of(self, provider_id: int, uid: str) -> int:
@@ -190,7 +190,7 @@ class ClientRows:
         found, values = self._statements.list_all, {"parent": provider_id}
         if client_type_id is not None:
             found, values["template"] = self._statements.list_some, client_type_id
-        return found.page(self._cursor, _client, where, rows, **values)
+        return found.page(self._cursor, where, rows, **values)
 
     def in_use(
         self, provider_id: int, client_type_id: int | None, limit: int
@@ -215,7 +215,7 @@ class ClientRows:
     def due(self, now: datetime, limit: int) -> Sequence[Client]:
         """The clients whose `due_time` has passed, in ascending order of `due_time`."""
         rows = self._cursor.rows(self._statements.due, now=now, limit=limit)
-        return [_client(row) for row in rows]
+        return [_client(**row) for row in rows]
 
     def save(self, client: Client) -> Client:
         """Write all mutable columns of a client; returns it with sealed secrets.
@@ -251,7 +251,7 @@ class ClientRows:
         return self._statements.secrets.sealed(client.uid, values)
 
 
-def _client(row: Row) -> Client:
+def _client(**row: Any) -> Client:
     return Client(
         **row
         | {

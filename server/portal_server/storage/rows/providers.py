@@ -86,8 +86,8 @@ class ProviderStatements:
         self.id_of = Statement(select(TABLE.c.id).where(_has_uid), dialect)
         self.update = Statement(update(TABLE).where(_this), dialect, *PROVIDER, "update_time")
         self.remove = Statement(delete(TABLE).where(_this), dialect)
-        self.list = FilteredList(TABLE, _following, dialect)
-        self.list_allowed = FilteredList(TABLE, _following_allowed, dialect)
+        self.list = FilteredList(TABLE, _following, dialect, Provider)
+        self.list_allowed = FilteredList(TABLE, _following_allowed, dialect, Provider)
 
 
 class ProviderRows:
@@ -153,7 +153,7 @@ class ProviderRows:
         values: dict[str, int] = {}
         if self.allowed:
             values = dict.fromkeys(_ALLOWED, 0) | dict(zip(_ALLOWED, self.allowed, strict=False))
-        return statement.page(self._cursor, lambda row: Provider(**row), where, rows, **values)
+        return statement.page(self._cursor, where, rows, **values)
 
     def update(self, stored: Provider, spec: ProviderSpec, now: datetime) -> Provider:
         """Update a provider. Raises: Precondition (there is no encryption key)."""

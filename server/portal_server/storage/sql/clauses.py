@@ -1,5 +1,6 @@
 """Parts that the statements of all resources share."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import sqlalchemy
@@ -23,10 +24,20 @@ def number(name: str) -> BindParameter[int]:
 LIMIT, OFFSET = number("limit"), number("offset")
 
 
-def locked(query: Select[Any], dialect: sqlalchemy.Dialect) -> dict[Lock | None, Statement]:
-    """The statements that read rows with each lock; SQLite ignores the locks."""
-    unlocked = Statement(query, dialect)
-    shared = Statement(query.with_for_update(read=True), dialect)
-    exclusive = Statement(query.with_for_update(), dialect)
+def locked(
+    query: Select[Any], dialect: sqlalchemy.Dialect, make: Callable[..., Any] | None = None
+) -> dict[Lock | None, Statement]:
+    """The statements that read rows with each lock; SQLite ignores the locks.
+
+    `make`: see `Statement.making`. The objects that are read without a lock are kept.
+    """
+
+    def reading(query: Select[Any], *, keep: bool = False) -> Statement:
+        statement = Statement(query, dialect)
+        return statement.making(make, keep=keep) if make else statement
+
+    unlocked = reading(query, keep=True)
+    shared = reading(query.with_for_update(read=True))
+    exclusive = reading(query.with_for_update())
     shared.unlocked = exclusive.unlocked = unlocked
     return {None: unlocked, "shared": shared, "exclusive": exclusive}

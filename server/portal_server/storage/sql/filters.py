@@ -28,13 +28,12 @@ from portal_server.domain.lists import (
     MAX_EXAMINED,
     Comparison,
     Condition,
-    Item,
     Page,
     PageRange,
     read_page,
 )
 from portal_server.storage.sql.clauses import LIMIT, OFFSET
-from portal_server.storage.sql.statements import Row, Statement
+from portal_server.storage.sql.statements import Statement
 from portal_server.storage.sql.types import Words
 
 # A placeholder for the conditions, which occurs nowhere else in a statement.
@@ -44,7 +43,7 @@ _HERE = "CONDITIONS_OF_THE_LIST"
 class Rows(Protocol):
     """Runs statements that read."""
 
-    def rows(self, statement: Statement, **values: Any) -> list[Row]:
+    def rows(self, statement: Statement, **values: Any) -> list[Any]:
         """Run a statement; returns its rows."""
 
 
@@ -55,36 +54,42 @@ class FilteredList:
     """The rows of a list, to which conditions are added when it runs.
 
     `following` gives a query the WHERE and the ORDER BY of the list: the rows after an id. With
-    conditions, only the first `MAX_EXAMINED` of them are read.
+    conditions, only the first `MAX_EXAMINED` of them are read. `make` and `keep`: see
+    `Statement.making`.
     """
 
     def __init__(
-        self, table: Table, following: Callable[[Select[Any]], Select[Any]], dialect: Dialect
+        self,
+        table: Table,
+        following: Callable[[Select[Any]], Select[Any]],
+        dialect: Dialect,
+        make: Callable[..., Any],
+        *,
+        keep: bool = False,
     ) -> None:
         self._table = table
         self._dialect = dialect
         page = following(select(table)).limit(LIMIT).offset(OFFSET)
         last = following(select(table.c.id)).limit(1).offset(MAX_EXAMINED - 1)
         within = table.c.id <= func.coalesce(last.scalar_subquery(), MAX_ID)
-        self._all = Statement(page, dialect)
-        self._some = Statement(page.where(within, text(_HERE)), dialect)
+        some = page.where(within, text(_HERE))
+        self._all = Statement(page, dialect).making(make, keep=keep)
+        self._some = Statement(some, dialect).making(make, keep=keep)
         self._last = Statement(last, dialect)
         self._parts: dict[_Kind, Statement] = {}
 
     def page(
         self,
         cursor: Rows,
-        make: Callable[[Row], Item],
         where: Sequence[Condition],
         rows: PageRange,
         **values: Any,
-    ) -> Page[Item]:
+    ) -> Page[Any]:
         """The page of objects created from the rows; `values` are those for `following`."""
         statement = self.meeting(where)
 
-        def read(part: PageRange) -> list[Item]:
-            found = cursor.rows(statement, **values_of(where, part), **values)
-            return [make(row) for row in found]
+        def read(part: PageRange) -> list[Any]:
+            return cursor.rows(statement, **values_of(where, part), **values)
 
         def examined(part: PageRange) -> int | None:
             # No list with conditions skips rows.

@@ -20,7 +20,12 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 Convert = Callable[[Any], Any]
 Row = dict[str, Any]
 
+Found = tuple[Any, ...]
+"""A row as the driver returns it."""
+
 _KEPT = 1024
+# This many client types take half a MiB, the largest ones 4 MiB.
+_KEPT_OBJECTS = 256
 
 
 class Statement:
@@ -47,6 +52,21 @@ class Statement:
             for column in returned
             if (convert := _read(column.type, dialect))
         ]
+        self._make: Callable[[Found], Any] = self._row
+
+    def making(self, make: Callable[..., Any], *, keep: bool = False) -> "Statement":
+        """This statement, whose rows are objects: `make` gets the values by name of column.
+
+        With `keep`, the last objects are kept, so that rows which are read again and again are
+        not converted each time. They must be immutable, and the values of a row hashable.
+        """
+
+        def made(found: Found) -> Any:
+            return make(**self._row(found))
+
+        other = copy(self)
+        other._make = lru_cache(_KEPT_OBJECTS)(made) if keep else made
+        return other
 
     def filled(self, place: str, between: str, parts: "Sequence[Statement]") -> "Statement":
         """This statement with expressions in place of its only placeholder.
@@ -81,14 +101,16 @@ class Statement:
             [convert(given[name]) if convert else given[name] for name, convert in self.inputs],
         )
 
-    def rows(self, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
-        """Run it; returns its rows, by name of column."""
+    def rows(self, cursor: Any, values: Mapping[str, Any]) -> list[Any]:
+        """Run it; returns its rows: by name of column, or as objects."""
         self.run(cursor, values)
-        rows = [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+        return list(map(self._make, cursor.fetchall()))
+
+    def _row(self, found: Found) -> Row:
+        row = dict(zip(self._names, found, strict=True))
         for name, convert in self._outputs:
-            for row in rows:
-                row[name] = convert(row[name])
-        return rows
+            row[name] = convert(row[name])
+        return row
 
 
 class InsertRows(ABC):

@@ -15,16 +15,18 @@ from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
 
 from portal_server.domain.fields import Sealed
 
-# How a list of texts begins in JSON.
+# How a short list of texts begins in JSON, as the portal writes it.
 _TEXTS = ('["', b'["', "[]", b"[]")
 _MAX_KEPT_BYTES = 256
 
 
 def from_json(text: str | bytes) -> Any:
-    """The value of a column with JSON; a list of texts as a tuple, so that it can be cached."""
-    if text[:2] not in _TEXTS:
-        return json.loads(text)
-    return _texts(text) if len(text) <= _MAX_KEPT_BYTES else tuple(json.loads(text))
+    """The value of a column with JSON; a list of texts is a tuple, so that it can be cached."""
+    if text[:2] in _TEXTS and len(text) <= _MAX_KEPT_BYTES:
+        return _texts(text)
+    value = json.loads(text)
+    texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return tuple(value) if texts else value
 
 
 @lru_cache(1024)

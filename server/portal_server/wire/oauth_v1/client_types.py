@@ -1,11 +1,13 @@
 """ClientTypeService: client types over native gRPC."""
 
+from functools import lru_cache
+
 from google.protobuf.empty_pb2 import Empty
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.provider import ProviderType
-from portal_server.wire.calls import CallContext
+from portal_server.wire.calls import KEPT_MESSAGES, CallContext
 from portal_server.wire.oauth_v1 import filters
 from portal_server.wire.oauth_v1.codec import Codec, as_created, as_updated, etags_of
 from portal_server.wire.oauth_v1.enums import vocabulary_of, wire_name
@@ -22,6 +24,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ClientTypeService"]
 SURFACE = Surface({field: f"client_type.{field}" for field in CLIENT_TYPE}, wire_name)
 CODEC = Codec(pb.ClientType, ClientType, ClientTypeDraft, CLIENT_TYPE)
 
+# Callers read the same client types again and again. Nothing changes these messages.
+_kept_message = lru_cache(KEPT_MESSAGES)(CODEC.message)
 _provider_type = vocabulary_of(ProviderType).optional_word
 
 
@@ -46,7 +50,7 @@ class ClientTypeService:
     ) -> pb.ClientType:
         """Get a client type."""
         required_ids(provider_id=request.provider_id, id=request.id)
-        return CODEC.message(self._client_types.get(context.call, request.provider_id, request.id))
+        return _kept_message(self._client_types.get(context.call, request.provider_id, request.id))
 
     def ListClientTypes(
         self, request: pb.ListClientTypesRequest, context: CallContext
@@ -60,7 +64,7 @@ class ClientTypeService:
         )
         page = self._client_types.list(context.call, provider_id, where, rows)
         return pb.ListClientTypesResponse(
-            client_types=map(CODEC.message, page.items),
+            client_types=map(_kept_message, page.items),
             next_page_token=page_token(page.next_after, request, provider_id),
         )
 

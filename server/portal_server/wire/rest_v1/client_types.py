@@ -1,13 +1,14 @@
 """The REST operations of client types."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from portal.rest.v1 import portal_rest_pb2 as pb
 from portal_server.catalog.updates import Change
 from portal_server.domain.client_type import CLIENT_TYPE, ClientType, ClientTypeDraft
 from portal_server.domain.errors import Resource
 from portal_server.domain.identity import Ref
-from portal_server.wire.calls import CallContext
+from portal_server.wire.calls import KEPT_MESSAGES, CallContext
 from portal_server.wire.rest_v1.codec import Codec
 from portal_server.wire.rest_v1.dialect import read_flag
 from portal_server.wire.rest_v1.ids import ref_of
@@ -33,10 +34,7 @@ class ClientTypeOperations:
         page = page_range(request)
         provider = ref_of(Resource.PROVIDER, request.provider_id)
         parts = read_parts(page, lambda rows: self._client_types.list(call, provider, (), rows))
-        return (
-            pb.ListClientTypesResponse(client_types=map(client_type_message, part))
-            for part in parts
-        )
+        return (pb.ListClientTypesResponse(client_types=map(_kept_message, part)) for part in parts)
 
     def CreateClientType(
         self, request: pb.CreateClientTypeRequest, context: CallContext
@@ -54,7 +52,7 @@ class ClientTypeOperations:
         """Get a client type."""
         found = self._client_types.get(context.call, *_refs(request))
         send_etag(context, found.etag)
-        return client_type_message(found)
+        return _kept_message(found)
 
     def UpdateClientType(
         self, request: pb.UpdateClientTypeRequest, context: CallContext
@@ -85,6 +83,10 @@ def _refs(request: _OfOne) -> tuple[Ref, Ref]:
 def client_type_message(client_type: ClientType) -> pb.ClientType:
     """The message of a client type."""
     return pb.ClientType(**_CODEC.response(client_type))
+
+
+# Callers read the same client types again and again. Nothing changes these messages.
+_kept_message = lru_cache(KEPT_MESSAGES)(client_type_message)
 
 
 def _draft(message: pb.ClientTypeInput) -> ClientTypeDraft:
