@@ -192,6 +192,7 @@ def test_an_audit_that_cannot_search_the_database_fails_with_one_line(
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.needs("git")
 def test_the_audit_reads_every_lock_file() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True
