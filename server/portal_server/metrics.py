@@ -35,7 +35,7 @@ CALL_ERRORS = Counter(
 )
 QUEUE_WAIT = Histogram(
     "portal_queue_wait_seconds",
-    "How long calls waited for a thread. Waits of less than a millisecond are not counted.",
+    "How long calls waited for a thread. Calls that did not wait are not counted.",
     ("pool",),
     buckets=_SECONDS,
     registry=REGISTRY,
@@ -44,7 +44,7 @@ QUEUE_LENGTH = Gauge(
     "portal_queue_length", "Calls that wait for a thread.", ("pool",), registry=REGISTRY
 )
 THREADS_IN_USE = Gauge(
-    "portal_threads_in_use", "Threads that run calls.", ("pool",), registry=REGISTRY
+    "portal_threads_in_use", "Threads that run a call.", ("pool",), registry=REGISTRY
 )
 THREADS_MAX = Gauge("portal_threads_max", "Threads that may run.", ("pool",), registry=REGISTRY)
 WATCH_STREAMS = Gauge("portal_watch_streams", "Open streams of changes.", registry=REGISTRY)

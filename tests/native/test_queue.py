@@ -15,14 +15,12 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from portal.oauth.v1 import provider_pb2 as pb
-from portal_server.wire.callers import WRITES_FOR_THREAD
 from tests.conftest import Portal, serve
 from tests.support.databases import new_sqlite
 from tests.support.details import Rejection
 
 # A key has at most a quarter of the places to wait.
 THREADS, WAITING = 2, 3
-RUNNING = WRITES_FOR_THREAD * THREADS
 ALL_WAITING = 4 * WAITING
 
 
@@ -81,14 +79,14 @@ def test_past_the_bound_calls_are_rejected_at_once_and_the_others_are_done(
         with stuck(database):
             calls = [pool.submit(call, str(number)) for number in range(20)]
             deadline = time.monotonic() + 4
-            while len(ends) < 20 - RUNNING - WAITING and time.monotonic() < deadline:
+            while len(ends) < 20 - THREADS - WAITING and time.monotonic() < deadline:
                 time.sleep(0.01)
             rejected = [n for n, end in ends.items() if end == "TOO_MANY_CALLS"]
         took = [future.result() for future in calls]
 
     assert Counter(ends.values()) == {
-        "done": RUNNING + WAITING,
-        "TOO_MANY_CALLS": 20 - RUNNING - WAITING,
+        "done": THREADS + WAITING,
+        "TOO_MANY_CALLS": 20 - THREADS - WAITING,
     }
     assert all(took[int(name)] < 1 for name in rejected)
     assert names(small) == {name for name, end in ends.items() if end == "done"}
@@ -97,7 +95,7 @@ def test_past_the_bound_calls_are_rejected_at_once_and_the_others_are_done(
 def test_a_full_server_reports_that_it_is_alive(small: Portal, database: Path) -> None:
     with ThreadPoolExecutor(20) as pool, stuck(database):
         calls = [pool.submit(create, small, str(number)) for number in range(20)]
-        while sum(call.done() for call in calls) < 20 - RUNNING - WAITING:
+        while sum(call.done() for call in calls) < 20 - THREADS - WAITING:
             time.sleep(0.01)
         begin = time.monotonic()
         health: Any = HealthStub(small.anonymous)
@@ -112,9 +110,9 @@ def test_when_there_is_room_again_calls_are_served(small: Portal, database: Path
     with ThreadPoolExecutor(20) as pool:
         with stuck(database):
             calls = [pool.submit(create, small, str(number)) for number in range(20)]
-            while sum(call.done() for call in calls) < 20 - RUNNING - WAITING:
+            while sum(call.done() for call in calls) < 20 - THREADS - WAITING:
                 time.sleep(0.01)
-        assert sum(call.exception() is None for call in calls) == RUNNING + WAITING
+        assert sum(call.exception() is None for call in calls) == THREADS + WAITING
 
     assert create(small, "later").name == "later"
 
@@ -124,7 +122,7 @@ def test_no_write_is_done_for_a_caller_whose_deadline_has_passed(
 ) -> None:
     with ThreadPoolExecutor(20) as pool:
         with stuck(database):
-            served = [pool.submit(create, small, f"served {n}") for n in range(RUNNING)]
+            served = [pool.submit(create, small, f"served {n}") for n in range(THREADS)]
             time.sleep(0.3)
             late = [pool.submit(create, small, f"late {n}", 0.3) for n in range(WAITING)]
             codes = [call.exception() for call in late]

@@ -17,7 +17,6 @@ from portal_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from portal_server.side_by_side import Calls
 from portal_server.storage import group_commit
 from portal_server.storage.group_commit import GroupCommit
 from portal_server.storage.inserts import Adds
@@ -65,11 +64,6 @@ class LedgerTransaction:
         self.added.append(text)
         self.written += 1
         return text
-
-
-class Stalled:
-    stall = 0.0
-    in_doubt = paused = False
 
 
 Work = Callable[[LedgerTransaction], str]
@@ -253,82 +247,3 @@ def test_many_threads_lose_nothing_and_get_their_own_results() -> None:
 
 def _reject(_transaction: LedgerTransaction) -> str:
     raise Precondition(Reason.OKTA_APP_TYPE_MISSING, "no")
-
-
-def test_calls_of_one_thread_share_a_commit_that_its_first_one_leads() -> None:
-    ledger, results = Ledger(), list[str]()
-    commit = GroupCommit(ledger.transaction)
-
-    def call(text: str) -> None:
-        results.append(commit.run(CALL, adds(text)))
-
-    calls = Calls()
-    for text in ("a", "b", "c"):
-        calls.begin(call, text)
-    assert (ledger.commits, len(calls)) == (0, 3)
-    calls.go_on()
-
-    assert results == ledger.committed == ["a", "b", "c"]
-    assert (ledger.commits, len(calls)) == (1, 0)
-
-
-def test_a_thread_that_begins_calls_delays_no_other_thread() -> None:
-    """Another thread commits the jobs of both, and the first one finds its jobs done."""
-    ledger, results = Ledger(), list[str]()
-    commit = GroupCommit(ledger.transaction)
-    calls = Calls()
-    calls.begin(lambda: results.append(commit.run(CALL, adds("a"))))
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(commit.run, CALL, adds("b")).result(5) == "b"
-    assert ledger.committed == ["b", "a"]
-    calls.go_on()
-
-    assert results == ["a"]
-    assert ledger.commits == 1
-
-
-def test_after_a_commit_a_thread_that_waits_leads_not_one_that_begins_calls() -> None:
-    ledger, results = Ledger(), list[str]()
-    commit = GroupCommit(ledger.transaction)
-    calls = Calls()
-    ledger.go.clear()
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(commit.run, CALL, adds("first"))
-        assert ledger.begun.wait(5)
-        calls.begin(lambda: results.append(commit.run(CALL, adds("paused"))))
-        second = pool.submit(commit.run, CALL, adds("second"))
-        while len(commit._waiting) < 2:  # noqa: SLF001
-            pass
-        ledger.go.set()
-        assert (first.result(5), second.result(5)) == ("first", "second")
-    calls.go_on()
-
-    assert results == ["paused"]
-    assert sorted(ledger.committed) == ["first", "paused", "second"]
-
-
-def test_a_stalled_commit_fails_calls_that_are_paused_too() -> None:
-    ledger, stalls = Ledger(), Stalled()
-    commit = GroupCommit(ledger.transaction, stalls)
-    errors: list[PortalError] = []
-
-    def call() -> None:
-        try:
-            commit.run(CALL, adds("paused"))
-        except PortalError as error:
-            errors.append(error)
-
-    calls = Calls()
-    ledger.go.clear()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(commit.run, CALL, adds("first"))
-        assert ledger.begun.wait(5)
-        calls.begin(call)
-        stalls.stall = 1000.0
-        commit.end_stall()
-        calls.go_on()
-        ledger.go.set()
-        first.result(5)
-
-    assert [error.reason for error in errors] == [Reason.WRITES_STALLED]
-    assert ledger.committed == ["first"]

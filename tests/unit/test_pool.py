@@ -4,10 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from portal_server.side_by_side import pause
-from portal_server.wire.pool import Job, Pool, Queue, Threads
+from portal_server.wire.pool import Job, Pool, Queue
 
 
 def queue(owner: object, running: int = 4, alone: int = 4, waiting: int = 1000) -> Queue:
@@ -26,9 +24,8 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def pool(threads: int | Threads, max_waiting: int = 10_000) -> Iterator[Pool]:
-    number = threads if isinstance(threads, Threads) else Threads(threads)
-    made = Pool("test", number, max_waiting)
+def pool(threads: int, max_waiting: int = 10_000) -> Iterator[Pool]:
+    made = Pool("test", threads, max_waiting)
     yield made
     made.stop()
 
@@ -144,73 +141,3 @@ def test_a_job_that_fails_leaves_its_thread_working() -> None:
         threads.offer(queue("x"), job(fail))
         threads.offer(queue("x"), job(ran.set))
         assert ran.wait(2)
-
-
-def test_a_thread_begins_all_calls_that_wait_before_it_ends_one() -> None:
-    held, steps = Held(), list[str]()
-
-    def call(number: int) -> None:
-        steps.append(f"begin {number}")
-        pause()
-        steps.append(f"end {number}")
-
-    with pool(Threads(4, side_by_side=3, patience_s=5)) as threads:
-        mine = queue("mine", alone=100)
-        threads.offer(mine, job(held.run))
-        until(lambda: held.active == 1)
-        for number in range(5):
-            threads.offer(mine, job(partial(call, number)))
-        assert threads.running == 1
-        held.let_go.set()
-        until(lambda: threads.in_flight == 0)
-
-    assert steps == [
-        *("begin 0", "begin 1", "begin 2", "end 0", "end 1", "end 2"),
-        *("begin 3", "begin 4", "end 3", "end 4"),
-    ]
-
-
-def test_paused_calls_count_as_running() -> None:
-    held = Held()
-
-    def call() -> None:
-        pause()
-        held.run()
-
-    with pool(Threads(4, side_by_side=8, patience_s=5)) as threads:
-        mine = queue("mine", alone=2)
-        threads.offer(mine, job(held.run))
-        until(lambda: held.active == 1)
-        for _ in range(3):
-            threads.offer(mine, job(call))
-        assert (threads.waiting, threads.in_flight) == (3, 4)
-        held.let_go.set()
-        until(lambda: threads.in_flight == 0)
-
-    assert held.most == 1  # one thread
-
-
-def test_when_a_thread_is_busy_the_next_call_gets_another_one() -> None:
-    held, ran = Held(), threading.Event()
-    with pool(Threads(4, side_by_side=8, patience_s=0.1)) as threads:
-        mine = queue("mine", alone=100)
-        threads.offer(mine, job(held.run))
-        until(lambda: held.active == 1)
-        time.sleep(0.15)
-        threads.offer(mine, job(ran.set))
-        assert ran.wait(2)
-        held.let_go.set()
-
-
-def test_a_call_that_waits_for_a_busy_thread_gets_another_one_with_the_next_wake() -> None:
-    held, ran = Held(), threading.Event()
-    with pool(Threads(4, side_by_side=8, patience_s=0.1)) as threads:
-        mine = queue("mine", alone=100)
-        threads.offer(mine, job(held.run))
-        threads.offer(mine, job(ran.set))
-        threads.wake()
-        assert not ran.wait(0.05)
-        time.sleep(0.1)
-        threads.wake()
-        assert ran.wait(2)
-        held.let_go.set()

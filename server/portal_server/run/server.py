@@ -240,8 +240,7 @@ def _open_store(settings: Settings) -> Store:
 def _callers(settings: Settings, listen: Listen, keyring: KeyRing) -> Callers:
     """The queues and threads of all API keys."""
     rates = Rates(settings.key_requests_per_second, settings.key_burst, listen.servers)
-    local = settings.database.get_backend_name() == "sqlite"
-    callers = Callers(settings.threads, settings.max_waiting, rates, local_reads=local)
+    callers = Callers(settings.threads, settings.max_waiting, rates)
     for digest, caller in keyring.known_digests().items():
         callers.add(digest, caller)
     return callers

@@ -193,9 +193,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=1024,
-        description="Threads for the writes of a server, which runs four times as many writes at"
-        " the same time. Reads have separate threads, three quarters as many. The connection pool"
-        " holds one connection for each thread, and 2 more.",
+        description="Maximum concurrent writes of a server. Reads have separate threads, three"
+        " quarters as many. The connection pool holds one connection for each thread, and 2 more.",
     )
     max_waiting: int = Field(
         default=1024,

@@ -45,7 +45,6 @@ class Upkeep:
         now = monotonic()
         for pool in self._pools:
             pool.cancel(MAX_THREAD_S)
-            pool.wake()
         if now - self._logged >= _LOG_PERIOD_S:
             self._logged = now
             self._log_rejected()

@@ -1,10 +1,9 @@
 """Group commit: concurrent writes are committed together.
 
-A durable commit costs the same for one write as for twenty. So a call adds its job to those
-that wait, and lets the other calls of its thread do the same. Then, if no commit is in
-progress, its thread becomes the leader: it runs all waiting jobs, one after the other in one
-transaction, and commits once. Only then do their calls continue. Jobs that arrive during the
-commit wait for the next leader, which is the first thread that waits for one of them.
+A durable commit costs the same for one write as for twenty. So if no commit is in
+progress, a thread with a job becomes the leader: it runs all waiting jobs, one after
+the other in one transaction, and commits once. Only then do their threads continue.
+Jobs that arrive during the commit wait for the next leader, which is the first of them.
 
 One job never fails another. A job that raises an error before it has written
 anything leaves no trace. A job that fails later, or in the database, breaks the
@@ -37,7 +36,6 @@ from portal_server.domain.errors import (
     Unavailable,
 )
 from portal_server.metrics import COMMIT_SECONDS, GROUP_SIZE
-from portal_server.side_by_side import pause
 from portal_server.storage.inserts import Adds
 from portal_server.storage.sql.dialects import COMMIT_TIMEOUT_S
 from portal_server.storage.sql.failures import stalled
@@ -54,21 +52,18 @@ RETRY_WITHIN_S = 6.0
 
 
 class _Job:
-    """Work for a transaction and its result.
-
-    `woken` is locked while a thread waits until the job is done or the thread leads.
-    """
+    """Work for a transaction, the thread that waits for it, and its result."""
 
     __slots__ = (
         "_tries",
         "_wanted",
+        "_woken",
         "_work",
         "adds",
-        "done",
         "error",
+        "leads",
         "result",
         "since",
-        "woken",
     )
 
     def __init__(self, call: Call, work: Callable[[Any], Any], adds: Resource | None) -> None:
@@ -79,13 +74,15 @@ class _Job:
         self._tries = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self.done = False
-        self.woken: threading.Lock | None = None
+        self.leads = False
+        self._woken = threading.Lock()
+        self._woken.acquire()
+
+    def wait(self) -> None:
+        self._woken.acquire()
 
     def wake(self) -> None:
-        """Wake the thread that waits, if any."""
-        if self.woken:
-            self.woken.release()
+        self._woken.release()
 
     def run(self, transaction: Any) -> None:
         """Do the work. Raises errors that break the transaction, and stores those that do not."""
@@ -160,14 +157,18 @@ class GroupCommit:
         with self._lock:
             if self._stalls.paused:
                 raise stalled()
-            if self._led or self._waiting:
-                if len(self._waiting) >= MAX_WAITING:
-                    raise Exhausted(Reason.TOO_MANY_WRITES, "too many writes wait; retry later")
-                if self._stalls.stall > STALLED_S or self._stalls.in_doubt:
-                    raise stalled()
-            self._waiting.append(job)
-        pause()
-        self._finish(job)
+            if not self._led:
+                self._led = job.leads = True
+            elif len(self._waiting) >= MAX_WAITING:
+                raise Exhausted(Reason.TOO_MANY_WRITES, "too many writes wait; retry later")
+            elif self._stalls.stall > STALLED_S or self._stalls.in_doubt:
+                raise stalled()
+            else:
+                self._waiting.append(job)
+        if not job.leads:
+            job.wait()
+        if job.leads:
+            self._lead(job)
         if job.error is not None:
             try:
                 raise job.error
@@ -176,23 +177,6 @@ class GroupCommit:
                 # would keep the call alive until the next garbage collection.
                 job.error = None
         return job.result  # type: ignore[no-any-return]
-
-    def _finish(self, job: _Job) -> None:
-        """Return when a job is done: wait for the leader, or lead."""
-        with self._lock:
-            if job.done:
-                return
-            if self._led:
-                job.woken = woken = threading.Lock()
-                woken.acquire()
-            else:
-                self._led = True
-                self._waiting.remove(job)
-                woken = None
-        if woken:
-            woken.acquire()
-        if not job.done:
-            self._lead(job)
 
     def _lead(self, leader: _Job) -> None:
         """Commit the leader's job with the waiting jobs, and choose the next leader."""
@@ -207,14 +191,10 @@ class GroupCommit:
         if failed and time.monotonic() - began > STALLED_S:
             self._fail_waiting()
         with self._lock:
-            for job in group:
-                job.done = True
-            # The others' threads still begin calls; each leads when it needs its job done.
-            next_leader = next((job for job in self._waiting if job.woken), None)
+            next_leader = self._waiting.popleft() if self._waiting else None
             self._led = next_leader is not None
-            if next_leader:
-                self._waiting.remove(next_leader)
         if next_leader:
+            next_leader.leads = True
             next_leader.wake()
         for job in group[1:]:
             job.wake()
@@ -227,10 +207,8 @@ class GroupCommit:
     def _fail_waiting(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
-            for job in waiting:
-                job.error = stalled()
-                job.done = True
         for job in waiting:
+            job.error = stalled()
             job.wake()
 
     def _commit(self, group: Sequence[_Job]) -> None:

@@ -13,7 +13,7 @@ from portal_server.catalog.keyring import text_of
 from portal_server.domain import keys
 from portal_server.domain.keys import Caller
 from portal_server.wire.events import Queued
-from portal_server.wire.pool import Pool, Queue, Sharing, Threads
+from portal_server.wire.pool import Pool, Queue, Sharing
 from portal_server.wire.rates import Limit, Rates
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
@@ -25,14 +25,6 @@ calls with a valid key arrive."""
 SHARED_READS = 1
 """How many reads of one key run at the same time while another key calls: with two, the other
 key's calls take twice as long. A key that calls alone has half of the threads."""
-WRITES_FOR_THREAD = 4
-"""How many writes run at the same time for each thread; one thread may run all of them. For the
-default of 16 threads, as many as a group commit takes."""
-# To begin a write takes a fiftieth of this, and a commit on a good disk a tenth. A thread that has
-# not taken one for this long waits for the database.
-_PATIENCE_OF_WRITES_S = 0.005
-# To read a row takes half of this, if its thread need not wait for the network.
-_PATIENCE_OF_LOCAL_READS_S = 0.0005
 PROVIDER_THREADS = 128
 """How many calls that wait for identity providers run at the same time. While they wait, they
 use neither the interpreter nor the database."""
@@ -65,28 +57,14 @@ class CallerQueues:
 
 
 class Callers:
-    """The pools of a server, and the queues of each key.
+    """The pools of a server, and the queues of each key."""
 
-    `local_reads` is whether reads wait for no network.
-    """
-
-    def __init__(
-        self,
-        write_threads: int,
-        max_waiting: int,
-        rates: Rates = NO_LIMITS,
-        *,
-        local_reads: bool = False,
-    ) -> None:
+    def __init__(self, write_threads: int, max_waiting: int, rates: Rates = NO_LIMITS) -> None:
         sharing = Sharing()
-        patience_s = _PATIENCE_OF_LOCAL_READS_S if local_reads else 0.0
-        reads = Threads(read_threads(write_threads), patience_s=patience_s)
-        self._concurrent_writes = WRITES_FOR_THREAD * write_threads
-        writes = Threads(write_threads, self._concurrent_writes, _PATIENCE_OF_WRITES_S)
-        self.reads = Pool("read", reads, max_waiting, sharing)
-        self.writes = Pool("write", writes, max_waiting, sharing)
+        self.reads = Pool("read", read_threads(write_threads), max_waiting, sharing)
+        self.writes = Pool("write", write_threads, max_waiting, sharing)
         # Other calls do not slow these down, so only these count as calls of another key.
-        self.providers = Pool("provider", Threads(PROVIDER_THREADS), max_waiting)
+        self.providers = Pool("provider", PROVIDER_THREADS, max_waiting)
         self._write_threads = write_threads
         self._max_waiting = max(1, max_waiting // _WAITING_SHARE)
         self._lock = threading.Lock()
@@ -164,7 +142,7 @@ class Callers:
         waiting, alone = PROVIDER_THREADS // 8, PROVIDER_THREADS // 2
         return CallerQueues(
             self._queued(self.reads, owner, min(SHARED_READS, half), half, limit),
-            self._queued(self.writes, owner, eighth, self._concurrent_writes, limit),
+            self._queued(self.writes, owner, eighth, self._write_threads, limit),
             self._queued(self.providers, owner, waiting, alone, limit),
             limit,
             caller,

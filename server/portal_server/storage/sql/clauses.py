@@ -29,7 +29,7 @@ def locked(
 ) -> dict[Lock | None, Statement]:
     """The statements that read rows with each lock; SQLite ignores the locks.
 
-    `make`: see `Statement.making`. The objects that are read without a lock are kept.
+    `make`: see `Statement.making`; the objects that it makes without a lock are kept.
     """
 
     def reading(query: Select[Any], *, keep: bool = False) -> Statement:

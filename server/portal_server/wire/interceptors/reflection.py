@@ -11,7 +11,7 @@ from portal_server.domain.errors import PortalError
 from portal_server.wire.callers import Callers
 from portal_server.wire.events import Streaming
 from portal_server.wire.interceptors.errors import Rejection, abort_with, rejection_of
-from portal_server.wire.pool import Pool, Queue, Threads
+from portal_server.wire.pool import Pool, Queue
 from portal_server.wire.requests import AUTHORIZATION, Metadata, values_of
 
 ANONYMOUS_STREAMS = 8
@@ -27,8 +27,8 @@ class Reflection:
         self._keyring = keyring
         self._callers = callers
         self._is_open = is_open
-        self.anonymous = Pool("reflection", Threads(ANONYMOUS_STREAMS), 0)
-        self.with_key = Pool("reflection-key", Threads(STREAMS_WITH_KEY), 0)
+        self.anonymous = Pool("reflection", ANONYMOUS_STREAMS, 0)
+        self.with_key = Pool("reflection-key", STREAMS_WITH_KEY, 0)
 
     @property
     def pools(self) -> tuple[Pool, Pool]:
