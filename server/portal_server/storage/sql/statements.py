@@ -3,8 +3,9 @@
 SQLAlchemy generates the SQL and the conversions of each type. Running a statement
 through SQLAlchemy costs several times as much as the statement itself.
 
-This module uses `compiled.positiontup` and `bind_processor` of SQLAlchemy, which are
-not documented: its version is pinned, and all of tests/storage fails when they change.
+This module uses `compiled.positiontup`, `bind_processor` and `_static_cache_key` of
+SQLAlchemy, which are not documented: its version is pinned, and all of tests/storage fails
+when they change.
 """
 
 import json
@@ -23,7 +24,7 @@ Row = dict[str, Any]
 Found = tuple[Any, ...]
 """A row as the driver returns it."""
 
-_KEPT = 1024
+_KEPT = 4096
 # This many client types take half a MiB, the largest ones 4 MiB.
 _KEPT_OBJECTS = 256
 
@@ -163,14 +164,26 @@ class InsertValues(InsertRows):
 
 
 def _bound(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    return _cached(kind, kind.dialect_impl(dialect).bind_processor(dialect))
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    return _cached(kind, convert, dialect.name, "bound")
 
 
 def _read(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    return _cached(kind, kind.dialect_impl(dialect).result_processor(dialect, None))
+    convert = kind.dialect_impl(dialect).result_processor(dialect, None)
+    return _cached(kind, convert, dialect.name, "read")
 
 
-def _cached(kind: TypeEngine[Any], convert: Convert | None) -> Convert | None:
-    # Our own types have few values (words) or repeat them (times), all of which are immutable.
-    # Without the cache, conversions take more than half of the time of a list.
-    return lru_cache(_KEPT)(convert) if convert and isinstance(kind, TypeDecorator) else convert
+_caches: dict[tuple[Any, ...], Convert] = {}
+
+
+def _cached(kind: TypeEngine[Any], convert: Convert | None, *use: str) -> Convert | None:
+    """The conversion with a cache, which all columns of the same type share.
+
+    Our own types have few values (words) or repeat them, all of which are immutable: a create has
+    one time in three columns. Without the cache, conversions take more than half of the time of a
+    list.
+    """
+    if convert is None or not isinstance(kind, TypeDecorator):
+        return convert
+    key = kind._static_cache_key, *use  # noqa: SLF001
+    return _caches.setdefault(key, lru_cache(_KEPT)(convert))
