@@ -24,7 +24,7 @@ Row = dict[str, Any]
 Found = tuple[Any, ...]
 """A row as the driver returns it."""
 
-_KEPT = 4096
+_KEPT = 1024
 # This many client types take half a MiB, the largest ones 4 MiB.
 _KEPT_OBJECTS = 256
 
