@@ -1,6 +1,6 @@
 """Search osv.dev for known vulnerabilities of all packages that this repository pins.
 
-It reads the tracked lock files (those of examples and tests, too), the dependencies that a pom.xml
+It reads the lock files (those of examples and tests, too), the dependencies that a pom.xml
 names, and what no lock file has: Envoy in its wheel, and swagger-ui. The exit status is 1 if a
 vulnerability is found, and 2 if the database cannot be searched. Run it in the project's folder:
 python -m tools.audit [--ignore ID]...
