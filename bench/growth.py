@@ -18,9 +18,10 @@ MEMORY_TIMES = 1.1
 MEMORY_MORE_MIB = 8.0
 
 # A pool starts a thread, and opens a connection, the first time that so many calls run at once.
-# That may be late. A leak in each call or each connection would be thousands.
-MORE_THREADS = 4
-MORE_CONNECTIONS = 4
+# That may be late, if other programs delay calls: one for each of 8 callers, in the pool of reads
+# and in that of writes. A leak in each call or each connection would be thousands.
+MORE_THREADS = 16
+MORE_CONNECTIONS = 16
 
 # Each of 8 callers may have a new connection before its old one is closed. A connection of a server
 # to SQLite is two files: the database and its log.

@@ -11,6 +11,8 @@ from collections import Counter
 from math import ceil
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from portal.oauth.v1 import client_type_pb2 as pb
 from portal.oauth.v1 import provider_pb2
@@ -19,7 +21,7 @@ from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from tests.conftest import with_key
 from tests.support.catalog import KEYS
 from tests.support.postgres import free_port
-from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal
+from tests.support.stack import ADMIN_KEY, ENVIRONMENT, ROOT, portal, soon
 
 CALLERS = 8
 
@@ -106,6 +108,7 @@ class OwnServer:
             "PORTAL_ADMIN_KEY": ADMIN_KEY,
             "PORTAL_ENCRYPTION_KEYS": KEYS.get_secret_value(),
             "PORTAL_LOG_LEVEL": "ERROR",
+            "PYTHONFAULTHANDLER": "1",
         } | environment
         self.target = f"127.0.0.1:{self._settings['PORTAL_DIRECT_GRPC_PORT']}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,9 +119,22 @@ class OwnServer:
         environment = ENVIRONMENT | self._settings
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT)
         atexit.register(self._process.kill)  # of a test that failed
+        # A start takes two seconds of CPU, of a machine that may be busy.
+        if not soon(self._serves, 120):
+            self.end(signal.SIGABRT)  # prints the stack of each thread
+            message = "the server does not serve"
+            raise TimeoutError(message)
+
+    def _serves(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, "the server has ended"
+        # A call, because a channel may report the connection to the server that was killed.
         with connect(self.target) as channel:
-            # A start takes two seconds of CPU, of a machine that may be busy.
-            grpc.channel_ready_future(channel).result(timeout=120)
+            try:
+                HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
+            except grpc.RpcError:
+                return False
+        return True
 
     def stop(self) -> None:
         assert self.end(signal.SIGTERM) == 0

@@ -56,16 +56,16 @@ GROWING: dict[str, tuple[Change, str]] = {
         "memory of server: 115.7 became 129.8 MiB, more than 127.2",
     ),
     "threads": (
-        lambda one: server(threads=30 + int(one.seconds) // 10),
-        "threads of server: 35 became 40, more than 39",
+        lambda one: server(threads=30 + int(one.seconds) // 2),
+        "threads of server: 58 became 80, more than 74",
     ),
     "open files": (
-        lambda one: server(files=40 + int(one.seconds)),
-        "open files of server: 97 became 140, more than 113",
+        lambda one: server(files=40 + 2 * int(one.seconds)),
+        "open files of server: 154 became 240, more than 194",
     ),
     "connections": (
-        lambda one: {"connections": 8 + int(one.seconds) // 8},
-        "connections to the database: 15 became 20, more than 19",
+        lambda one: {"connections": 8 + int(one.seconds) // 2},
+        "connections to the database: 36 became 58, more than 52",
     ),
     "the p99": (
         lambda one: {"p99_ms": one.seconds**2 / 50},
