@@ -67,7 +67,7 @@ test: .venv/dev ## Run the tests; five minutes on two cores
 	@$(BIN)/python -m pytest -m 'not ($(OTHERS) or alone)' $(SPREAD)
 
 test-slow: .venv/dev ## Run the tests that take long: browsers, other languages, many repetitions
-	@$(BIN)/python -m pytest -m slow --timeout 900 --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest -m slow --timeout 900 --numprocesses 3 --dist loadgroup
 
 test-bare: .venv/dev ## Run some tests of each kind with only a Debian base system, Python and make, without root
 	@tests/support/bare $(BIN)/python -m pytest -m 'not (attack or crash or long or alone)' $(SPREAD) $(BARE)

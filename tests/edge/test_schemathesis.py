@@ -30,7 +30,7 @@ def test_the_service_conforms_to_its_document(own_stack: Stack, tmp_path: Path) 
         [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(HERE / "schemathesis.toml"), "--no-color"),
-            *("run", f"{address}/openapi.json", "--max-examples", "60"),
+            *("run", f"{address}/openapi.json", "--max-examples", "30"),
         ],
         env=ENVIRONMENT | {"PORTAL_KEY": ADMIN_KEY, "PYTHONPATH": str(HERE)},
         cwd=tmp_path,
