@@ -144,11 +144,12 @@ def test_a_file_that_is_not_a_certificate_is_an_error(
     assert problem(as_ca, files.cert).startswith("PORTAL_TLS_CLIENT_CA: ")
 
 
-@pytest.mark.parametrize("part", [slice(-30), slice(30, None)], ids=["end", "begin"])
-def test_a_file_that_is_cut_off_is_an_error(own: Authority, tmp_path: Path, part: slice) -> None:
-    files, other = own.issue(), Authority(tmp_path / "other")
-    both = own.file.read_bytes() + other.file.read_bytes()
-    write(own.file, both[part])
+@pytest.mark.parametrize("kept", ["begin", "line", "end"])
+def test_a_file_that_is_cut_off_is_an_error(own: Authority, tmp_path: Path, kept: str) -> None:
+    files, other = own.issue(), Authority(tmp_path / "other").file.read_bytes()
+    whole = own.file.read_bytes()
+    cut = {"begin": whole + other[:-30], "line": whole + other[:18], "end": whole[30:] + other}
+    write(own.file, cut[kept])
 
     assert problem(files, own.file) == "PORTAL_TLS_CLIENT_CA: has an incomplete certificate"
 

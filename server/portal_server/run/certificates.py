@@ -126,7 +126,9 @@ def _certificates(name: str, pem: bytes) -> list[x509.Certificate]:
     found = _CERTIFICATES.findall(pem)
     if not found:
         raise CertificateError(f"{name}: has no certificate in the PEM format")
-    if not len(found) == pem.count(_BEGIN) == pem.count(_END):
+    # A file may be cut off inside of the line that begins the next certificate.
+    last_line = pem.rstrip().rpartition(b"\n")[2]
+    if not len(found) == pem.count(_BEGIN) == pem.count(_END) or _BEGIN.startswith(last_line):
         raise CertificateError(f"{name}: has an incomplete certificate")
     try:
         return [x509.load_pem_x509_certificate(part) for part in found]
