@@ -126,6 +126,8 @@ class Database(BaseHTTPRequestHandler):
     vulnerable: ClassVar[Mapping[tuple[str, str], str]] = {}
     lost = 0
     """How many results are missing from the end."""
+    without: ClassVar[Mapping[str, str] | None] = {}
+    """The result for a package without vulnerabilities."""
 
     def do_POST(self) -> None:
         queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
@@ -133,7 +135,7 @@ class Database(BaseHTTPRequestHandler):
         results = [
             {"vulns": [{"id": f"{one[0]}-1", "modified": "2025-04-24T00:00:00Z"}]}
             if one in self.vulnerable
-            else {}
+            else self.without
             for one in asked
         ]
         known = self.path == "/v1/querybatch" and all(one["version"] for one in queries)
@@ -183,10 +185,15 @@ def test_an_audit_that_cannot_search_the_database_fails_with_one_line(
     with database() as url:
         monkeypatch.setattr(Database, "lost", 1)
         incomplete = audit(url)
+        monkeypatch.setattr(Database, "lost", 0)
+        monkeypatch.setattr(Database, "without", {"next_page_token": "more"})
+        first_page = audit(url)
+        monkeypatch.setattr(Database, "without", None)
+        unreadable = audit(url)
         other = audit(f"{url}/other")
     unreachable = audit(url)
 
-    for done in (incomplete, other, unreachable):
+    for done in (incomplete, first_page, unreadable, other, unreachable):
         assert done.returncode == 2
         assert done.stderr.startswith(f"tools.audit: cannot search {url}")
         assert done.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -123,11 +123,19 @@ def search(url: str, pinned: Sequence[Package]) -> Iterator[tuple[Package, str]]
             )
             results = response.raise_for_status().json()["results"]
             for package, result in zip(some, results, strict=True):
-                for vulnerability in result.get("vulns", ()):
-                    yield package, vulnerability["id"]
-        except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+                for id_ in _ids(result):
+                    yield package, id_
+        except (httpx.HTTPError, AttributeError, KeyError, TypeError, ValueError) as error:
             text = str(error).partition("\n")[0]
             raise AuditError(f"cannot search {url}: {type(error).__name__}: {text}") from None
+
+
+def _ids(result: Any) -> list[str]:
+    """The IDs in the result for a package. Raises: ValueError."""
+    if result.get("next_page_token"):
+        message = "a package has more than one page of vulnerabilities"
+        raise ValueError(message)
+    return [vulnerability["id"] for vulnerability in result.get("vulns", ())]
 
 
 def main() -> int:
