@@ -25,7 +25,7 @@ Found = tuple[Any, ...]
 """A row as the driver returns it."""
 
 _KEPT = 1024
-# This many client types take half a MiB, the largest ones 4 MiB.
+# This many client types take half a MiB, the largest ones with the messages made of them 18 MiB.
 _KEPT_OBJECTS = 256
 
 
