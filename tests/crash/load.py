@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from math import ceil
+from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
@@ -131,7 +132,8 @@ class OwnServer:
         # A call, because a channel may report the connection to the server that was killed.
         with connect(self.target) as channel:
             try:
-                HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
+                stub: Any = HealthStub(channel)
+                stub.Check(HealthCheckRequest(), timeout=5)
             except grpc.RpcError:
                 return False
         return True

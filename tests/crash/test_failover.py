@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(900)
 
 # From the failure to the first write, with a standby that is promoted at once.
 MAX_SECONDS = 15
-# PostgreSQL that has ended closes its connections; only one that hangs needs timeouts. It takes 2 to
-# 4 s, and more on a machine that is busy.
+# PostgreSQL that has ended closes its connections; only one that hangs needs timeouts. It takes 2
+# to 4 s, and more on a machine that is busy.
 MAX_SECONDS_AFTER_A_CRASH = 10
 
 
