@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
@@ -10,20 +12,30 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc.experimental import session_cache
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from pydantic import SecretStr
 
+from portal.oauth.v1.provider_pb2 import ListProvidersRequest
+from portal.oauth.v1.provider_pb2_grpc import ProviderServiceStub
 from portal_client import DeadlineExceeded, Portal, Tls, Unavailable
 from portal_server.run.certificates import CertificateError
 from portal_server.run.server import Server
 from portal_server.run.settings import SettingsError
+from tests.conftest import with_key
 from tests.support.certificates import Authority, Files, swap
 from tests.support.databases import new_sqlite
+from tests.support.details import Rejection
 from tests.support.own_envoy import until
 from tests.support.own_server import started
+from tests.support.postgres import free_port
+from tests.support.stack import ENVIRONMENT, ROOT, listening
 
 KEY = "the-key-of-these-tests"
-SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+LIFETIME_S = 4
+CONNECTIONS, AT_ONCE = 4000, 40
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +71,17 @@ def call(port: int, tls: Tls | None) -> int:
     """The number of providers."""
     with Portal(f"localhost:{port}", key=KEY, tls=tls or False, timeout=3) as portal:
         return len(list(portal.list_providers()))
+
+
+def list_providers(channel: grpc.Channel) -> object:
+    stub = ProviderServiceStub(with_key(channel, KEY))
+    return stub.ListProviders(ListProvidersRequest(), timeout=5)
+
+
+def reflect(channel: grpc.Channel) -> object:
+    stub: Any = ServerReflectionStub(with_key(channel, KEY))
+    requests = iter([ServerReflectionRequest(list_services="")])
+    return next(stub.ServerReflectionInfo(requests, timeout=5))
 
 
 def first_name(port: int, authority: Authority) -> str:
@@ -123,31 +146,71 @@ def test_clients_of_an_intermediate_ca_or_of_one_certificate_can_be_accepted(
         assert call(server.port, tls) == 0
 
 
-def test_with_mutual_tls_each_connection_shows_its_certificate(
-    port: int, mutual: int, authority: Authority
+def test_an_expired_certificate_is_rejected_on_open_connections_and_resumed_sessions(
+    mutual: int, authority: Authority
 ) -> None:
-    """The certificate is not checked when a session is resumed; it may have expired since."""
+    """TLS checks it only when a session begins."""
+    ends = time.monotonic() + LIFETIME_S
+    own = authority.issue("brief", "client.test", days=LIFETIME_S / 86_400)
+    files = (authority.file, own.key, own.cert)
+    credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+    cache: Any = session_cache.ssl_session_cache_lru
+    options = [
+        ("grpc.ssl_session_cache", cache(1)),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
 
-    def resumed(at: int, version: ssl.TLSVersion) -> bool:
-        context = authority.context(authority.issue("client", "client.test"))
-        context.maximum_version = version
-        context.set_alpn_protocols(["h2"])
-        sessions: list[ssl.SSLSession | None] = [None]
-        for _ in range(2):
-            plain = socket.create_connection(("localhost", at), 5)
-            with context.wrap_socket(
-                plain, server_hostname="localhost", session=sessions[-1]
-            ) as connection:
-                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS)
-                # A session of TLS 1.3 arrives after the handshake.
-                assert connection.recv(100).startswith(b"\0")
-                sessions.append(connection.session)
-                reused = connection.session_reused
-        return bool(reused)
+    def open_channel(options: Any = options) -> grpc.Channel:
+        return grpc.secure_channel(f"localhost:{mutual}", credentials, options)
 
-    versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-    assert [resumed(port, version) for version in versions] == [True, True]
-    assert [resumed(mutual, version) for version in versions] == [False, False]
+    def code_of(call: Callable[[grpc.Channel], object], channel: grpc.Channel) -> grpc.StatusCode:
+        with pytest.raises(grpc.RpcError) as error:
+            call(channel)
+        return error.value.code()
+
+    with open_channel() as first:
+        list_providers(first)
+        time.sleep(ends + 1 - time.monotonic())
+        with open_channel() as resumed, open_channel(options[1:]) as new:
+            for channel in (first, resumed):
+                assert code_of(list_providers, channel) is grpc.StatusCode.UNAUTHENTICATED
+                assert code_of(reflect, channel) is grpc.StatusCode.UNAUTHENTICATED
+            with pytest.raises(grpc.RpcError) as error:
+                list_providers(resumed)
+            assert Rejection(error.value).reason == "CERTIFICATE_EXPIRED"
+            assert code_of(list_providers, new) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_many_connections_at_once_do_not_end_the_server(
+    url: str, files: Files, authority: Authority
+) -> None:
+    """Each takes a thread of gRPC through the choice of the certificate."""
+    port = free_port()
+    settings = files.settings | {
+        "PORTAL_TLS_CLIENT_CA": str(authority.file),
+        "PORTAL_DATABASE_URL": url,
+        "PORTAL_DIRECT_GRPC_PORT": str(port),
+        "PORTAL_ADMIN_KEY": KEY,
+    }
+    command = [sys.executable, "-m", "portal_server", "serve"]
+    process = subprocess.Popen(command, env=ENVIRONMENT | settings, cwd=ROOT)
+    try:
+        until(lambda: listening(port), 30)
+        for _ in range(CONNECTIONS // AT_ONCE):
+            opened = [socket.socket() for _ in range(AT_ONCE)]
+            for one in opened:
+                one.settimeout(0)
+                one.connect_ex(("127.0.0.1", port))
+            time.sleep(0.04)
+            for one in opened:
+                one.close()
+        own = authority.issue("client", "client.test")
+        tls = Tls(ca=authority.file, certificate=own.cert, private_key=own.key)
+        assert call(port, tls) == 0
+    finally:
+        process.terminate()
+        status = process.wait(30)
+    assert status == 0
 
 
 def test_a_new_certificate_is_served_within_five_seconds_on_new_connections(

@@ -1,20 +1,21 @@
 """What can go wrong, without gRPC and SQL.
 
 PortalError
- +- Invalid           the request breaks rules; lists all of them
- +- NotFound          the resource does not exist
- +- AlreadyExists     another resource has this uid
- +- Precondition      the request is valid, but the current state does not allow it
- +- Unauthenticated   no API key, or an invalid one
- +- Forbidden         the role of the API key does not allow the call
- +- Exhausted         a limit of this server is reached
- +- OutOfRange        the request begins where there is nothing anymore, or not yet
- +- Aborted           a concurrent call changed the same data; retry
- +- Unavailable       the storage, the issuer or this server is not available; retry
- +- Abandoned         the caller is gone or its deadline has passed
- +- DeadlineExceeded  the storage was too slow
- +- Unimplemented     the provider has no way to do it
- +- ProviderError     a call to an identity provider failed
+ +- Invalid             the request breaks rules; lists all of them
+ +- NotFound            the resource does not exist
+ +- AlreadyExists       another resource has this uid
+ +- Precondition        the request is valid, but the current state does not allow it
+ +- Unauthenticated     no API key, or an invalid one
+ +- CertificateExpired  the client's certificate has expired
+ +- Forbidden           the role of the API key does not allow the call
+ +- Exhausted           a limit of this server is reached
+ +- OutOfRange          the request begins where there is nothing anymore, or not yet
+ +- Aborted             a concurrent call changed the same data; retry
+ +- Unavailable         the storage, the issuer or this server is not available; retry
+ +- Abandoned           the caller is gone or its deadline has passed
+ +- DeadlineExceeded    the storage was too slow
+ +- Unimplemented       the provider has no way to do it
+ +- ProviderError       a call to an identity provider failed
      +- NotSent         nothing reached the provider
      +- Rejected        the provider rejected the request: nothing was done
      +- OutcomeUnknown  it is unknown whether the provider did it
@@ -108,6 +109,7 @@ class Reason(StrEnum):
     STREAM_NOT_READ = "STREAM_NOT_READ"
     ISSUER_UNAVAILABLE = "ISSUER_UNAVAILABLE"
     SERVER_STOPPING = "SERVER_STOPPING"
+    CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
 
 
 class Resource(StrEnum):
@@ -186,6 +188,16 @@ class Unauthenticated(PortalError):
     def __init__(self) -> None:
         super().__init__(
             Reason.KEY_INVALID, "a valid API key is required in the authorization header"
+        )
+
+
+class CertificateExpired(PortalError):
+    """The client's certificate for mutual TLS has expired since its first connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.CERTIFICATE_EXPIRED,
+            "the certificate of the client has expired; use a valid one on a new connection",
         )
 
 

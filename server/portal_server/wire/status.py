@@ -47,6 +47,7 @@ _CODES: dict[type[PortalError], "Code.ValueType"] = {
     errors.AlreadyExists: Code.ALREADY_EXISTS,
     errors.Precondition: Code.FAILED_PRECONDITION,
     errors.Unauthenticated: Code.UNAUTHENTICATED,
+    errors.CertificateExpired: Code.UNAUTHENTICATED,
     errors.Forbidden: Code.PERMISSION_DENIED,
     errors.Exhausted: Code.RESOURCE_EXHAUSTED,
     errors.OutOfRange: Code.OUT_OF_RANGE,

@@ -223,6 +223,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
     opens no others. Retry; continue a stream with the last resume token.
     """
+    ERROR_REASON_CERTIFICATE_EXPIRED: _ErrorReason.ValueType  # 51
+    """UNAUTHENTICATED, only on the direct port with client certificates. The
+    certificate of the client has expired since its first connection. Use a
+    valid one on a new connection.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error. New values may be added.
@@ -436,6 +441,11 @@ of access tokens, or could not for a day. Retry later, or use an API key.
 ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 50
 """UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
 opens no others. Retry; continue a stream with the last resume token.
+"""
+ERROR_REASON_CERTIFICATE_EXPIRED: ErrorReason.ValueType  # 51
+"""UNAUTHENTICATED, only on the direct port with client certificates. The
+certificate of the client has expired since its first connection. Use a
+valid one on a new connection.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -15,6 +15,7 @@ from portal_server.tracing import call_span
 from portal_server.wire.access import Access
 from portal_server.wire.callers import CallerQueues
 from portal_server.wire.calls import CallContext
+from portal_server.wire.certificates import require_current
 from portal_server.wire.events import send
 from portal_server.wire.interceptors.auth import Authenticator
 from portal_server.wire.interceptors.errors import abort
@@ -116,6 +117,7 @@ class Method:
         origin = origin_of(self.path, context)
         ongoing = Ongoing(origin, perf_counter())
         try:
+            require_current(context)
             metadata = context.invocation_metadata()
             still_wanted = _still_wanted(context, ongoing.start, self.max_call_s)
             caller = self.authenticator.authenticate(

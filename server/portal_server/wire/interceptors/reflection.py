@@ -9,6 +9,7 @@ from portal_server.catalog.keyring import KeyRing
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import PortalError
 from portal_server.wire.callers import Callers
+from portal_server.wire.certificates import require_current
 from portal_server.wire.events import Streaming
 from portal_server.wire.interceptors.errors import Rejection, abort_with, rejection_of
 from portal_server.wire.pool import Pool, Queue
@@ -41,6 +42,7 @@ class Reflection:
 
         def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
+                require_current(context)
                 keys = values_of(context.invocation_metadata(), AUTHORIZATION)
                 self._keyring.authenticate(Call(context.is_active), keys)
             except PortalError as error:
@@ -48,6 +50,10 @@ class Reflection:
             return handler.stream_stream(requests, context)
 
         def anonymous(requests: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                require_current(context)
+            except PortalError as error:
+                abort_with(context, error)
             return handler.stream_stream(requests, context)
 
         guarded = _in_pool(with_key, self.with_key, STREAMS_WITH_KEY, handler, reject)

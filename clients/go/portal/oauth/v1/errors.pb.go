@@ -188,6 +188,10 @@ const (
 	// UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
 	// opens no others. Retry; continue a stream with the last resume token.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 50
+	// UNAUTHENTICATED, only on the direct port with client certificates. The
+	// certificate of the client has expired since its first connection. Use a
+	// valid one on a new connection.
+	ErrorReason_ERROR_REASON_CERTIFICATE_EXPIRED ErrorReason = 51
 )
 
 // Enum value maps for ErrorReason.
@@ -244,6 +248,7 @@ var (
 		48: "ERROR_REASON_STREAM_NOT_READ",
 		49: "ERROR_REASON_ISSUER_UNAVAILABLE",
 		50: "ERROR_REASON_SERVER_STOPPING",
+		51: "ERROR_REASON_CERTIFICATE_EXPIRED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -297,6 +302,7 @@ var (
 		"ERROR_REASON_STREAM_NOT_READ":              48,
 		"ERROR_REASON_ISSUER_UNAVAILABLE":           49,
 		"ERROR_REASON_SERVER_STOPPING":              50,
+		"ERROR_REASON_CERTIFICATE_EXPIRED":          51,
 	}
 )
 
@@ -407,7 +413,7 @@ var File_portal_oauth_v1_errors_proto protoreflect.FileDescriptor
 
 const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xc9\x0e\n" +
+	"\x1cportal/oauth/v1/errors.proto\x12\x0fportal.oauth.v1*\xef\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_INVALID_FIELDS\x10\x01\x12\x1c\n" +
@@ -460,7 +466,8 @@ const file_portal_oauth_v1_errors_proto_rawDesc = "" +
 	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10/\x12 \n" +
 	"\x1cERROR_REASON_STREAM_NOT_READ\x100\x12#\n" +
 	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x101\x12 \n" +
-	"\x1cERROR_REASON_SERVER_STOPPING\x102*\xb0\x02\n" +
+	"\x1cERROR_REASON_SERVER_STOPPING\x102\x12$\n" +
+	" ERROR_REASON_CERTIFICATE_EXPIRED\x103*\xb0\x02\n" +
 	"\x10FieldErrorReason\x12\"\n" +
 	"\x1eFIELD_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bFIELD_ERROR_REASON_REQUIRED\x10\x01\x12$\n" +

@@ -432,6 +432,15 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SERVER_STOPPING = 50;
    */
   SERVER_STOPPING = 50,
+
+  /**
+   * UNAUTHENTICATED, only on the direct port with client certificates. The
+   * certificate of the client has expired since its first connection. Use a
+   * valid one on a new connection.
+   *
+   * @generated from enum value: ERROR_REASON_CERTIFICATE_EXPIRED = 51;
+   */
+  CERTIFICATE_EXPIRED = 51,
 }
 
 /**
