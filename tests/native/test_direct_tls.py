@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -181,21 +182,31 @@ def test_an_expired_certificate_is_rejected_on_open_connections_and_resumed_sess
             assert code_of(list_providers, new) is grpc.StatusCode.UNAVAILABLE
 
 
-def test_many_connections_at_once_do_not_end_the_server(
-    url: str, files: Files, authority: Authority
-) -> None:
-    """Each takes a thread of gRPC through the choice of the certificate."""
+@contextmanager
+def process(folder: Path, **settings: str) -> Iterator[int]:
+    """The port of a server in a process of its own, which logs to the file `log`."""
     port = free_port()
-    settings = files.settings | {
-        "PORTAL_TLS_CLIENT_CA": str(authority.file),
-        "PORTAL_DATABASE_URL": url,
-        "PORTAL_DIRECT_GRPC_PORT": str(port),
-        "PORTAL_ADMIN_KEY": KEY,
-    }
+    settings |= {"PORTAL_DIRECT_GRPC_PORT": str(port), "PORTAL_ADMIN_KEY": KEY}
     command = [sys.executable, "-m", "portal_server", "serve"]
-    process = subprocess.Popen(command, env=ENVIRONMENT | settings, cwd=ROOT)
+    with (folder / "log").open("wb") as log:
+        running = subprocess.Popen(command, env=ENVIRONMENT | settings, cwd=ROOT, stderr=log)
     try:
         until(lambda: listening(port), 30)
+        yield port
+    finally:
+        running.terminate()
+        status = running.wait(30)
+    assert status == 0, (folder / "log").read_text()
+
+
+def test_many_connections_at_once_do_not_end_the_server(
+    url: str, files: Files, authority: Authority, tmp_path: Path
+) -> None:
+    """Each takes a thread of gRPC through the choice of the certificate."""
+    own = authority.issue("client", "client.test")
+    tls = Tls(ca=authority.file, certificate=own.cert, private_key=own.key)
+    settings = files.settings | {"PORTAL_TLS_CLIENT_CA": str(authority.file)}
+    with process(tmp_path, PORTAL_DATABASE_URL=url, **settings) as port:
         for _ in range(CONNECTIONS // AT_ONCE):
             opened = [socket.socket() for _ in range(AT_ONCE)]
             for one in opened:
@@ -204,13 +215,26 @@ def test_many_connections_at_once_do_not_end_the_server(
             time.sleep(0.04)
             for one in opened:
                 one.close()
-        own = authority.issue("client", "client.test")
-        tls = Tls(ca=authority.file, certificate=own.cert, private_key=own.key)
         assert call(port, tls) == 0
-    finally:
-        process.terminate()
-        status = process.wait(30)
-    assert status == 0
+
+
+def test_a_handshake_cannot_write_to_the_log(url: str, files: Files, tmp_path: Path) -> None:
+    name = b"a-name-that-is-replaced.test"
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(received, sent, server_hostname=name.decode()).do_handshake()
+    hello = sent.read()
+    assert name in hello
+    with process(tmp_path, PORTAL_DATABASE_URL=url, **files.settings) as port:
+        for forged in (b"\nportal.calls: a forged line".ljust(len(name)), bytes(len(name))):
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(hello.replace(name, forged[: len(name)]))
+                connection.recv(100)
+
+    text = (tmp_path / "log").read_text()
+    assert text.count("\n") == 1, text
+    assert "serving on" in text
 
 
 def test_a_new_certificate_is_served_within_five_seconds_on_new_connections(

@@ -12,10 +12,8 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A failed connection is an error of the command: gRPC, which reads this when it is imported,
-    # would write its own lines. The log of a server keeps them.
-    quiet = "GRPC_VERBOSITY" not in os.environ and {"serve", "up"}.isdisjoint(sys.argv)
-    if quiet:
-        os.environ["GRPC_VERBOSITY"] = "NONE"
+    # would write its own lines. For a server see portal_server/__main__.py.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from portal_cli.main import run  # noqa: PLC0415 - its dependencies are an extra
     except ModuleNotFoundError as error:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from typing import Any
 
@@ -73,6 +72,4 @@ def configure_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # gRPC itself logs each handshake that fails: anyone could fill the log.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     logging.getLogger("alembic").setLevel("WARNING")
