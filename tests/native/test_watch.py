@@ -36,6 +36,7 @@ from portal.oauth.v1.watch_pb2 import (
 )
 from portal.oauth.v1.watch_pb2_grpc import WatchServiceStub
 from portal_client.errors import from_rpc
+from portal_server.catalog.keyring import REMEMBERED_S
 from portal_server.domain.keys import Role
 from portal_server.wire import streams
 from tests.conftest import Portal, with_key
@@ -181,6 +182,22 @@ def test_a_revoked_key_ends_its_streams(portal: Portal, monkeypatch: pytest.Monk
         with pytest.raises(grpc.RpcError) as error:
             list(stream)
 
+    assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_revoked_key_gets_no_later_change(portal: Portal) -> None:
+    key = portal.keyring.create(Role.VIEWER, "")
+    with watching(with_key(portal.anonymous, key)) as stream:
+        next(stream)
+        before = create(portal)
+        [change] = take(stream, 1)
+        portal.keyring.revoke(key.split("_")[1])
+        time.sleep(REMEMBERED_S)
+        create(portal)
+        with pytest.raises(grpc.RpcError) as error:
+            next(stream)
+
+    assert change.uid == before.uid
     assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

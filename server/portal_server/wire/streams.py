@@ -2,12 +2,13 @@
 
 At most one message of a stream is in flight. A stream that is behind continues when its message
 has left, from the audit log: nothing is buffered for it, and a slow caller delays no other. All
-streams that are at the same place share what was read.
+streams that are at the same place share what was read. Changes are sent only to a caller whose key
+is valid after they were read.
 """
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
@@ -36,7 +37,8 @@ HEARTBEAT_S = 10.0
 MAX_SENDING_S = 30.0
 """How long a caller may take to read a response."""
 _POLL_S = 0.25
-_EVENTS = 200
+PAGE_SIZE = 200
+"""How many events are read at once; the largest of them take 30 MiB."""
 # After each page, so that streams that read old changes leave most of the interpreter to calls.
 _PAUSE_S = 0.02
 _CALL = Call(origin=Origin("streams"))
@@ -159,31 +161,40 @@ class Streams:
                 self._serve(streams)
 
     def _serve(self, streams: Iterable[Stream]) -> None:
-        pages: dict[Place, EventPage] = {}
         now = monotonic()
+        ready = defaultdict[Place, list[Stream]](list)
+        for stream in streams:
+            if not (stream.ending or stream.sender.busy):
+                ready[stream.at].append(stream)
+            elif now - stream.since > MAX_SENDING_S:
+                self._give_up(stream)
+        # One page at a time: the pages of all streams could take a GiB.
+        for at, some in ready.items():
+            self._serve_at(at, some, now)
+
+    def _serve_at(self, at: Place, streams: Iterable[Stream], now: float) -> None:
+        page: EventPage | None = None
         for stream in streams:
             try:
-                self._serve_one(stream, pages, now)
+                page = page or self._read(at)
+                self._continue(stream, page, now)
             except PortalError as error:
                 self._end(stream, to_status(error, PLAIN))
             except Exception:
                 log.exception("call %s: its stream ends", stream.origin.trace_id)
                 self._end(stream, internal(stream.origin.trace_id))
 
-    def _serve_one(self, stream: Stream, pages: dict[Place, EventPage], now: float) -> None:
-        if stream.ending or stream.sender.busy:
-            if now - stream.since > MAX_SENDING_S:
-                self._give_up(stream)
-            return
-        silent = now - stream.since > HEARTBEAT_S
-        if silent:
-            stream.caller = stream.authenticate()
-        page = pages.get(stream.at)
-        if page is None:
-            page = pages[stream.at] = self._log.list(_CALL, stream.at, _EVENTS)
-            sleep(_PAUSE_S)
+    def _read(self, at: Place) -> EventPage:
+        page = self._log.list(_CALL, at, PAGE_SIZE)
+        sleep(_PAUSE_S)
+        return page
+
+    def _continue(self, stream: Stream, page: EventPage, now: float) -> None:
         if not page.complete:
             raise expired()
+        silent = now - stream.since > HEARTBEAT_S
+        if page.items or silent:
+            stream.caller = stream.authenticate()
         wanted = [placed for placed in page.items if stream.gets(placed)]
         stream.at = page.last
         if wanted or silent:

@@ -20,7 +20,9 @@ from portal_server.domain.audit import (
 from portal_server.domain.calls import Call
 from portal_server.domain.errors import Invalid, Rule, Violation
 from portal_server.domain.fields import Field, Text, Word, Words
+from portal_server.domain.keys import Caller
 from portal_server.domain.lists import Condition
+from portal_server.wire.access import access
 from portal_server.wire.calls import CallContext
 from portal_server.wire.oauth_v1 import client_types, clients, filters, providers
 from portal_server.wire.oauth_v1.codec import timestamp
@@ -28,7 +30,7 @@ from portal_server.wire.oauth_v1.enums import number_of, vocabulary_of, wire_nam
 from portal_server.wire.oauth_v1.paging import collect_violations
 from portal_server.wire.requests import AUTHORIZATION, values_of
 from portal_server.wire.status import Surface
-from portal_server.wire.streams import Stream, Streams
+from portal_server.wire.streams import PAGE_SIZE, Stream, Streams
 from portal_server.wire.use_cases import UseCases
 
 SERVICE = pb.DESCRIPTOR.services_by_name["WatchService"]
@@ -61,11 +63,18 @@ class WatchService:
         )
         call = context.call
         authorization = values_of(context.invocation_metadata(), AUTHORIZATION)
+        role = access(call.origin.method).role
+
+        def authenticate() -> Caller:
+            caller = self._keyring.authenticate(Call(), authorization)
+            caller.require(role)
+            return caller
+
         stream = Stream(
             caller=call.caller,
             origin=call.origin,
             wants=_wants(kinds or tuple(ResourceKind), request.provider_id, where),
-            authenticate=lambda: self._keyring.authenticate(Call(), authorization),
+            authenticate=authenticate,
             at=self._audit_log.begin(call, after),
         )
         self._streams.open(stream, context)
@@ -124,7 +133,8 @@ def _wants(
     return wants
 
 
-@lru_cache(512)
+# Those of a page, for all streams that get them.
+@lru_cache(PAGE_SIZE)
 def _change(placed: Placed) -> pb.Change:
     event = placed.event
     kind = ResourceKind(event.kind)
