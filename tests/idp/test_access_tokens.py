@@ -277,7 +277,8 @@ def test_known_keys_stay_valid_while_the_issuer_is_away(
         issuer.add("k1")
         portal = portal_of(issuer)
         portal.keys.fetch()
-        for broken in (http(500, {}), http(200, b"<html>"), http(200, {"keys": []}), http(200, [])):
+        no_sets: tuple[Any, ...] = (b"<html>", [], {}, {"keys": None}, {"keys": {}})
+        for broken in (http(500, {}), http(500, {"keys": []}), *(http(200, x) for x in no_sets)):
             server.responses["/jwks"] = broken
             portal.keys.fetch()
             assert portal.role(issuer.token()) is Role.EDITOR
@@ -288,6 +289,26 @@ def test_known_keys_stay_valid_while_the_issuer_is_away(
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with pytest.raises(Unavailable):
         portal.tokens.verify(issuer.token())
+
+
+@pytest.mark.parametrize("listed", [[], [{"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}]])
+def test_keys_that_the_issuer_removed_are_not_valid(
+    listed: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Scripted() as server:
+        issuer = Issuer(server)
+        issuer.add("k1")
+        portal = portal_of(issuer)
+        portal.keys.fetch()
+        assert accepts(portal, issuer.token())
+        server.responses["/jwks"] = http(200, {"keys": listed})
+        portal.keys.fetch()
+        assert not accepts(portal, issuer.token())
+        issuer.publish()
+        portal.keys.fetch()
+        assert accepts(portal, issuer.token())
+
+    assert "there is no usable key" in caplog.text
 
 
 def test_without_keys_a_token_is_neither_valid_nor_invalid(issuer: Issuer) -> None:

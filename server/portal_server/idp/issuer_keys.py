@@ -110,12 +110,15 @@ class IssuerKeys:
         except ProviderError as error:
             self._failed(error.message)
             return
-        if not keys:
-            self._failed("there is no usable key")
+        if keys is None:
+            self._failed("the response is not a JWK set")
             return
-        if self._failing:
+        if not keys:
+            # The issuer has removed its keys: they must not stay valid.
+            self._failed("there is no usable key")
+        elif self._failing:
             log.info("the keys of the issuer of access tokens were fetched again")
-        self._failing = False
+            self._failing = False
         self._keys, self._valid_until = keys, time.monotonic() + KEPT_S
 
     def _failed(self, problem: str) -> None:
@@ -123,11 +126,14 @@ class IssuerKeys:
             log.warning("the keys of the issuer of access tokens cannot be fetched: %s", problem)
         self._failing = True
 
-    def _read(self, call: Call) -> dict[str, IssuerKey]:
+    def _read(self, call: Call) -> dict[str, IssuerKey] | None:
+        """The usable keys; None if the response is not a JWK set (RFC 7517, section 5)."""
         document = _get(call, self._url or self._discovered(call))
         listed = document.get("keys")
+        if not isinstance(listed, list):
+            return None
         found = {}
-        for each in listed[:MAX_KEYS] if isinstance(listed, list) else []:
+        for each in listed[:MAX_KEYS]:
             key = _key(each)
             if key:
                 found[each["kid"]] = key
