@@ -164,7 +164,13 @@ def bad_tokens(issuer: Issuer) -> dict[str, str]:
         "not yet valid": issuer.token(nbf=now + 60),
         "issued in the future": issuer.token(iat=now + 60),
         "no iat": issuer.token(iat=None),
+        "exp in milliseconds": issuer.token(exp=(now + 300) * 1000),
+        "exp that is too large": issuer.token(exp=10**20),
+        "exp that is larger than any float": issuer.token(exp=10**400),
+        "exp that is infinite": issuer.token(exp=float("inf")),
         "no sub": issuer.token(sub=None),
+        "an empty sub": issuer.token(sub=""),
+        "a sub that is not Unicode": issuer.token(sub="\ud800"),
         "bound to a key": issuer.token(cnf={"jkt": "x"}),
         "another payload": ".".join(
             [head, unsigned({}, {**claims, "x": 1}).split(".")[1], signature]

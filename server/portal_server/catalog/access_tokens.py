@@ -61,13 +61,14 @@ class AccessTokens:
         try:
             claims = self._claims(text)
             left = claims["exp"] - time.time()
-        # A hostile header can be JSON that is nested too deeply.
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            # The skew is only for times in the future.
+            if left <= 0:
+                raise Unauthenticated
+            return self._rules.caller(claims), left
+        # A hostile header can be JSON that is nested too deeply. A signed claim can be a time
+        # after the year 9999, or a text that is not Unicode.
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated from None
-        # The skew is only for times in the future.
-        if left <= 0:
-            raise Unauthenticated
-        return self._rules.caller(claims), left
 
     def _claims(self, text: str) -> dict[str, Any]:
         header = jwt.get_unverified_header(text)
@@ -90,7 +91,8 @@ class AccessTokens:
             leeway=CLOCK_SKEW_S,
             options=_OPTIONS,
         )
-        # It is bound to a key of its client, whose proof a header would have (RFC 9449, RFC 8705).
-        if "cnf" in claims:
+        # With `cnf`, it is bound to a key of its client, whose proof a header would have
+        # (RFC 9449, RFC 8705).
+        if not claims["sub"] or "cnf" in claims:
             raise Unauthenticated
         return claims
