@@ -13,6 +13,8 @@ from sqlalchemy import Engine
 
 from portal.oauth.v1 import client_type_pb2 as ct
 from portal.oauth.v1 import provider_pb2 as pb
+from portal.oauth.v1.api_key_pb2 import ApiKey, UpdateApiKeyRequest
+from portal.oauth.v1.api_key_pb2_grpc import ApiKeyServiceStub
 from portal_server.domain.keys import Role
 from tests.conftest import Portal, serve, with_key
 from tests.support.details import Rejection
@@ -50,10 +52,10 @@ def count(portal: Portal, provider_id: int) -> int:
     return len(portal.client_types.ListClientTypes(request).client_types)
 
 
-def writes(portal: Portal) -> dict[str, Send]:
+def writes(portal: Portal, provider_id: int | None = None) -> dict[str, Send]:
     """Each method that writes, as a function of the request's id."""
     providers, client_types = portal.providers, portal.client_types
-    of = provider_of(portal).id
+    of = provider_id or provider_of(portal).id
     updated, deleted = create(portal, of, ""), create(portal, of, "")
     gone = provider_of(portal).id
     return {
@@ -170,6 +172,26 @@ def test_each_key_has_its_own_ids(portal: Portal) -> None:
 
     assert create(other, of, "an-id", name="other").id != mine.id
     assert create(portal, of, "an-id") == mine
+
+
+@pytest.mark.parametrize("method", ["CreateClientType", "UpdateClientType", "UpdateProvider"])
+def test_a_key_that_was_limited_gets_no_response_of_another_provider(
+    portal: Portal, method: str
+) -> None:
+    key = portal.keyring.create(Role.EDITOR, "narrowed")
+    channel = with_key(portal.anonymous, key)
+    narrowed = Portal(channel, portal.anonymous, portal.keyring, portal.catalog)
+    own = provider_of(portal).id
+    mine, others = writes(narrowed, own)[method], writes(narrowed, provider_of(portal).id)[method]
+    first = mine("an-id")
+    others("another-id")
+    [id_] = [one.id for one in portal.keyring.list() if one.note == "narrowed"]
+    ApiKeyServiceStub(portal.channel).UpdateApiKey(
+        UpdateApiKeyRequest(api_key=ApiKey(id=id_, provider_ids=[own]))
+    )
+
+    assert mine("an-id") == first
+    assert rejection(lambda: others("another-id")).reason == "PROVIDER_NOT_FOUND"
 
 
 @pytest.mark.parametrize("twins", [2, 8])

@@ -34,6 +34,7 @@ from portal_server.domain.errors import (
     Rule,
     Violation,
 )
+from portal_server.domain.keys import Caller
 from portal_server.domain.provider import Provider
 from portal_server.storage.rows.responses import StoredResponse
 from portal_server.storage.store import Store, Transaction
@@ -133,7 +134,7 @@ class Idempotency:
         def once(tx: Transaction) -> tuple[Result, int]:
             stored = tx.responses.find(key.digest)
             done = self._done(stored, key, kind)
-            if done:
+            if done and _may_have(call.caller, done.result):
                 return done.result, 0
             self._require_quota(key)
             result = work(tx)
@@ -270,6 +271,20 @@ def _add(
         # Another process was first. When this runs again, it finds that response.
         raise _concurrent_retry()
     return len(response)
+
+
+def _may_have(caller: Caller, result: Stored | None) -> bool:
+    """Whether a result is of a provider that the caller may use.
+
+    The key may have been limited since. The work then runs, and does not find the provider.
+    """
+    if isinstance(result, Provider):
+        provider_id = result.id
+    elif isinstance(result, ClientType):
+        provider_id = result.provider_id
+    else:  # An id or nothing: it shows nothing of a provider.
+        return True
+    return not caller.provider_ids or provider_id in caller.provider_ids
 
 
 def _concurrent_retry() -> Aborted:
