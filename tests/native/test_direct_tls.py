@@ -184,7 +184,7 @@ def test_an_expired_certificate_is_rejected_on_open_connections_and_resumed_sess
 
 @contextmanager
 def process(folder: Path, **settings: str) -> Iterator[int]:
-    """The port of a server in a process of its own, which logs to the file `log`."""
+    """The port of a server in a separate process, which logs to the file `log`."""
     port = free_port()
     settings |= {"PORTAL_DIRECT_GRPC_PORT": str(port), "PORTAL_ADMIN_KEY": KEY}
     command = [sys.executable, "-m", "portal_server", "serve"]
