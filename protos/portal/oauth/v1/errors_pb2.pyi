@@ -224,9 +224,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     opens no others. Retry; continue a stream with the last resume token.
     """
     ERROR_REASON_CERTIFICATE_EXPIRED: _ErrorReason.ValueType  # 51
-    """UNAUTHENTICATED, only on the direct port with client certificates. The
-    certificate of the client has expired since its first connection. Use a
-    valid one on a new connection.
+    """UNAUTHENTICATED, REST 401. The certificate of the client, which the direct
+    port requires, has expired since it connected first. Use a valid one on a
+    new connection.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -443,9 +443,9 @@ ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 50
 opens no others. Retry; continue a stream with the last resume token.
 """
 ERROR_REASON_CERTIFICATE_EXPIRED: ErrorReason.ValueType  # 51
-"""UNAUTHENTICATED, only on the direct port with client certificates. The
-certificate of the client has expired since its first connection. Use a
-valid one on a new connection.
+"""UNAUTHENTICATED, REST 401. The certificate of the client, which the direct
+port requires, has expired since it connected first. Use a valid one on a
+new connection.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -188,9 +188,9 @@ const (
 	// UNAVAILABLE, REST 503. The server is stopping, so it ends its streams and
 	// opens no others. Retry; continue a stream with the last resume token.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 50
-	// UNAUTHENTICATED, only on the direct port with client certificates. The
-	// certificate of the client has expired since its first connection. Use a
-	// valid one on a new connection.
+	// UNAUTHENTICATED, REST 401. The certificate of the client, which the direct
+	// port requires, has expired since it connected first. Use a valid one on a
+	// new connection.
 	ErrorReason_ERROR_REASON_CERTIFICATE_EXPIRED ErrorReason = 51
 )
 

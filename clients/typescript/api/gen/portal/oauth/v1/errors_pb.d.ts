@@ -434,9 +434,9 @@ export enum ErrorReason {
   SERVER_STOPPING = 50,
 
   /**
-   * UNAUTHENTICATED, only on the direct port with client certificates. The
-   * certificate of the client has expired since its first connection. Use a
-   * valid one on a new connection.
+   * UNAUTHENTICATED, REST 401. The certificate of the client, which the direct
+   * port requires, has expired since it connected first. Use a valid one on a
+   * new connection.
    *
    * @generated from enum value: ERROR_REASON_CERTIFICATE_EXPIRED = 51;
    */
