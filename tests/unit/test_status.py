@@ -30,6 +30,7 @@ from portal_server.domain.errors import (
     Abandoned,
     Aborted,
     AlreadyExists,
+    CertificateExpired,
     Invalid,
     NotFound,
     NotSent,
@@ -70,6 +71,7 @@ CODES = {
     "AlreadyExists": "ALREADY_EXISTS",
     "Precondition": "FAILED_PRECONDITION",
     "Unauthenticated": "UNAUTHENTICATED",
+    "CertificateExpired": "UNAUTHENTICATED",
     "Forbidden": "PERMISSION_DENIED",
     "Exhausted": "RESOURCE_EXHAUSTED",
     "Aborted": "ABORTED",
@@ -98,7 +100,7 @@ def an_error(class_: type[PortalError]) -> PortalError:
         return class_(Resource.PROVIDER, 7)
     if issubclass(class_, AlreadyExists):
         return class_(Resource.PROVIDER, "0193b1a6-8a54-7f3e-9c1d-2b7a4e5f6a7b")
-    if issubclass(class_, (Unauthenticated, Abandoned)):
+    if issubclass(class_, (Unauthenticated, CertificateExpired, Abandoned)):
         return class_()
     return class_(Reason.ETAG_MISMATCH, "a text")
 
