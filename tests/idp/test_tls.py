@@ -121,7 +121,8 @@ def test_a_pem_that_cannot_be_read_is_an_error_that_explains_it(
     key = ca.issue_cert("localhost").private_key_and_cert_chain_pem.bytes().decode()
     for text, words in (
         ("garbage", "must be certificates in the PEM format"),
-        (f"{pem(ca)}\x01", "must not contain control characters"),
+        (f"{pem(ca)}\x01", "must be printable ASCII"),
+        (f"# Autorité\n{pem(ca)}", "must be printable ASCII"),
         (key, "has a private key"),
         (pem(ca)[:-300] + "-----END CERTIFICATE-----\n", "cannot be read"),
     ):

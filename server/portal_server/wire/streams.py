@@ -37,8 +37,8 @@ HEARTBEAT_S = 10.0
 MAX_SENDING_S = 30.0
 """How long a caller may take to read a response."""
 _POLL_S = 0.25
-PAGE_SIZE = 200
-"""How many events are read at once; the largest of them take 30 MiB."""
+PAGE_SIZE = 100
+"""How many events are read at once; the largest of them take 26 MiB."""
 # After each page, so that streams that read old changes leave most of the interpreter to calls.
 _PAUSE_S = 0.02
 _CALL = Call(origin=Origin("streams"))
