@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -101,8 +102,13 @@ def test_open_streams_are_counted(measured: Stack) -> None:
 
     with Portal(f"127.0.0.1:{measured.grpc_port}", key=ADMIN_KEY) as portal:
         changes = portal.watch()
-        created = portal.create_client_type(1, WEB)
-        assert any(change.uid == created.uid for change in changes)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(next, changes)
+            # The stream is open when it has a change: it begins with those of the last second.
+            while not first.done():
+                portal.create_client_type(1, WEB)
+                wait([first], 0.2)
+        assert first.result().uid
         assert soon(lambda: opened() == 1, 5)  # the page is collected once a second
         changes.close()  # type: ignore[attr-defined]
     assert soon(lambda: opened() == 0, 10)
