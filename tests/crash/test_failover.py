@@ -21,9 +21,11 @@ pytestmark = pytest.mark.timeout(900)
 
 # From the failure to the first write, with a standby that is promoted at once.
 MAX_SECONDS = 15
-# PostgreSQL that has ended closes its connections; only one that hangs needs timeouts. It takes 2
-# to 4 s, and more on a machine that is busy.
-MAX_SECONDS_AFTER_A_CRASH = 10
+# PostgreSQL that has ended closes its connections; only one that hangs needs timeouts.
+MAX_SECONDS_AFTER_A_CRASH = 5
+# A commit in flight may wait for the standby, which no longer follows: it is given up after
+# COMMIT_TIMEOUT_S (5 s), and the next write is tried after RETRY_PAUSE_S (1 s).
+MAX_SECONDS_AFTER_A_SWITCHOVER = 10
 
 
 class Pair:
@@ -145,7 +147,7 @@ def test_connections_to_a_primary_that_becomes_read_only_are_replaced(pair: Pair
 
     assert replaced
     assert left
-    assert taken < MAX_SECONDS_AFTER_A_CRASH
+    assert taken < MAX_SECONDS_AFTER_A_SWITCHOVER
     ledger.compare(rows)
 
 
