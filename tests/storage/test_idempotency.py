@@ -167,7 +167,7 @@ def test_the_largest_resources_fit_into_a_stored_response(store: Store) -> None:
         well_known_uri="https://idp.test/".ljust(2048, "x"),
         registration_access_token="\x01" * 4096,
         registration_endpoint="https://idp.test/".ljust(2048, "x"),
-        ca_certificate=trustme.CA().cert_pem.bytes().decode().ljust(65536),
+        ca_certificate=trustme.CA().cert_pem.bytes().decode().ljust(65536, "\n"),
         credential_client_id="\x01" * 255,
         credential_client_secret="\x01" * 4096,
     )
