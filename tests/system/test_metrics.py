@@ -102,13 +102,14 @@ def test_open_streams_are_counted(measured: Stack) -> None:
 
     with Portal(f"127.0.0.1:{measured.grpc_port}", key=ADMIN_KEY) as portal:
         changes = portal.watch()
+        created = set[str]()
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(next, changes)
-            # The stream is open when it has a change: it begins with those of the last second.
-            while not first.done():
-                portal.create_client_type(1, WEB)
-                wait([first], 0.2)
-        assert first.result().uid
+            found = pool.submit(lambda: any(change.uid in created for change in changes))
+            # The stream begins when it is open, which may take a moment.
+            while not found.done():
+                created.add(portal.create_client_type(1, WEB).uid)
+                wait([found], 0.2)
+        assert found.result()
         assert soon(lambda: opened() == 1, 5)  # the page is collected once a second
         changes.close()  # type: ignore[attr-defined]
     assert soon(lambda: opened() == 0, 10)
