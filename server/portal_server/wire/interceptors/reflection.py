@@ -40,21 +40,20 @@ class Reflection:
         """Chooses the handler of a call by its headers; `handler` is that of the library."""
         reject = rejection_of(path)
 
-        def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
-            try:
-                require_current(context)
-                keys = values_of(context.invocation_metadata(), AUTHORIZATION)
-                self._keyring.authenticate(Call(context.is_active), keys)
-            except PortalError as error:
-                abort_with(context, error)
-            return handler.stream_stream(requests, context)
-
         def anonymous(requests: Any, context: grpc.ServicerContext) -> Any:
             try:
                 require_current(context)
             except PortalError as error:
                 abort_with(context, error)
             return handler.stream_stream(requests, context)
+
+        def with_key(requests: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                keys = values_of(context.invocation_metadata(), AUTHORIZATION)
+                self._keyring.authenticate(Call(context.is_active), keys)
+            except PortalError as error:
+                abort_with(context, error)
+            return anonymous(requests, context)
 
         guarded = _in_pool(with_key, self.with_key, STREAMS_WITH_KEY, handler, reject)
         unguarded = _in_pool(anonymous, self.anonymous, ANONYMOUS_STREAMS, handler, reject)
